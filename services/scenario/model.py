@@ -1,0 +1,392 @@
+"""The scenario: frozen values for topology, behaviour, load, faults and variants.
+
+Invariants, checked by :mod:`services.scenario.validate` and relied on everywhere else:
+
+- every target names a service and an operation that exist;
+- synchronous calls form no cycle;
+- step ids are unique within a scenario, and every ``after`` names an earlier step of the same
+  sequence;
+- counts, batches and replicas are at least 1, weights are positive, probabilities lie in 0..1;
+- times are integer nanoseconds, sizes are bytes, rates are per second.
+
+Zero is a value like any other; what was not given is ``None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from services.scenario.distributions import Distribution
+
+Protocol = Literal["http", "grpc", "kafka"]
+PROTOCOLS: tuple[Protocol, ...] = ("http", "grpc", "kafka")
+Mode = Literal["call", "publish"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """An operation of a service, written ``service.operation``."""
+
+    service: str
+    operation: str
+
+    def __str__(self) -> str:
+        return f"{self.service}.{self.operation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Further attempts after a failed one.
+
+    ``max`` counts attempts after the first. The wait before attempt k (k = 1 is the first retry)
+    is ``backoff_ns * 2**(k-1)``, of which the share ``jitter`` (0..1) is random. ``budget`` bounds
+    retries to that share of the calls of this edge in this process; None is no bound.
+    """
+
+    max: int
+    backoff_ns: int
+    jitter: float
+    budget: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class HedgePolicy:
+    """A second attempt at another replica after ``after_ns``, or after the observed P95 (None)."""
+
+    after_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OnErrorFail:
+    """The caller's operation fails with the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnErrorIgnore:
+    """The caller goes on as if the call had succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnErrorFallback:
+    """These steps run instead."""
+
+    steps: tuple[Step, ...]
+
+
+OnError = OnErrorFail | OnErrorIgnore | OnErrorFallback
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaOptions:
+    """Broker-side options of an edge; ignored by other protocols."""
+
+    partitions: int
+    acks: Literal["0", "1", "all"]
+    linger_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where ``count`` consecutive items of an edge come from: the step that named them first.
+
+    Refactors that join steps keep the origins, so that every item makes the same choices before
+    and after.
+    """
+
+    step: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What one call or publish step sends.
+
+    ``ceil(count / batch)`` calls carry ``count`` items, at most ``max_parallel`` at once (1 is one
+    after another; None is all at once). Each item takes part with ``probability``. Sizes are
+    bytes an item. ``key_distinct`` draws a key in 0..N-1 for each item and puts it on the wire.
+    """
+
+    target: Target
+    protocol: Protocol
+    mode: Mode
+    count: int
+    batch: int
+    max_parallel: int | None
+    probability: float
+    request_bytes: Distribution
+    response_bytes: Distribution
+    key_distinct: int | None
+    timeout_ns: int | None
+    retry: Retry | None
+    hedge: HedgePolicy | None
+    on_error: OnError
+    kafka: KafkaOptions
+    origins: tuple[Origin, ...]
+    """Never empty; the counts add up to ``count``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepBase:
+    id: str
+    after: tuple[str, ...] = ()
+    per_item: bool = False
+    """Run once for every item that the call carries, not once a call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work(StepBase):
+    """CPU time, ns of thread CPU: ``cpu`` once, and ``cpu_per_item`` for each item carried."""
+
+    cpu: Distribution
+    cpu_per_item: Distribution | None
+    where: Literal["loop", "thread", "process"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep(StepBase):
+    """Waiting, ns: ``time`` once, and ``time_per_item`` for each item carried."""
+
+    time: Distribution
+    time_per_item: Distribution | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(StepBase):
+    """A call (mode ``call``; over Kafka a request/reply)."""
+
+    edge: Edge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish(StepBase):
+    """A message that is not answered (mode ``publish``, protocol ``kafka``); continues at ack."""
+
+    edge: Edge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequence(StepBase):
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parallel(StepBase):
+    """Steps that run at once, at most ``max_parallel`` (None: all). ``after`` inside it holds."""
+
+    steps: tuple[Step, ...]
+    max_parallel: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    weight: float
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice(StepBase):
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat(StepBase):
+    """The steps, ``times`` times over.
+
+    A repeat adds no pair of its own to the call path: iteration r of R shifts the item numbers of
+    the steps inside (number = r * count + item; nested repeats compose), so that a repeated call
+    and one call with the same count make the same choices.
+    """
+
+    times: int
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fail(StepBase):
+    """Ends the operation with an error, with this probability."""
+
+    probability: float
+
+
+Step = Work | Sleep | Call | Publish | Sequence | Parallel | Choice | Repeat | Fail
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    name: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """``max_concurrent`` bounds the requests that one replica handles at once; None is no bound."""
+
+    name: str
+    replicas: int
+    balance: Literal["round_robin", "random", "least_pending"]
+    max_concurrent: int | None
+    operations: Mapping[str, Operation]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where requests come in. ``protocol`` ``kafka`` is parsed and refused for now."""
+
+    target: Target
+    protocol: Protocol
+    weight: float
+    request_bytes: Distribution
+    response_bytes: Distribution
+    key_distinct: int | None
+    timeout_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Open load. ``rate_rps`` is the mean arrival rate over all entries.
+
+    ``max_in_flight`` bounds the requests in flight at the generator; what comes above is dropped
+    and counted. ``closed``, ``replay`` and ramps are parsed and refused for now.
+    """
+
+    model: Literal["open"]
+    arrivals: Literal["poisson", "uniform"]
+    rate_rps: float
+    duration_ns: int
+    warmup_ns: int
+    max_in_flight: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FaultScope:
+    """Every field that is given must match; ``caller``/``caller_operation`` come from an edge."""
+
+    service: str | None
+    operation: str | None
+    replica: int | None
+    caller: str | None
+    caller_operation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A timed, scoped disturbance on the callee's side.
+
+    ``latency`` is added before the handler runs; ``error`` ends the call with an error, with
+    ``probability``. ``from_ns``/``to_ns`` count from the start of the measured phase; None is
+    from the first arrival, or to the end.
+    """
+
+    id: str
+    kind: Literal["latency", "error"]
+    scope: FaultScope
+    latency: Distribution | None
+    probability: float
+    from_ns: int | None
+    to_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeRef:
+    """``caller->callee.operation`` or ``caller.operation->callee.operation``."""
+
+    caller: str
+    caller_operation: str | None
+    callee: str
+    operation: str
+
+    def __str__(self) -> str:
+        caller = (
+            self.caller
+            if self.caller_operation is None
+            else f"{self.caller}.{self.caller_operation}"
+        )
+        return f"{caller}->{self.callee}.{self.operation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    edge: EdgeRef
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parallelize:
+    at: Target
+    max: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asyncify:
+    edge: EdgeRef
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeProtocol:
+    """``edge`` None stands for ``all: true``."""
+
+    edge: EdgeRef | None
+    to: Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    edge: EdgeRef
+    scope: Literal["request", "process"]
+    ttl_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    edge: EdgeRef
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    edge: EdgeRef
+    max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hedge:
+    """``after_ns`` None stands for ``p95``."""
+
+    edge: EdgeRef
+    after_ns: int | None
+
+
+Refactor = Batch | Parallelize | Asyncify | ChangeProtocol | Cache | Merge | Bound | Hedge
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """A planted finding: its kind, and those keys of ``where`` that must be equal."""
+
+    kind: str
+    where: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """``expectations`` None keeps those of the base."""
+
+    name: str
+    description: str
+    refactors: tuple[Refactor, ...]
+    expectations: tuple[Expectation, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    name: str
+    description: str
+    seed: int
+    services: Mapping[str, Service]
+    load: Load
+    faults: tuple[Fault, ...]
+    variants: Mapping[str, Variant]
+    """In file order; never holds ``baseline``, which is the base itself."""
+    expectations: tuple[Expectation, ...]
