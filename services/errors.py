@@ -19,13 +19,9 @@ class BadInput(Exception):
     hint: str | None = None
 
     def __str__(self) -> str:
-        place = (
-            ""
-            if self.file is None
-            else f"{self.file}:{self.line}: "
-            if self.line
-            else f"{self.file}: "
-        )
+        place = "" if self.file is None else f"{self.file}: "
+        if self.file is not None and self.line is not None:
+            place = f"{self.file}:{self.line}: "
         return f"{place}{self.text}" + (f"\n  {self.hint}" if self.hint else "")
 
 
