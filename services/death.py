@@ -1,0 +1,57 @@
+"""No process of ours outlives the one that started it.
+
+Two lines of defence. The kernel sends SIGKILL when the parent dies (``PR_SET_PDEATHSIG``, Linux);
+and every process holds one end of a pipe or socket whose other end only its parent has, and leaves
+when that reads end-of-file. The first acts even when the process is stuck, the second works
+everywhere and covers a parent that closes the pipe on purpose.
+
+Hazards of the first, from prctl(2): the setting is not inherited by a fork, so every process asks
+for itself; a parent that died before the call is never reported, hence the check afterwards; and
+the "parent" is the *thread* that forked, so processes are started from main threads only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+ORPHANED = 113
+"""Exit status of a process that found its parent gone."""
+
+
+def die_with(parent: int) -> None:
+    """Let the kernel kill this process when ``parent``, the pid of its parent, dies.
+
+    Ends the process at once where the parent is dead already. Elsewhere than on Linux only that
+    check is made.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        os._exit(ORPHANED)
+
+
+def leave_at_eof(loop: asyncio.AbstractEventLoop, fd: int) -> None:
+    """End this process at once when ``fd``, a pipe from its parent, reads end-of-file.
+
+    What arrives on the pipe before that is thrown away.
+    """
+    os.set_blocking(fd, False)
+
+    def read() -> None:
+        try:
+            gone = not os.read(fd, 4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            gone = True
+        if gone:
+            os._exit(ORPHANED)
+
+    loop.add_reader(fd, read)
