@@ -61,6 +61,34 @@ def item_keys(ticket: str) -> list[int]:
     return keys
 
 
+class Header(NamedTuple):
+    """The whole of the ``hopbench`` header."""
+
+    ticket: str
+    response_bytes: int
+    """How many bytes the callee is asked to answer with."""
+    timeout_ns: int | None
+    """What was left of the caller's deadline when it sent."""
+    attempt: int
+    peer: str
+    """The caller as ``service/replica``, empty where unknown."""
+
+
+def encode_header(
+    ticket: str, response_bytes: int, timeout_ns: int | None, attempt: int, peer: str
+) -> str:
+    left = "-" if timeout_ns is None else timeout_ns
+    return f"{ticket}|{response_bytes}|{left}|{attempt}|{peer}"
+
+
+def parse_header(text: str) -> Header:
+    """Raises ValueError for text that is no such header."""
+    ticket, response_bytes, left, attempt, peer = text.rsplit("|", 4)
+    return Header(
+        ticket, int(response_bytes), None if left == "-" else int(left), int(attempt), peer
+    )
+
+
 def entry_ticket(round_seed: int, number: int) -> str:
     """The ticket of request ``number`` of a round, as the generator sends it."""
     return f"{request_key(round_seed, number):016x};{ENTRY_STEP}@0"

@@ -1,0 +1,247 @@
+"""HTTP/1.1 between services: aiohttp on both sides.
+
+Every operation has two routes, ``POST /<operation>`` and ``POST /<operation>/{key}``, so that
+``http.route`` names the operation and never a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import monotonic_ns
+from typing import Final
+from urllib.parse import quote
+
+from aiohttp import ClientConnectionError, ClientError, ClientRequest, ClientSession, web
+from aiohttp.client import ClientTimeout
+from aiohttp.connector import TCPConnector
+from aiohttp.cookiejar import DummyCookieJar
+from yarl import URL
+
+from services import ticket, traceparent
+from services.errors import CannotStart
+from services.ports import (
+    Address,
+    Directory,
+    Handler,
+    Incoming,
+    Listener,
+    Outgoing,
+    Reply,
+    Status,
+    Transport,
+)
+from services.transports.payload import BLOCK, payload
+from services.transports.site import Site
+
+DETAIL_HEADER: Final = "hopbench-detail"
+CODE_OF_STATUS: Final = {
+    Status.OK: 200,
+    Status.ERROR: 500,
+    Status.TIMEOUT: 504,
+    Status.UNAVAILABLE: 503,
+    Status.CANCELLED: 499,
+}
+STATUS_OF_CODE: Final = {code: status for status, code in CODE_OF_STATUS.items()}
+
+_IDLE_S: Final = 3600.0
+"""Idle connections outlive any round; one closed under a request would look like a fault."""
+_CONNECT_S: Final = 10.0
+_NO_TIMEOUT: Final = ClientTimeout(total=None, sock_connect=_CONNECT_S)
+_BACKLOG: Final = 1024
+
+
+def client(site: Site) -> Transport:
+    return HttpTransport(site)
+
+
+def listener(site: Site) -> Listener:
+    return HttpListener(site)
+
+
+async def _blocks(size: int) -> AsyncIterator[bytes]:
+    for start in range(0, size, len(BLOCK)):
+        yield BLOCK[: size - start]  # type: ignore[misc]  # aiohttp writes any buffer
+
+
+class HttpTransport:
+    """One pool for the process, unbounded: a call never waits for a connection to come free."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._peer = site.peer
+        self._session = ClientSession(
+            connector=TCPConnector(
+                limit=0, keepalive_timeout=_IDLE_S, use_dns_cache=True, ttl_dns_cache=None
+            ),
+            timeout=_NO_TIMEOUT,
+            cookie_jar=DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            trace_configs=list(site.hooks.aiohttp_trace_configs),
+        )
+        self._bases: dict[tuple[str, int], str] = {}
+        self._urls: dict[tuple[int, int], URL] = {}
+
+    async def connect(self, directory: Directory) -> None:
+        wires = list(self._site.outgoing("http"))
+        for callee in {wire.callee for wire in wires}:
+            for replica, address in enumerate(directory[callee]):
+                if address.http_port is not None:
+                    base = f"http://{address.host}:{address.http_port}"
+                    self._bases[callee, replica] = base
+        for wire in wires:
+            for (callee, replica), base in self._bases.items():
+                if callee == wire.callee:
+                    self._urls[wire.index, replica] = URL(base + wire.http_path, encoded=True)
+        await asyncio.gather(*(self._warm(*item) for item in self._bases.items()))
+
+    async def _warm(self, callee: tuple[str, int], base: str) -> None:
+        """Open connections without a request: one would be a call that no step made."""
+        connector = self._session.connector
+        assert connector is not None
+        request = ClientRequest("POST", URL(base), loop=asyncio.get_running_loop())
+        try:
+            connections = await asyncio.gather(
+                *(
+                    connector.connect(request, [], _NO_TIMEOUT)
+                    for _ in range(self._site.warm_connections)
+                )
+            )
+        except (ClientError, TimeoutError) as error:
+            raise CannotStart(
+                self._peer, f"no connection to {callee[0]}/{callee[1]} at {base}: {error}"
+            ) from error
+        for connection in connections:
+            connection.release()
+
+    async def call(self, out: Outgoing) -> Reply:
+        wire = out.wire
+        url = self._urls.get((wire.index, out.replica))
+        if url is None:
+            return Reply(Status.UNAVAILABLE, 0, f"no address of {wire.callee}/{out.replica}")
+        if out.key is not None:
+            url = URL(f"{url}/{quote(out.key, safe='')}", encoded=True)
+        headers = {
+            ticket.HEADER: ticket.encode_header(
+                out.ticket, out.response_bytes, out.timeout_ns, out.attempt, self._peer
+            )
+        }
+        if out.trace is not None:
+            headers[traceparent.HEADER] = traceparent.encode(out.trace)
+        size = out.request_bytes
+        if size > len(BLOCK):
+            headers["content-length"] = str(size)
+            data: object = _blocks(size)
+        else:
+            data = payload(size)
+        try:
+            response = await self._session.post(url, data=data, headers=headers)
+            body = await response.read()
+        except TimeoutError as error:
+            return Reply(Status.TIMEOUT, 0, str(error))
+        except ClientConnectionError as error:
+            return Reply(Status.UNAVAILABLE, 0, str(error))
+        except ClientError as error:
+            return Reply(Status.ERROR, 0, str(error))
+        if response.status == CODE_OF_STATUS[Status.OK]:
+            return Reply(Status.OK, len(body))
+        return Reply(
+            STATUS_OF_CODE.get(response.status, Status.ERROR),
+            len(body),
+            response.headers.get(DETAIL_HEADER) or f"HTTP {response.status}",
+        )
+
+    async def publish(self, out: Outgoing) -> Reply:
+        return Reply(Status.ERROR, 0, "HTTP has no publish")
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+class HttpListener:
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._app = web.Application(
+            middlewares=list(site.hooks.aiohttp_middlewares),
+            client_max_size=0,
+        )
+        # A caller that hung up cancels its handler, so that cancelled work stops.
+        self._runner = web.AppRunner(
+            self._app, handler_cancellation=True, access_log=None, keepalive_timeout=_IDLE_S
+        )
+        self._socket: asyncio.Server | None = None
+
+    async def start(self, handler: Handler) -> int:
+        for operation in self._site.operations():
+            route = _route(self._site.service, operation, handler)
+            self._app.router.add_post(f"/{operation}", route)
+            self._app.router.add_post(f"/{operation}/{{key}}", route)
+        await self._runner.setup()
+        assert self._runner.server is not None
+        loop = asyncio.get_running_loop()
+        try:
+            self._socket = await loop.create_server(
+                self._runner.server, self._site.host, 0, backlog=_BACKLOG
+            )
+        except OSError as error:
+            raise CannotStart(
+                self._site.peer, f"cannot listen on {self._site.host}: {error}"
+            ) from error
+        port: int = self._socket.sockets[0].getsockname()[1]
+        return port
+
+    async def stop(self, grace_ns: int) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._runner.server is not None:
+            self._runner.server.pre_shutdown()
+            await self._runner.server.shutdown(grace_ns / 1e9)
+        await self._runner.cleanup()
+
+
+def _route(
+    service: str, operation: str, handler: Handler
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    default = ticket.Header(ticket.entry_ticket(0, 0), 0, None, 0, "")
+
+    async def route(request: web.Request) -> web.StreamResponse:
+        received_ns = monotonic_ns()
+        body = await request.read()
+        headers = request.headers
+        text = headers.get(ticket.HEADER)
+        try:
+            header = default if text is None else ticket.parse_header(text)
+        except ValueError:
+            return web.Response(status=400, headers={DETAIL_HEADER: "malformed hopbench header"})
+        reply = await handler(
+            Incoming(
+                service=service,
+                operation=operation,
+                protocol="http",
+                mode="call",
+                ticket=header.ticket,
+                key=request.match_info.get("key"),
+                request_bytes=len(body),
+                response_bytes=header.response_bytes,
+                timeout_ns=header.timeout_ns,
+                attempt=header.attempt,
+                trace=traceparent.parse(headers.get(traceparent.HEADER)),
+                received_ns=received_ns,
+                peer=header.peer,
+            )
+        )
+        response = web.Response(
+            status=CODE_OF_STATUS[reply.status], body=payload(reply.response_bytes)
+        )
+        if reply.detail:
+            response.headers[DETAIL_HEADER] = quote(reply.detail, safe=" ()/:;,=")
+        return response
+
+    return route
+
+
+def address(host: str, port: int) -> Address:
+    """A directory entry for a listener of this protocol alone."""
+    return Address(host=host, http_port=port, grpc_port=None)

@@ -1,0 +1,101 @@
+"""Where a transport or a listener stands: everything its constructor needs, in one value."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from services.ports import Wire
+from services.scenario.model import Protocol as WireProtocol
+from services.topology import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A Kafka broker: ``address`` is ``HOST:PORT``; ``kind`` tells what may be expected of it."""
+
+    address: str
+    kind: Literal["embedded", "kafka"]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the transports of one process count and doubt; shared by all of them, never reset.
+
+    ``produced`` and ``consumed`` are Kafka messages by topic, reply topics included. A message
+    counts as produced when it is handed to the producer and is taken back when it is known not to
+    have arrived, so that one under way keeps the two sides apart until it is consumed.
+    """
+
+    produced: Counter[str] = field(default_factory=Counter)
+    consumed: Counter[str] = field(default_factory=Counter)
+    doubts: dict[tuple[str, str], None] = field(default_factory=dict)
+    """Pairs of code and text, in the order raised, each once."""
+
+    def doubt(self, code: str, text: str) -> None:
+        self.doubts[(code, text)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What an instrumentation library hangs into clients and servers; all empty under ``lean``.
+
+    They are handed over as values, so that nothing needs to be patched.
+    """
+
+    aiohttp_middlewares: tuple[Any, ...] = ()
+    aiohttp_trace_configs: tuple[Any, ...] = ()
+    grpc_client_interceptors: tuple[Any, ...] = ()
+    grpc_server_interceptors: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One replica of one service, as its transports see it."""
+
+    service: str
+    replica: int
+    """From 0."""
+    replicas: int
+    """Of this service: Kafka's partitions are shared out by it."""
+    topology: Topology
+    counters: Counters
+    broker: Broker | None = None
+    """None where no edge of this service needs one."""
+    hooks: Hooks = Hooks()
+    host: str = "127.0.0.1"
+    """Where listeners bind."""
+    warm_connections: int = 4
+    """HTTP connections opened to each replica of each callee before the first request."""
+    grpc_channels: int = 1
+    """Channels, each a connection of its own, to each replica of each callee."""
+
+    @property
+    def peer(self) -> str:
+        return f"{self.service}/{self.replica}"
+
+    def outgoing(self, protocol: WireProtocol) -> Iterator[Wire]:
+        """The edges that start here."""
+        return (
+            wire
+            for wire in self.topology.wires
+            if wire.caller == self.service and wire.protocol == protocol
+        )
+
+    def incoming(self, protocol: WireProtocol) -> Iterator[Wire]:
+        """The edges that end here."""
+        return (
+            wire
+            for wire in self.topology.wires
+            if wire.callee == self.service and wire.protocol == protocol
+        )
+
+    def operations(self) -> tuple[str, ...]:
+        """All operations of this service, called or not."""
+        return tuple(
+            target.operation
+            for target in self.topology.operations
+            if target.service == self.service
+        )
