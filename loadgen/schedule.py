@@ -1,0 +1,209 @@
+"""The arrival schedule: when each request is due, and everything about it that chance decides.
+
+Pure: the same load and seed give the same schedule, arrival by arrival, in every process. Times
+are offsets in nanoseconds from the schedule's zero, where the warm-up starts. Gaps come from the
+raw output of a counter-based generator (Philox), whose stream NumPy promises not to change, and
+not from ``Generator.exponential``, whose stream it may.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import accumulate
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadgen.samples import PHASES
+from services.scenario.chance import request_key, uniform
+from services.scenario.distributions import Constant, Distribution
+from services.scenario.model import Entry, Load
+
+Arrivals = Literal["poisson", "uniform"]
+WARMUP: Final = PHASES.index("warmup")
+MEASURED: Final = PHASES.index("measured")
+NO_KEY: Final = -1
+
+_NANO: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Schedule:
+    """One row an arrival, in order of time; all arrays have the same length and are read-only."""
+
+    number: NDArray[np.int64]
+    """The request's number in the whole schedule, from 0; chance hangs on it."""
+    offset_ns: NDArray[np.int64]
+    """When it is due, from the schedule's zero."""
+    entry: NDArray[np.uint16]
+    """Index into the load's entries."""
+    sampled: NDArray[np.bool_]
+    phase: NDArray[np.uint8]
+    """Index into loadgen.samples.PHASES."""
+    chance: NDArray[np.uint64]
+    """The request's key (services.scenario.chance.request_key)."""
+    trace_hi: NDArray[np.uint64]
+    trace_lo: NDArray[np.uint64]
+    """Upper and lower half of the trace id. The lower is never 0: it is sent as parent span id."""
+    request_bytes: NDArray[np.int64]
+    response_bytes: NDArray[np.int64]
+    key: NDArray[np.int64]
+    """The application's key; NO_KEY where the entry has none."""
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+
+def arrivals(load: Load, seed: int, *, trace_ratio: float = 0.5, trace_salt: int = 0) -> Schedule:
+    """Every arrival of one round, warm-up included.
+
+    ``seed`` is the round's. ``trace_salt`` goes into trace ids alone, so that two rounds of one
+    pair send the same requests under different ids. ``trace_ratio`` is the share of sampled
+    requests, 0..1.
+    """
+    due = offsets(load.arrivals, load.rate_rps, load.warmup_ns + load.duration_ns, seed)
+    count = len(due)
+    chance = [request_key(seed, n) for n in range(count)]
+    entry = _entries(load.entries, chance)
+    requests, responses, keys = _asks(load.entries, entry, chance)
+    traces = b"".join(
+        blake2b(b"trace:%d:%d:%d" % (seed, trace_salt, n), digest_size=16).digest()
+        for n in range(count)
+    )
+    halves = np.frombuffer(traces, dtype="<u8").reshape(count, 2)
+    return _frozen(
+        Schedule(
+            number=np.arange(count, dtype=np.int64),
+            offset_ns=due,
+            entry=np.array(entry, dtype=np.uint16),
+            sampled=_sampled(trace_ratio, chance),
+            phase=np.where(due < load.warmup_ns, WARMUP, MEASURED).astype(np.uint8),
+            chance=np.array(chance, dtype=np.uint64),
+            trace_hi=halves[:, 0].copy(),
+            trace_lo=np.maximum(halves[:, 1], np.uint64(1)),
+            request_bytes=np.array(requests, dtype=np.int64),
+            response_bytes=np.array(responses, dtype=np.int64),
+            key=np.array(keys, dtype=np.int64),
+        )
+    )
+
+
+def offsets(kind: Arrivals, rate_rps: float, length_ns: int, seed: int) -> NDArray[np.int64]:
+    """Due times in [0, ``length_ns``), rising.
+
+    Poisson: exponential gaps, the first before the first arrival. Uniform: every 1/rate from 0.
+    A longer schedule of the same rate and seed begins with the shorter one.
+    """
+    gap = _NANO / rate_rps
+    if kind == "uniform":
+        count = math.ceil(length_ns / gap)
+        return _before(length_ns, np.arange(count) * gap)
+    bits = np.random.Philox(key=seed & (2**128 - 1))
+    expected = length_ns / gap
+    chunk = int(expected + 6 * math.sqrt(expected)) + 16
+    at = 0.0
+    parts: list[NDArray[np.float64]] = []
+    while at < length_ns:
+        u = (bits.random_raw(chunk) >> np.uint64(11)) * 2.0**-53
+        gaps: NDArray[np.float64] = -gap * np.log1p(-u)
+        parts.append(at + np.cumsum(gaps))
+        at = float(parts[-1][-1])
+    return _before(length_ns, np.concatenate(parts) if parts else np.empty(0))
+
+
+def _before(length_ns: int, at: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    due: NDArray[np.int64] = np.rint(at).astype(np.int64)
+    return due[: int(np.searchsorted(due, length_ns))]
+
+
+def share(schedule: Schedule, worker: int, workers: int) -> Schedule:
+    """What worker k of N sends: the arrivals i with i mod N = k (the rows, in order)."""
+    return select(schedule, slice(worker, None, workers))
+
+
+def select(schedule: Schedule, rows: slice) -> Schedule:
+    return Schedule(**{name: getattr(schedule, name)[rows] for name in Schedule.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether due times follow the model that was asked for.
+
+    ``statistic``: Poisson, the Kolmogorov-Smirnov distance of the gaps from the exponential
+    distribution; uniform, the largest deviation of a gap from 1/rate, in ns.
+    """
+
+    statistic: float
+    p_value: float | None
+    """None where the check is exact."""
+    n: int
+    holds: bool
+
+
+def fits(
+    intended_ns: NDArray[np.int64], model: Arrivals, rate_rps: float, *, level: float = 1e-4
+) -> Fit:
+    """Check the gaps of due times (ns, rising, any zero) against the model and its rate.
+
+    Under two gaps nothing can be said, and the fit holds. ``level`` is the chance of rejecting a
+    schedule that is right: small, because every round is tested.
+    """
+    gaps = np.diff(intended_ns)
+    expected = _NANO / rate_rps
+    if len(gaps) < 2:
+        return Fit(statistic=0.0, p_value=None, n=len(gaps), holds=True)
+    if model == "uniform":
+        worst = float(np.abs(gaps - expected).max())
+        # Each due time is rounded to a whole ns, so a gap is off by one at most.
+        return Fit(statistic=worst, p_value=None, n=len(gaps), holds=worst <= 1.0)
+    # SciPy's statistics take 0.4 s and 40 MB to import, which the generator must not pay.
+    from scipy.stats import kstest  # noqa: PLC0415
+
+    result = kstest(gaps, "expon", args=(0, expected))
+    p = float(result.pvalue)
+    return Fit(statistic=float(result.statistic), p_value=p, n=len(gaps), holds=p >= level)
+
+
+def _entries(entries: tuple[Entry, ...], chance: list[int]) -> list[int]:
+    if len(entries) == 1:
+        return [0] * len(chance)
+    bounds = list(accumulate(entry.weight for entry in entries))
+    draws = np.array([uniform(key, "entry") for key in chance]) * bounds[-1]
+    picked = np.searchsorted(np.array(bounds), draws, side="right")
+    return [int(i) for i in np.minimum(picked, len(entries) - 1)]
+
+
+def _sampled(ratio: float, chance: list[int]) -> NDArray[np.bool_]:
+    if ratio <= 0.0 or ratio >= 1.0:
+        return np.full(len(chance), ratio >= 1.0)
+    return np.array([uniform(key, "sampled") < ratio for key in chance], dtype=np.bool_)
+
+
+def _asks(
+    entries: tuple[Entry, ...], picked: list[int], chance: list[int]
+) -> tuple[list[int], list[int], list[int]]:
+    requests: list[int] = []
+    responses: list[int] = []
+    keys: list[int] = []
+    for index, key in zip(picked, chance, strict=True):
+        entry = entries[index]
+        requests.append(_bytes(entry.request_bytes, key, "request"))
+        responses.append(_bytes(entry.response_bytes, key, "response"))
+        distinct = entry.key_distinct
+        keys.append(NO_KEY if distinct is None else int(uniform(key, "key") * distinct))
+    return requests, responses, keys
+
+
+def _bytes(size: Distribution, key: int, purpose: str) -> int:
+    # A constant needs no draw; hashing is most of what making a schedule costs.
+    value = size.value if isinstance(size, Constant) else size.at(uniform(key, purpose))
+    return max(0, round(value))
+
+
+def _frozen(schedule: Schedule) -> Schedule:
+    for name in Schedule.__slots__:
+        getattr(schedule, name).setflags(write=False)
+    return schedule
