@@ -23,15 +23,15 @@ ORPHANED = 113
 """Exit status of a process that found its parent gone."""
 
 
-def die_with(parent: int) -> None:
-    """Let the kernel kill this process when ``parent``, the pid of its parent, dies.
+def die_with(parent: int, signum: int = signal.SIGKILL) -> None:
+    """Let the kernel send ``signum`` to this process when ``parent``, its parent's pid, dies.
 
     Ends the process at once where the parent is dead already. Elsewhere than on Linux only that
     check is made.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
+        if libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
         os._exit(ORPHANED)
