@@ -1,0 +1,40 @@
+"""The limits of the self-check, as one value that is recorded with every result.
+
+Source: MEASUREMENT.md, steps 5 and 10. Shares are 0..1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    lag_p99_ms: float = 1.0
+    """The floor of the limit on P99 of sent − intended."""
+    lag_p99_share: float = 0.10
+    """The same as a share of the service time's P50; the larger of the two holds."""
+    generator_cpu_share: float = 0.80
+    """Of one core."""
+    steal_share: float = 0.02
+    """Of the round's time over all cores."""
+    foreign_cpu_share: float = 0.10
+    """Of the round's time over all cores, used by processes not ours."""
+    spans_lost_share: float = 0.001
+    rate_share: float = 0.02
+    """Achieved against scheduled, and scheduled against configured beyond its own chance."""
+    arrivals_p: float = 0.001
+    """The Kolmogorov-Smirnov test's p below which inter-arrivals do not fit."""
+    loop_lag_ms: float = 50.0
+    """A 5 ms heartbeat that came this late."""
+    sleep_bias_ms: float = 0.5
+    """P50 of how much longer a simulated wait took than asked."""
+    metrics_share: float = 0.0
+    """Difference between calls counted by metrics and requests answered."""
+    short_round_s: float = 10.0
+    short_warmup_s: float = 5.0
+    complete_traces: int = 20
+    """Fewer do not judge an expectation."""
+
+    def document(self) -> dict[str, float]:
+        return asdict(self)

@@ -1,0 +1,169 @@
+"""A run directory: where everything that a run leaves behind lies.
+
+runs/<time>-<name>/
+  plan.json             what was to run: settings, order, seeds (hopbench.plan/1)
+  scenario.yaml         the resolved scenario
+  environment.json
+  broker/               what stays for the whole run logs here
+  trials/NN-<variant>/  trial.json, spools, samples.parquet, spans.parquet, metrics.parquet,
+                        doubts.json, logs/
+  findings.json summary.json report.html report.md
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+
+from services.errors import BadInput
+
+RUNS = "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialDir:
+    path: Path
+
+    @property
+    def evidence(self) -> Path:
+        return self.path / "trial.json"
+
+    @property
+    def doubts(self) -> Path:
+        return self.path / "doubts.json"
+
+    @property
+    def samples_spool(self) -> Path:
+        return self.path / "samples.spool"
+
+    @property
+    def traces_spool(self) -> Path:
+        return self.path / "traces.otlp"
+
+    @property
+    def metrics_spool(self) -> Path:
+        return self.path / "metrics.otlp"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.parquet"
+
+    @property
+    def spans(self) -> Path:
+        return self.path / "spans.parquet"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.parquet"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def scenario(self) -> Path:
+        return self.path / "scenario.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def findings(self) -> Path:
+        return self.path / "findings.json"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    @property
+    def html(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def markdown(self) -> Path:
+        return self.path / "report.md"
+
+    @property
+    def trials(self) -> Path:
+        return self.path / "trials"
+
+    def trial(self, number: int, variant: str) -> TrialDir:
+        """``number`` counts rounds from 0 over the whole run."""
+        return TrialDir(self.trials / f"{number:02d}-{variant}")
+
+
+def create(name: str, now: datetime, out: Path | None) -> RunDir:
+    """A new run directory: ``out`` itself where given (absent or empty), else one under ``runs/``.
+
+    Raises BadInput when ``out`` holds something, or cannot be made.
+    """
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            taken = any(out.iterdir())
+        except OSError as error:
+            raise BadInput(f"--out {out}: {error.strerror}", hint="name a new directory") from error
+        if taken:
+            raise BadInput(
+                f"--out {out} is not empty",
+                hint=f"name a new directory, or continue that run: hopbench run --resume {out}",
+            )
+        return _made(RunDir(out))
+    for path in _names(name, now):
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise BadInput(
+                f"{path}: {error.strerror}", hint="name another place with --out DIR"
+            ) from error
+        return _made(RunDir(path))
+    raise AssertionError("names never end")
+
+
+def _names(name: str, now: datetime) -> Iterator[Path]:
+    base = Path(RUNS) / f"{now:%Y%m%d-%H%M%S}-{name}"
+    yield base
+    number = 2
+    while True:
+        yield base.with_name(f"{base.name}-{number}")
+        number += 1
+
+
+def _made(run: RunDir) -> RunDir:
+    run.trials.mkdir()
+    return run
+
+
+def opened(path: Path) -> RunDir:
+    """An existing run directory. Raises BadInput where ``path`` is none."""
+    run = RunDir(path)
+    if not run.plan.is_file():
+        what = "is no run directory (plan.json is missing)" if path.exists() else "does not exist"
+        raise BadInput(f"{path} {what}", hint="a run directory is what `hopbench run` prints last")
+    return run
+
+
+def write_json(path: Path, document: object) -> None:
+    """Whole or not at all: a reader, or a crash, never meets half a document."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(
+        orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    )
+    temporary.replace(path)
