@@ -1,0 +1,68 @@
+"""Listening addresses on this host: taking one, and saying who has it when it is taken."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import psutil
+
+from services.errors import CannotStart
+
+
+def holder(port: int) -> str | None:
+    """``pid 4711 (java)`` for the process that listens on TCP ``port``, where we may know."""
+    try:
+        connections = psutil.net_connections("tcp")
+    except (psutil.AccessDenied, OSError):
+        return None
+    for connection in connections:
+        if (
+            connection.status == psutil.CONN_LISTEN
+            and connection.laddr
+            and connection.laddr.port == port
+            and connection.pid
+        ):
+            try:
+                return f"pid {connection.pid} ({psutil.Process(connection.pid).name()})"
+            except psutil.NoSuchProcess:
+                return f"pid {connection.pid}"
+    return None
+
+
+def listen(part: str, host: str, port: int, flag: str) -> socket.socket:
+    """A listening TCP socket on ``host``:``port`` (0: any free port).
+
+    Raises CannotStart with the holder of a taken port, naming ``flag`` as the way out.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(512)
+    except OSError as error:
+        sock.close()
+        raise CannotStart(
+            part, _why(host, port, error), hint=f"{flag} takes another port"
+        ) from None
+    sock.setblocking(False)
+    return sock
+
+
+def taken(port: int, host: str = "127.0.0.1") -> str | None:
+    """Why ``port`` can't be listened on now, or None."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, port))
+            sock.listen(1)
+    except OSError as error:
+        return _why(host, port, error)
+    return None
+
+
+def _why(host: str, port: int, error: OSError) -> str:
+    if error.errno != errno.EADDRINUSE:
+        return f"cannot listen on {host}:{port}: {error.strerror}"
+    by = holder(port)
+    return f"port {port} is taken" + (f" by {by}" if by else "")

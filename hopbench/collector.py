@@ -1,0 +1,337 @@
+"""The embedded OTLP collector: takes traces, metrics and logs, and keeps them as they came.
+
+OTLP over gRPC and over HTTP (protobuf and JSON, gzip) from any exporter. Each accepted request is
+appended to ``traces.otlp``, ``metrics.otlp`` or ``logs.otlp`` before it is answered, so what an
+exporter was told is kept is in the file. A request that the disk does not take is answered with a
+retryable error and counted as refused; the process then ends with exit code 5.
+
+``GET /hopbench/counts`` on the HTTP port tells what is in the files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import grpc
+import orjson
+import uvloop
+from aiohttp import web
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import Code
+from google.rpc.status_pb2 import Status
+
+from hopbench.addresses import listen
+from hopbench.otlp import SIGNALS, Encoding, Junk, Signal, TooLarge, answer, inflate, take
+from hopbench.spool import Spool, open_spool
+from services.death import die_with, leave_at_eof
+from services.errors import CannotStart
+from services.title import set_title
+
+LARGEST_REQUEST = 64 * 1024 * 1024
+"""Bytes after decompression; the Collector's own default is 20 MiB, a batch of spans is < 1 MiB."""
+_RETRY_AFTER_S = 1
+_ENCODINGS: dict[str, Encoding] = {
+    "application/x-protobuf": "protobuf",
+    "application/json": "json",
+}
+_CONTENT_TYPES = {encoding: name for name, encoding in _ENCODINGS.items()}
+
+
+class DiskRefuses(Exception):
+    """The disk does not take what was accepted; the sender may try again."""
+
+
+@dataclass(slots=True)
+class Intake:
+    """Everything that arrives, whatever the protocol, goes through :meth:`keep`."""
+
+    out: Path
+    spools: dict[str, Spool] = field(default_factory=dict)
+    items: dict[str, int] = field(default_factory=lambda: {s.items: 0 for s in SIGNALS})
+    requests: int = 0
+    kept_bytes: int = 0
+    rejected: int = 0
+    refused: int = 0
+    disk: str | None = None
+    """What the disk said when it last refused a record."""
+
+    def open(self) -> None:
+        """Make the directory and try the first spool. Raises CannotStart."""
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            self._spool(SIGNALS[0])
+        except OSError as error:
+            text = f"cannot write to {self.out}: {error.strerror}"
+            raise CannotStart("collector", text, hint="--out takes another directory") from error
+
+    def keep(self, wanted: Signal, body: bytes, encoding: Encoding) -> Message:
+        """Append the request to its spool, count it, and return the answer.
+
+        Raises Junk, or DiskRefuses with nothing written and nothing counted but the refusal.
+        """
+        taken = take(wanted, body, encoding)
+        try:
+            self._spool(wanted).append(taken.record)
+        except OSError as error:
+            self.refused += 1
+            text = f"{self.out}: {error.strerror or error}"
+            if self.disk is None:
+                _tell(f"collector: cannot write to {text}; senders are asked to try again")
+            self.disk = text
+            raise DiskRefuses(text) from error
+        self.requests += 1
+        self.kept_bytes += len(taken.record)
+        self.items[wanted.items] += taken.items
+        self.rejected += taken.rejected
+        return wanted.response(taken.rejected, taken.why)
+
+    def _spool(self, wanted: Signal) -> Spool:
+        spool = self.spools.get(wanted.name)
+        if spool is None:
+            path = self.out / f"{wanted.name}.otlp"
+            spool, lost = open_spool(path)
+            if lost:
+                _tell(f"collector: {path} ended in a broken record; cut off {lost} bytes")
+            self.spools[wanted.name] = spool
+        return spool
+
+    def counts(self) -> dict[str, int | str | None]:
+        return {
+            **self.items,
+            "requests": self.requests,
+            "bytes": self.kept_bytes,
+            "rejected": self.rejected,
+            "refused": self.refused,
+            "disk": self.disk,
+        }
+
+    def close(self) -> None:
+        for spool in self.spools.values():
+            spool.close()
+        self.spools.clear()
+
+
+# --- HTTP -------------------------------------------------------------------------------------
+
+
+def _application(intake: Intake) -> web.Application:
+    app = web.Application(client_max_size=LARGEST_REQUEST)
+    for wanted in SIGNALS:
+        app.router.add_post(wanted.path, partial(_export, intake, wanted))
+    app.router.add_get("/hopbench/counts", partial(_counts, intake))
+    return app
+
+
+async def _counts(intake: Intake, _request: web.Request) -> web.Response:
+    return web.Response(body=orjson.dumps(intake.counts()), content_type="application/json")
+
+
+async def _export(intake: Intake, wanted: Signal, request: web.Request) -> web.Response:
+    encoding = _ENCODINGS.get(request.content_type)
+    if encoding is None:
+        return _refusal(
+            415,
+            "protobuf",
+            Code.INVALID_ARGUMENT,
+            f"content type {request.content_type!r} is not one of {', '.join(_ENCODINGS)}",
+        )
+    compression = request.headers.get("Content-Encoding", "identity").lower()
+    if compression not in {"identity", "gzip", "deflate"}:
+        return _refusal(
+            415, encoding, Code.INVALID_ARGUMENT, f"content encoding {compression!r}, not gzip"
+        )
+    try:
+        body = await request.read()
+    except (web.RequestPayloadError, ClientPayloadError, HttpProcessingError) as error:
+        return _refusal(400, encoding, Code.INVALID_ARGUMENT, f"unreadable body: {error}")
+    except web.HTTPRequestEntityTooLarge:
+        return _refusal(413, encoding, Code.INVALID_ARGUMENT, f"body above {LARGEST_REQUEST} bytes")
+    try:
+        message = intake.keep(wanted, body, encoding)
+    except Junk as error:
+        return _refusal(400, encoding, Code.INVALID_ARGUMENT, str(error))
+    except DiskRefuses as error:
+        return _refusal(503, encoding, Code.UNAVAILABLE, str(error))
+    return web.Response(body=answer(message, encoding), content_type=_CONTENT_TYPES[encoding])
+
+
+def _refusal(status: int, encoding: Encoding, code: int, text: str) -> web.Response:
+    headers = {"Retry-After": str(_RETRY_AFTER_S)} if status == 503 else None
+    return web.Response(
+        status=status,
+        body=answer(Status(code=code, message=text), encoding),
+        content_type=_CONTENT_TYPES[encoding],
+        headers=headers,
+    )
+
+
+# --- gRPC -------------------------------------------------------------------------------------
+
+_Rpc = Callable[[bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
+
+
+def _rpc(intake: Intake, wanted: Signal) -> _Rpc:
+    async def export(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        try:
+            return intake.keep(wanted, body, "protobuf").SerializeToString()
+        except Junk as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except DiskRefuses as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+
+    return export
+
+
+def _grpc_server(intake: Intake) -> grpc.aio.Server:
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", LARGEST_REQUEST),
+            # Without this a second collector would share the port and take half of the spans.
+            ("grpc.so_reuseport", 0),
+        ]
+    )
+    for wanted in SIGNALS:
+        # No deserializer: the body stays the bytes that came.
+        method = grpc.unary_unary_rpc_method_handler(_rpc(intake, wanted))
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(wanted.service, {"Export": method}),)
+        )
+    return server
+
+
+# --- the process ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A running collector. Ports are those actually taken."""
+
+    intake: Intake
+    host: str
+    grpc_port: int
+    http_port: int
+
+
+@asynccontextmanager
+async def collecting(
+    out: Path, *, host: str = "127.0.0.1", grpc_port: int = 4317, http_port: int = 4318
+) -> AsyncIterator[Listening]:
+    """Take OTLP into ``out`` (made if missing) while the block runs. Port 0 takes a free one.
+
+    Raises CannotStart for a taken port or a directory that can't be written.
+    """
+    intake = Intake(out)
+    intake.open()
+    http_socket = listen("collector", host, http_port, "--http-port")
+    # gRPC binds by itself and reports a taken port without a reason, so it is asked for here first.
+    listen("collector", host, grpc_port, "--grpc-port").close()
+    server = _grpc_server(intake)
+    bound_grpc = server.add_insecure_port(f"{host}:{grpc_port}")
+    runner = web.AppRunner(
+        _application(intake), access_log=None, handle_signals=False, auto_decompress=False
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, http_socket).start()
+        await server.start()
+        yield Listening(intake, host, bound_grpc, http_socket.getsockname()[1])
+    finally:
+        await server.stop(1.0)
+        await runner.cleanup()
+        intake.close()
+
+
+async def _serve(
+    out: Path, host: str, grpc_port: int, http_port: int, *, json_lines: bool, parent: int | None
+) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if parent is not None:
+        leave_at_eof(loop, sys.stdin.fileno())
+    async with collecting(out, host=host, grpc_port=grpc_port, http_port=http_port) as listening:
+        if json_lines:
+            ready = {
+                "schema": "hopbench.collect/1",
+                "pid": os.getpid(),
+                "out": str(out),
+                "grpc_port": listening.grpc_port,
+                "http_port": listening.http_port,
+            }
+            print(orjson.dumps(ready).decode(), flush=True)
+        else:
+            _tell(
+                f"OTLP/gRPC on {host}:{listening.grpc_port}, OTLP/HTTP on "
+                f"http://{host}:{listening.http_port}, into {out}. Ctrl-C ends."
+            )
+        await stop.wait()
+    counts = listening.intake.counts()
+    if parent is None:
+        _tell(
+            f"kept {counts['spans']} spans, {counts['metric_points']} metric points and "
+            f"{counts['log_records']} log records in {out}"
+        )
+    return 5 if listening.intake.refused else 0
+
+
+def collect(
+    out: Path,
+    *,
+    host: str = "127.0.0.1",
+    grpc_port: int = 4317,
+    http_port: int = 4318,
+    json_lines: bool = False,
+    parent: int | None = None,
+) -> int:
+    """``hopbench collect``: run until SIGINT or SIGTERM, the ordinary way to end it.
+
+    ``json_lines`` prints one JSON line with the ports on stdout when ready. ``parent`` is the pid
+    of the process to die with, whose pipe is then standard input. Returns the exit code: 0, or 5
+    where the disk refused something. Raises CannotStart.
+    """
+    if parent is not None:
+        die_with(parent)
+        set_title("hopbench: collector")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(
+            _serve(out, host, grpc_port, http_port, json_lines=json_lines, parent=parent)
+        )
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """The form in which an engine starts it."""
+    parser = argparse.ArgumentParser(prog="python -m hopbench.collector")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--grpc-port", type=int, default=0)
+    parser.add_argument("--http-port", type=int, default=0)
+    parser.add_argument("--parent", type=int, required=True)
+    arguments = parser.parse_args()
+    try:
+        return collect(
+            arguments.out,
+            grpc_port=arguments.grpc_port,
+            http_port=arguments.http_port,
+            json_lines=True,
+            parent=arguments.parent,
+        )
+    except CannotStart as error:
+        _tell(str(error))
+        return 5
+
+
+if __name__ == "__main__":
+    sys.exit(main())
