@@ -1,0 +1,239 @@
+"""The plan: everything one generator process needs for one round, in one JSON file.
+
+Schema ``hopbench.plan/1``. Written by the bench (or by ``hopbench up``), read by the locustfile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from loadgen.schedule import Schedule, arrivals, share
+from services.errors import BadInput
+from services.ports import Address, Directory
+from services.scenario.distributions import (
+    Constant,
+    Distribution,
+    Empirical,
+    Exponential,
+    LogNormal,
+    Percentiles,
+    Uniform,
+)
+from services.scenario.model import Entry, Load, Scenario, Target
+
+SCHEMA: Final = "hopbench.plan/1"
+PLAN_VARIABLE: Final = "HOPBENCH_PLAN"
+CONTROL_VARIABLE: Final = "HOPBENCH_CONTROL_FD"
+
+_DISTRIBUTIONS: Final[Mapping[str, type[Distribution]]] = {
+    "constant": Constant,
+    "uniform": Uniform,
+    "exponential": Exponential,
+    "lognormal": LogNormal,
+    "percentiles": Percentiles,
+    "empirical": Empirical,
+}
+_NAMES: Final = {kind: name for name, kind in _DISTRIBUTIONS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``addresses[i]`` are the replicas of entry i of the load, by replica number."""
+
+    seed: int
+    """The round's (services.scenario.chance.round_seed)."""
+    load: Load
+    addresses: tuple[tuple[Address, ...], ...]
+    trace_ratio: float
+    tracing: bool
+    trace_salt: int
+    samples: Path
+    """The spool to write (loadgen/samples.py)."""
+    worker: int = 0
+    workers: int = 1
+
+    @classmethod
+    def from_scenario(
+        cls,
+        scenario: Scenario,
+        seed: int,
+        directory: Directory,
+        *,
+        samples: Path,
+        trace_ratio: float = 0.5,
+        tracing: bool = True,
+        trace_salt: int = 0,
+        worker: int = 0,
+        workers: int = 1,
+    ) -> Plan:
+        """Raises BadInput where an entry's service has no address for the entry's protocol."""
+        return cls(
+            seed=seed,
+            load=scenario.load,
+            addresses=tuple(_replicas(entry, directory) for entry in scenario.load.entries),
+            trace_ratio=trace_ratio,
+            tracing=tracing,
+            trace_salt=trace_salt,
+            samples=samples,
+            worker=worker,
+            workers=workers,
+        )
+
+    @property
+    def max_in_flight(self) -> int:
+        """This worker's part of the bound; the parts of all workers add up to it."""
+        whole, rest = divmod(self.load.max_in_flight, self.workers)
+        return max(1, whole + (self.worker < rest))
+
+    def schedule(self) -> Schedule:
+        """What this worker sends."""
+        everything = arrivals(
+            self.load,
+            self.seed,
+            trace_ratio=self.trace_ratio if self.tracing else 0.0,
+            trace_salt=self.trace_salt,
+        )
+        return share(everything, self.worker, self.workers)
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(encode(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """Raises BadInput for a file that is missing or no plan."""
+        try:
+            document = json.loads(path.read_bytes())
+        except OSError as error:
+            raise BadInput(f"cannot read the plan: {error.strerror}", file=str(path)) from error
+        except ValueError as error:
+            raise BadInput(f"this is not JSON: {error}", file=str(path)) from error
+        return decode(document, str(path))
+
+
+def encode(plan: Plan) -> dict[str, Any]:
+    load = plan.load
+    return {
+        "schema": SCHEMA,
+        "seed": plan.seed,
+        "load": {
+            "model": load.model,
+            "arrivals": load.arrivals,
+            "rate_rps": load.rate_rps,
+            "duration_ns": load.duration_ns,
+            "warmup_ns": load.warmup_ns,
+            "max_in_flight": load.max_in_flight,
+        },
+        "entries": [
+            {
+                "service": entry.target.service,
+                "operation": entry.target.operation,
+                "protocol": entry.protocol,
+                "weight": entry.weight,
+                "request_bytes": _distribution(entry.request_bytes),
+                "response_bytes": _distribution(entry.response_bytes),
+                "key_distinct": entry.key_distinct,
+                "timeout_ns": entry.timeout_ns,
+                "addresses": [asdict(address) for address in addresses],
+            }
+            for entry, addresses in zip(load.entries, plan.addresses, strict=True)
+        ],
+        "trace_ratio": plan.trace_ratio,
+        "tracing": plan.tracing,
+        "trace_salt": plan.trace_salt,
+        "samples": str(plan.samples),
+        "worker": plan.worker,
+        "workers": plan.workers,
+    }
+
+
+def decode(document: Any, file: str | None = None) -> Plan:
+    """Raises BadInput for a document that :func:`encode` cannot have made."""
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        found = document.get("schema") if isinstance(document, dict) else type(document).__name__
+        raise BadInput(f"this is no plan: its schema is {found!r}, not {SCHEMA!r}", file=file)
+    try:
+        entries = document["entries"]
+        return Plan(
+            seed=document["seed"],
+            load=Load(**document["load"], entries=tuple(_entry(entry) for entry in entries)),
+            addresses=tuple(
+                tuple(Address(**address) for address in entry["addresses"]) for entry in entries
+            ),
+            trace_ratio=document["trace_ratio"],
+            tracing=document["tracing"],
+            trace_salt=document["trace_salt"],
+            samples=Path(document["samples"]),
+            worker=document["worker"],
+            workers=document["workers"],
+        )
+    except KeyError as error:
+        raise BadInput(f"the plan lacks {error}", file=file) from error
+    except TypeError as error:
+        raise BadInput(f"the plan does not fit {SCHEMA}: {error}", file=file) from error
+
+
+def up_file() -> Path:
+    """Where ``hopbench up`` leaves the plan of the scenario that it keeps running."""
+    return Path(tempfile.gettempdir()) / f"hopbench-{os.getuid()}" / "up.json"
+
+
+def located(environment: Mapping[str, str]) -> Path:
+    """The plan that a locustfile started with ``environment`` should follow.
+
+    Raises BadInput, saying what to do, where there is none.
+    """
+    given = environment.get(PLAN_VARIABLE)
+    if given:
+        return Path(given)
+    path = up_file()
+    try:
+        owner = path.stat().st_uid
+    except OSError as error:
+        raise BadInput(
+            "no scenario is running",
+            hint="start one with `hopbench up SCENARIO` and keep it running, "
+            f"or name a plan in {PLAN_VARIABLE}",
+        ) from error
+    if owner != os.getuid():
+        # The temporary directory is everybody's; a plan says where load is sent.
+        raise BadInput("this plan belongs to another user", file=str(path))
+    return path
+
+
+def _replicas(entry: Entry, directory: Directory) -> tuple[Address, ...]:
+    found = directory.get(entry.target.service, ())
+    ports = [a.http_port if entry.protocol == "http" else a.grpc_port for a in found]
+    if entry.protocol == "kafka" or not ports or None in ports:
+        raise BadInput(f"entry {entry.target}: no address for {entry.protocol}")
+    return tuple(found)
+
+
+def _distribution(distribution: Distribution) -> dict[str, Any]:
+    return {"kind": _NAMES[type(distribution)], **asdict(distribution)}
+
+
+def _parsed(document: dict[str, Any]) -> Distribution:
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in document.items()
+        if name != "kind"
+    }
+    return _DISTRIBUTIONS[document["kind"]](**fields)
+
+
+def _entry(document: dict[str, Any]) -> Entry:
+    return Entry(
+        target=Target(document["service"], document["operation"]),
+        protocol=document["protocol"],
+        weight=document["weight"],
+        request_bytes=_parsed(document["request_bytes"]),
+        response_bytes=_parsed(document["response_bytes"]),
+        key_distinct=document["key_distinct"],
+        timeout_ns=document["timeout_ns"],
+    )
