@@ -1,0 +1,141 @@
+"""The call tree of a variant, from the edges of its trials."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from analysis.report.figures import quantile
+
+Json = Mapping[str, Any]
+
+MAX_DEPTH = 64
+"""Deeper than any call graph a person reads, and far from the interpreter's recursion limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeRow:
+    """One edge over the rounds of a variant: medians of what each round measured.
+
+    ``calls_per_request`` a float; times in ms, sizes in bytes, None where not identifiable.
+    """
+
+    caller: str
+    caller_operation: str | None
+    callee: str
+    operation: str
+    protocol: str
+    calls: int
+    calls_per_request: float
+    errors: int
+    retries: int
+    client_p50: float | None
+    client_p99: float | None
+    server_p50: float | None
+    tax_p50: float | None
+    queue_p50: float | None
+    request_p50: float | None
+    response_p50: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An operation and the edges that leave it; ``edge`` is the one that led here."""
+
+    service: str
+    operation: str
+    edge: EdgeRow | None
+    children: tuple[Node, ...]
+    repeated: bool = False
+    """Its children were drawn further up; here they are left out."""
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
+
+
+def edge_rows(trials: Sequence[Json]) -> tuple[EdgeRow, ...]:
+    """The edges of these trials, joined by identity, most time first."""
+    groups: dict[tuple[str, ...], list[Json]] = defaultdict(list)
+    for trial in trials:
+        for edge in trial["edges"]:
+            identity = (
+                edge["caller"],
+                edge.get("caller_operation") or "",
+                edge["callee"],
+                edge["operation"],
+                edge["protocol"],
+            )
+            groups[identity].append(edge)
+
+    rows = []
+    for (caller, caller_operation, callee, operation, protocol), edges in groups.items():
+        calls_per_request = sum(float(edge["calls_per_request"]) for edge in edges)
+
+        def mid(name: str, q: str, edges: Sequence[Json] = edges) -> float | None:
+            return _median(quantile(edge[name], q) for edge in edges)
+
+        rows.append(
+            EdgeRow(
+                caller=caller,
+                caller_operation=caller_operation or None,
+                callee=callee,
+                operation=operation,
+                protocol=protocol,
+                calls=sum(edge["calls"] for edge in edges),
+                calls_per_request=calls_per_request / len(edges),
+                errors=sum(edge["errors"] for edge in edges),
+                retries=sum(edge["retries"] for edge in edges),
+                client_p50=mid("client_ms", "p50"),
+                client_p99=mid("client_ms", "p99"),
+                server_p50=mid("server_ms", "p50"),
+                tax_p50=mid("tax_ms", "p50"),
+                queue_p50=mid("queue_ms", "p50"),
+                request_p50=mid("request_bytes", "p50"),
+                response_p50=mid("response_bytes", "p50"),
+            )
+        )
+    rows.sort(key=lambda r: (-r.calls_per_request * (r.client_p50 or 0.0), r.caller, r.callee))
+    return tuple(rows)
+
+
+def call_tree(edges: Sequence[EdgeRow]) -> tuple[Node, ...]:
+    """One tree for each operation that calls others and is called by none.
+
+    An operation reached twice is drawn with its children once, and nothing is drawn below
+    ``MAX_DEPTH``.
+    """
+    leaving: dict[tuple[str, str | None], list[EdgeRow]] = defaultdict(list)
+    for edge in edges:
+        leaving[edge.caller, edge.caller_operation].append(edge)
+    called = {(edge.callee, edge.operation) for edge in edges}
+    called_services = {edge.callee for edge in edges}
+    roots = [
+        place
+        for place in leaving
+        if (place not in called if place[1] is not None else place[0] not in called_services)
+    ]
+    drawn: set[tuple[str, str]] = set()
+
+    def grow(service: str, operation: str, edge: EdgeRow | None, above: frozenset[str]) -> Node:
+        name = f"{service}.{operation}"
+        below = leaving.get((service, operation)) or leaving.get((service, None), [])
+        seen = name in above or (below and (service, operation) in drawn)
+        if seen or len(above) >= MAX_DEPTH:
+            return Node(service, operation, edge, (), repeated=bool(below))
+        drawn.add((service, operation))
+        path = above | {name}
+        children = tuple(
+            grow(child.callee, child.operation, child, path)
+            for child in sorted(below, key=lambda e: (e.callee, e.operation, e.protocol))
+        )
+        return Node(service, operation, edge, children)
+
+    return tuple(
+        grow(service, operation or "", None, frozenset())
+        for service, operation in sorted(roots, key=lambda place: (place[0], place[1] or ""))
+    )

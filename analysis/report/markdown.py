@@ -1,0 +1,85 @@
+"""The report as Markdown, for a pull request or a wiki page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from analysis.report.figures import count, ms, share, size
+from analysis.report.view import VariantView, View, errors
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines.extend("| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows)
+    return [*lines, ""]
+
+
+def markdown(of: View) -> str:
+    lines = [f"# {of.title}", ""]
+    lines.extend(f"{sentence}  " for sentence in of.lead)
+    lines.append("")
+    lines.extend(_table([name for name, _ in of.facts], [[value for _, value in of.facts]]))
+    if of.variants:
+        lines.extend(["## Variants side by side", ""])
+        lines.extend(
+            _table(
+                ["variant", "rounds", "P50", "against baseline", "P95", "P99", "calls/request",
+                 "tracing tax", "findings"],
+                (
+                    [v.name, f"{v.rounds}" + (f" ({v.void_rounds} void)" if v.void_rounds else ""),
+                     ms(v.p50), v.against_baseline, ms(v.p95), ms(v.p99),
+                     count(v.calls_per_request), ms(v.direct_tax), str(len(v.findings))]
+                    for v in of.variants
+                ),
+            )
+        )  # fmt: skip
+    for v in of.variants:
+        lines.extend(_variant(v))
+    lines.extend(["## Doubts", ""])
+    if not of.doubts:
+        lines.append("None was raised.")
+    for doubt in of.doubts:
+        void = "**void** " if doubt.voids else ""
+        lines.append(f"- {void}`{doubt.code}` {doubt.text} ({doubt.where})")
+    return "\n".join(lines) + "\n"
+
+
+def _variant(v: VariantView) -> list[str]:
+    lines = [f"## {v.name}", ""]
+    if v.refactors:
+        lines.extend([f"`{refactor}`  " for refactor in v.refactors] + [""])
+    if not v.findings:
+        lines.extend(["Nothing above the thresholds.", ""])
+    for f in v.findings:
+        lines.append(f"- **{f.kind}** {f.place}, {f.cost} on the critical path. {f.text}")
+        if f.advice:
+            lines.append(f"  Try `{f.advice}`: could save {f.saving}.")
+    lines.append("")
+    for expectation in v.expectations:
+        word = {True: "met", False: "**not met**", None: "not judged"}[expectation.met]
+        lines.append(f"- expectation {expectation.kind} `{expectation.where}`: {word}")
+    lines.append("")
+    lines.extend(
+        _table(
+            ["edge", "protocol", "calls/request", "errors", "retries", "client P50", "client P99",
+             "server P50", "transport tax P50", "request", "response"],
+            (
+                [f"{row.caller} → {row.callee}.{row.operation}", row.protocol,
+                 count(row.calls_per_request), errors(row), f"{row.retries:,}",
+                 ms(row.client_p50), ms(row.client_p99), ms(row.server_p50), ms(row.tax_p50),
+                 size(row.request_p50), size(row.response_p50)]
+                for row in v.edges
+            ),
+        )
+    )  # fmt: skip
+    lines.extend(
+        _table(
+            ["critical path", "share of the root", "own time P50"],
+            ([name, share(part), ms(own)] for _, name, part, own in v.critical_path),
+        )
+    )
+    return lines

@@ -1,0 +1,199 @@
+"""The report for a terminal: call tree, findings with advice, variants side by side, doubts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from analysis.report.calls import EdgeRow, Node, call_tree
+from analysis.report.figures import count, ms, plural
+from analysis.report.view import BASELINE, Doubt, FindingRow, VariantView, View, view
+
+_PROTOCOL_STYLE = {"http": "cyan", "grpc": "magenta", "kafka": "yellow"}
+
+
+def terminal(summary: Mapping[str, Any]) -> RenderableType:
+    """The report of a ``hopbench.summary/1`` document."""
+    of = view(summary)
+    parts: list[RenderableType] = [_title(of)]
+    base = next((v for v in of.variants if v.name == BASELINE), None) or (
+        of.variants[0] if of.variants else None
+    )
+    if base is None:
+        parts.append(Text("No round was measured: there is nothing to report.", style="bold"))
+    else:
+        parts.append(_heading(f"Who calls whom ({base.name})"))
+        parts.append(_indented(_tree(base)))
+        for variant in of.variants:
+            if variant is base or variant.findings or variant.unexpected:
+                parts.append(_heading(f"Findings in {variant.name}"))
+                parts.append(_indented(_findings(variant)))
+        if len(of.variants) > 1:
+            parts.append(_heading("Variants side by side"))
+        else:
+            parts.append(_heading("Measured"))
+        parts.append(_indented(_variants(of)))
+        unmet = _expectations(of)
+        if unmet is not None:
+            parts.append(_indented(unmet))
+    if of.doubts:
+        parts.append(_heading("Doubts"))
+        parts.append(_indented(_doubts(of.doubts)))
+    return Group(*parts)
+
+
+def _title(of: View) -> Text:
+    text = Text()
+    text.append(of.title, style="bold")
+    for name, value in of.facts:
+        if name != "run":
+            text.append(f"  {name} ", style="dim").append(value)
+    return text
+
+
+def _heading(words: str) -> Text:
+    return Text(f"\n{words}", style="bold")
+
+
+def _indented(what: RenderableType) -> Padding:
+    return Padding(what, (0, 0, 0, 2))
+
+
+def _tree(variant: VariantView) -> RenderableType:
+    roots = call_tree(variant.edges)
+    if not roots:
+        return Text("no call between services was traced", style="dim")
+    trees: list[RenderableType] = []
+    for root in roots:
+        tree = Tree(Text(_name(root), style="bold"), guide_style="dim")
+        _grow(tree, root)
+        trees.append(tree)
+    return Group(*trees)
+
+
+def _grow(tree: Tree, node: Node) -> None:
+    for child in node.children:
+        branch = tree.add(_branch(child))
+        _grow(branch, child)
+
+
+def _name(node: Node) -> str:
+    return f"{node.service}.{node.operation}" if node.operation else node.service
+
+
+def _branch(node: Node) -> Text:
+    edge = node.edge
+    text = Text(_name(node))
+    if edge is None:
+        return text
+    text.append(f"  {edge.protocol}", style=_PROTOCOL_STYLE.get(edge.protocol, ""))
+    calls = count(round(edge.calls_per_request, 2))
+    text.append(f"  {calls}×", style="bold red" if edge.calls_per_request >= 5 else "bold")
+    text.append(f"  {_times(edge)}")
+    if edge.errors:
+        text.append(f"  {plural(edge.errors, 'error')}", style="red")
+    if edge.retries:
+        text.append(f"  {plural(edge.retries, 'retry', 'retries')}", style="red")
+    if node.repeated:
+        text.append("  (calls drawn above)", style="dim")
+    return text
+
+
+def _times(edge: EdgeRow) -> str:
+    words = f"P50 {ms(edge.client_p50)}"
+    if edge.tax_p50 is not None:
+        words += f", {ms(edge.tax_p50)} of it transport"
+    if edge.queue_p50 is not None:
+        words += f", queued {ms(edge.queue_p50)}"
+    return words
+
+
+def _findings(variant: VariantView) -> RenderableType:
+    if not variant.findings:
+        words = "nothing above the thresholds"
+        if variant.minor:
+            words += f"; {plural(len(variant.minor), 'minor one')} in the report"
+        return Text(words, style="green")
+    rows = [_finding(finding) for finding in variant.findings]
+    if variant.minor:
+        rows.append(Text(f"and {plural(len(variant.minor), 'minor one')} in the report", "dim"))
+    return Group(*rows)
+
+
+def _finding(finding: FindingRow) -> Text:
+    text = Text()
+    text.append("● ", style="red").append(finding.kind, style="bold red")
+    text.append(f"  {finding.place}", style="bold")
+    text.append(f"  costs {finding.cost} of the critical path", style="dim")
+    if finding.text:
+        text.append(f"\n  {finding.text}")
+    if finding.advice:
+        text.append("\n  try ").append(finding.advice, style="green")
+        text.append(f"  could save {finding.saving}", style="dim")
+    return text
+
+
+def _variants(of: View) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("variant", style="bold", no_wrap=True)
+    for name in ("rounds", "P50", "", "P95", "P99", "calls/req", "findings", "req/s", "failed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for v in of.variants:
+        rounds = str(v.rounds) + (f" ({v.void_rounds} void)" if v.void_rounds else "")
+        failed = count(v.failed + v.dropped)
+        table.add_row(
+            v.name,
+            Text(rounds, style="yellow" if v.void_rounds else ""),
+            ms(v.p50),
+            Text("" if v.name == BASELINE else v.against_baseline, style="dim"),
+            ms(v.p95),
+            ms(v.p99),
+            count(None if v.calls_per_request is None else round(v.calls_per_request, 2)),
+            Text(str(len(v.findings)), style="red" if v.findings else "green"),
+            count(None if v.achieved_rps is None else round(v.achieved_rps, 1)),
+            Text(failed, style="red" if v.failed + v.dropped else ""),
+        )
+    fewest = min(v.rounds for v in of.variants)
+    table.caption = (
+        f"response times of {of.headline} requests; {plural(fewest, 'round')} a variant: "
+        "figures, not a verdict; – means not identifiable from this many requests"
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _expectations(of: View) -> RenderableType | None:
+    lines = Text()
+    met = total = 0
+    for v in of.variants:
+        for expectation in v.expectations:
+            total += 1
+            met += expectation.met is True
+            if expectation.met is False:
+                where = f"{v.name}: {expectation.kind} {expectation.where}"
+                lines.append(f"expected and not found  {where}\n", style="red")
+        for place in v.unexpected:
+            lines.append(f"found and not expected  {v.name}: {place}\n", style="yellow")
+    if total:
+        style = "green" if met == total else "red"
+        lines.append(f"{met} of {plural(total, 'expectation')} of the scenario met", style=style)
+    lines.rstrip()
+    return lines if lines.plain else None
+
+
+def _doubts(doubts: tuple[Doubt, ...]) -> RenderableType:
+    text = Text()
+    for doubt in doubts:
+        style = "bold yellow" if doubt.voids else "yellow"
+        text.append("void  " if doubt.voids else "", style=style)
+        text.append(doubt.code, style=style).append(f"  {doubt.text}")
+        text.append(f"  ({doubt.where})\n", style="dim")
+    text.rstrip()
+    return text
