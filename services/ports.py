@@ -140,6 +140,10 @@ Directory = Mapping[str, tuple[Address, ...]]
 """service → addresses by replica number."""
 
 
+class Cancellable(Protocol):
+    def cancel(self) -> None: ...
+
+
 class Clock(Protocol):
     """Time for behaviour. All times are monotonic nanoseconds of one clock."""
 
@@ -153,6 +157,13 @@ class Clock(Protocol):
 
     async def cpu(self, ns: int, where: Literal["loop", "thread", "process"]) -> None:
         """Use ``ns`` of thread CPU time; on the loop it blocks everyone, as real code does."""
+        ...
+
+    def call_later(self, ns: int, callback: Callable[[], object]) -> Cancellable:
+        """Run ``callback`` on the loop no earlier than in ``ns``; for deadlines, not for waits.
+
+        Cheap to cancel, which is what nearly always happens, and as coarse as the loop's timers.
+        """
         ...
 
 
