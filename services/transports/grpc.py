@@ -1,0 +1,287 @@
+"""gRPC between services: grpc.aio, one method for each operation, generic handlers.
+
+There is no generated service: the operations are only known when a scenario is, so the listener
+describes them itself, in a descriptor pool of its own, which server reflection serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import cycle
+from time import monotonic_ns
+from typing import Any, Final, cast
+
+import grpc
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from services import ticket, traceparent
+from services.errors import CannotStart
+from services.pb import hop_pb2
+from services.ports import (
+    Directory,
+    Handler,
+    Incoming,
+    Listener,
+    Outgoing,
+    Reply,
+    Status,
+    Transport,
+    camel,
+)
+from services.transports.payload import payload
+from services.transports.site import Site
+
+PACKAGE: Final = "hopbench.v1"
+
+CODE_OF_STATUS: Final = {
+    Status.OK: grpc.StatusCode.OK,
+    Status.ERROR: grpc.StatusCode.INTERNAL,
+    Status.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Status.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    Status.CANCELLED: grpc.StatusCode.CANCELLED,
+}
+STATUS_OF_CODE: Final = {code: status for status, code in CODE_OF_STATUS.items()}
+
+_CONNECT_S: Final = 10.0
+_ANY_SIZE: Final = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+)
+CHANNEL_OPTIONS: Final = (
+    *_ANY_SIZE,
+    # A proxy from the environment must never get between services.
+    ("grpc.enable_http_proxy", 0),
+    # Channels with equal options would otherwise share one connection.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A replica that is back is used soon; the default lets a caller wait for up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+SERVER_OPTIONS: Final = (
+    *_ANY_SIZE,
+    # Two servers sharing a port would each get a part of the calls, silently.
+    ("grpc.so_reuseport", 0),
+)
+
+_Send = Callable[..., Awaitable[hop_pb2.HopReply]]
+
+
+def client(site: Site) -> Transport:
+    return GrpcTransport(site)
+
+
+def listener(site: Site) -> Listener:
+    return GrpcListener(site)
+
+
+class GrpcTransport:
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._peer = site.peer
+        self._channels: list[grpc.aio.Channel] = []
+        self._send: dict[tuple[int, int], Callable[[], _Send]] = {}
+
+    async def connect(self, directory: Directory) -> None:
+        wires = list(self._site.outgoing("grpc"))
+        ready: list[Awaitable[None]] = []
+        for callee in sorted({wire.callee for wire in wires}):
+            for replica, address in enumerate(directory[callee]):
+                if address.grpc_port is None:
+                    continue
+                target = f"{address.host}:{address.grpc_port}"
+                channels = [self._open(target) for _ in range(self._site.grpc_channels)]
+                ready += [_ready(channel, self._peer, callee, replica) for channel in channels]
+                for wire in wires:
+                    if wire.callee == callee:
+                        sends = [_method(channel, wire.grpc_method) for channel in channels]
+                        self._send[wire.index, replica] = cycle(sends).__next__
+        await asyncio.gather(*ready)
+
+    def _open(self, target: str) -> grpc.aio.Channel:
+        channel = grpc.aio.insecure_channel(
+            target,
+            options=CHANNEL_OPTIONS,
+            interceptors=list(self._site.hooks.grpc_client_interceptors) or None,
+        )
+        self._channels.append(channel)
+        return channel
+
+    async def call(self, out: Outgoing) -> Reply:
+        wire = out.wire
+        send = self._send.get((wire.index, out.replica))
+        if send is None:
+            return Reply(Status.UNAVAILABLE, 0, f"no address of {wire.callee}/{out.replica}")
+        header = ticket.encode_header(
+            out.ticket, out.response_bytes, out.timeout_ns, out.attempt, self._peer
+        )
+        metadata = (
+            ((ticket.HEADER, header),)
+            if out.trace is None
+            else (
+                (ticket.HEADER, header),
+                (traceparent.HEADER, traceparent.encode(out.trace)),
+            )
+        )
+        try:
+            reply = await send()(
+                hop_pb2.HopRequest(payload=payload(out.request_bytes), key=out.key),
+                timeout=None if out.timeout_ns is None else out.timeout_ns / 1e9,
+                metadata=metadata,
+            )
+        except grpc.aio.AioRpcError as error:
+            return Reply(
+                STATUS_OF_CODE.get(error.code(), Status.ERROR),
+                0,
+                error.details() or error.code().name,
+            )
+        return Reply(Status.OK, len(reply.payload))
+
+    async def publish(self, out: Outgoing) -> Reply:
+        return Reply(Status.ERROR, 0, "gRPC has no publish")
+
+    async def close(self) -> None:
+        await asyncio.gather(*(channel.close(None) for channel in self._channels))
+
+
+def _method(channel: grpc.aio.Channel, name: str) -> _Send:
+    return cast(
+        _Send,
+        channel.unary_unary(
+            name,
+            request_serializer=hop_pb2.HopRequest.SerializeToString,
+            response_deserializer=hop_pb2.HopReply.FromString,
+        ),
+    )
+
+
+async def _ready(channel: grpc.aio.Channel, peer: str, callee: str, replica: int) -> None:
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            await channel.channel_ready()
+    except TimeoutError as error:
+        raise CannotStart(
+            peer, f"no gRPC connection to {callee}/{replica} within {_CONNECT_S:g} s"
+        ) from error
+
+
+class GrpcListener:
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._server = grpc.aio.server(
+            options=SERVER_OPTIONS,
+            interceptors=list(site.hooks.grpc_server_interceptors) or None,
+        )
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in the stubs
+
+    async def start(self, handler: Handler) -> int:
+        site, server = self._site, self._server
+        service = f"{PACKAGE}.{camel(site.service)}"
+        operations = site.operations()
+        server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(
+                    service,
+                    {
+                        camel(operation): grpc.unary_unary_rpc_method_handler(
+                            _method_handler(site.service, operation, handler),
+                            request_deserializer=hop_pb2.HopRequest.FromString,
+                            response_serializer=hop_pb2.HopReply.SerializeToString,
+                        )
+                        for operation in operations
+                    },
+                ),
+            )
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection(
+            (service, health.SERVICE_NAME, reflection.SERVICE_NAME),
+            server,
+            pool=descriptors(site.service, operations),
+        )
+        try:
+            port = server.add_insecure_port(f"{site.host}:0")
+        except RuntimeError as error:
+            raise CannotStart(site.peer, f"cannot listen on {site.host}: {error}") from error
+        await server.start()
+        await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        return port
+
+    async def stop(self, grace_ns: int) -> None:
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_ns / 1e9)
+
+
+def descriptors(service: str, operations: Iterable[str]) -> DescriptorPool:
+    """What reflection serves: the message pair, this service, health and reflection itself."""
+    pool = DescriptorPool()
+    for module in (hop_pb2, health_pb2, reflection_pb2):
+        pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
+    file = FileDescriptorProto(
+        name=f"hopbench/{service}.proto",
+        package=PACKAGE,
+        syntax="proto3",
+        dependency=[hop_pb2.DESCRIPTOR.name],
+    )
+    described = file.service.add(name=camel(service))
+    for operation in operations:
+        described.method.add(
+            name=camel(operation),
+            input_type=f".{hop_pb2.HopRequest.DESCRIPTOR.full_name}",
+            output_type=f".{hop_pb2.HopReply.DESCRIPTOR.full_name}",
+        )
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool
+
+
+def _method_handler(
+    service: str, operation: str, handler: Handler
+) -> Callable[[hop_pb2.HopRequest, Any], Awaitable[hop_pb2.HopReply]]:
+    default = ticket.Header(ticket.entry_ticket(0, 0), 0, None, 0, "")
+
+    async def handle(
+        request: hop_pb2.HopRequest,
+        context: grpc.aio.ServicerContext[hop_pb2.HopRequest, hop_pb2.HopReply],
+    ) -> hop_pb2.HopReply:
+        received_ns = monotonic_ns()
+        text: str | None = None
+        trace: str | None = None
+        for name, value in context.invocation_metadata() or ():
+            if name == ticket.HEADER:
+                text = str(value)
+            elif name == traceparent.HEADER:
+                trace = str(value)
+        try:
+            header = default if text is None else ticket.parse_header(text)
+        except ValueError:
+            context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
+            context.set_details("malformed hopbench metadata")
+            return hop_pb2.HopReply()
+        reply = await handler(
+            Incoming(
+                service=service,
+                operation=operation,
+                protocol="grpc",
+                mode="call",
+                ticket=header.ticket,
+                key=request.key if request.HasField("key") else None,
+                request_bytes=len(request.payload),
+                response_bytes=header.response_bytes,
+                timeout_ns=header.timeout_ns,
+                attempt=header.attempt,
+                trace=traceparent.parse(trace),
+                received_ns=received_ns,
+                peer=header.peer,
+            )
+        )
+        if reply.status is Status.OK:
+            return hop_pb2.HopReply(payload=payload(reply.response_bytes))
+        context.set_code(CODE_OF_STATUS[reply.status])
+        context.set_details(reply.detail)
+        return hop_pb2.HopReply()
+
+    return handle
