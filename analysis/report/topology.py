@@ -1,4 +1,4 @@
-"""The topology drawn: services in layers from the entry, edges with their calls and times, as SVG."""
+"""The topology drawn as SVG: services in layers from the entry, edges with calls and times."""
 
 from __future__ import annotations
 

@@ -39,7 +39,8 @@ class FindingRow:
     """The refactor as a variant would write it, one line of YAML; empty where there is none."""
     evidence: tuple[tuple[str, tuple[str, ...]], ...]
     """Trace id and the span ids cited there."""
-    hops: tuple[Json, ...]
+    hops: tuple[str, ...]
+    """The hops of a chain, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,11 @@ def finding_row(finding: Json) -> FindingRow:
         evidence=tuple(
             (item["trace_id"], tuple(item["span_ids"])) for item in finding.get("evidence") or ()
         ),
-        hops=tuple(finding.get("hops") or ()),
+        hops=tuple(
+            f"{hop['service']}.{hop['operation']}: {ms(_middle(hop['duration_ms']))}, "
+            f"own {ms(_middle(hop['self_ms']))}, transport {ms(_middle(hop['tax_ms']))}"
+            for hop in finding.get("hops") or ()
+        ),
     )
 
 

@@ -80,7 +80,7 @@ def waterfall_svg(bars: Sequence[Bar], cited: Collection[str]) -> str:
     if not bars:
         return ""
     shown = bars[:_MOST_LINES]
-    length = max(max(bar.end_ns for bar in bars), 1)
+    length = max(1, *(bar.end_ns for bar in bars))
     height = _LINE * (len(shown) + 1 + (len(bars) > len(shown))) + 8
     width = _LABEL + _TIME + 70
     parts = [
