@@ -151,12 +151,12 @@ async def _export(intake: Intake, wanted: Signal, request: web.Request) -> web.R
         )
     try:
         body = await request.read()
-    except (web.RequestPayloadError, ClientPayloadError, HttpProcessingError) as error:
-        return _refusal(400, encoding, Code.INVALID_ARGUMENT, f"unreadable body: {error}")
-    except web.HTTPRequestEntityTooLarge:
-        return _refusal(413, encoding, Code.INVALID_ARGUMENT, f"body above {LARGEST_REQUEST} bytes")
-    try:
+        if compression != "identity":
+            body = inflate(body, LARGEST_REQUEST)
         message = intake.keep(wanted, body, encoding)
+    except (web.HTTPRequestEntityTooLarge, TooLarge):
+        text = f"body above {LARGEST_REQUEST} bytes"
+        return _refusal(413, encoding, Code.INVALID_ARGUMENT, text)
     except Junk as error:
         return _refusal(400, encoding, Code.INVALID_ARGUMENT, str(error))
     except DiskRefuses as error:
