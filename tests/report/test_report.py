@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from analysis.report import terminal, write
+from analysis.report.calls import call_tree, edge_rows
+from analysis.report.distribution import POINTS, curve
+from analysis.report.topology import layers, topology_svg
+from analysis.report.waterfall import read_trace, waterfall_svg
+from tests.report import build
+
+
+def printed(summary: dict[str, Any]) -> str:
+    console = Console(width=120, record=True, file=open("/dev/null", "w", encoding="utf-8"))  # noqa: SIM115
+    with console.file:
+        console.print(terminal(summary))
+        return console.export_text()
+
+
+def test_the_terminal_shows_tree_findings_advice_and_variants() -> None:
+    text = printed(build.shop())
+    assert re.search(r"gateway\.buy *\n.*└── order\.create  http  1×", text)
+    assert re.search(r"    └── inventory\.reserve  http  7×", text)
+    assert "try {op: batch, edge: order->inventory.reserve, size: 7}" in text
+    assert re.search(r"batched +1 +30\.0 ms +×0\.500", text)
+    assert "1 round a variant" in text
+
+
+def test_words_reserved_for_verdicts_do_not_appear(tmp_path: Path) -> None:
+    run = build.run_directory(tmp_path)
+    write(build.shop(), run)
+    for text in (printed(build.shop()), (run / "report.md").read_text()):
+        assert not re.search(r"\b(faster|slower|equivalent)\b", text)
+
+
+def test_a_run_without_rounds_says_so_in_every_form(tmp_path: Path) -> None:
+    empty = build.summary([], [])
+    assert "No round was measured" in printed(empty)
+    assert "No round was measured" in write(empty, tmp_path).read_text()
+    assert "No round was measured" in (tmp_path / "report.md").read_text()
+
+
+def test_missing_files_leave_their_sections_saying_so(tmp_path: Path) -> None:
+    page = write(build.shop(), tmp_path).read_text()
+    assert "No samples were kept with this run." in page
+    assert "<h4><span" in page
+
+
+def test_the_page_refers_to_nothing_outside_itself(tmp_path: Path) -> None:
+    page = write(build.shop(), build.run_directory(tmp_path)).read_text()
+    assert not re.findall(r'(?:src|href)="(?!#)[^"]*"', page)
+    assert not re.findall(r"@import|url\(\s*['\"]?http", page)
+
+
+def test_names_from_foreign_traces_cannot_break_the_page(tmp_path: Path) -> None:
+    nasty = "</script><b>x"
+    summary = build.summary(
+        [build.trial("baseline", 0, [build.edge("a.b", f"{nasty}.op")])],
+        [build.variant("baseline", 1.0, [build.finding(text=nasty)])],
+        scenario=nasty,
+    )
+    assert nasty not in write(summary, tmp_path).read_text()
+
+
+def test_void_rounds_and_doubts_are_told() -> None:
+    doubt = {"code": "steal", "text": "steal 4 %", "voids": True}
+    trial = build.trial("baseline", 0, [], void=True, doubts=[doubt])
+    text = printed(build.summary([trial], [build.variant("baseline", 1.0, [], void_rounds=1)]))
+    assert re.search(r"void +steal +steal 4 % +\(baseline round 1\)", text)
+    assert "1 (1 void)" in text
+
+
+def test_an_operation_reached_twice_is_drawn_with_its_calls_once() -> None:
+    edges = edge_rows(
+        [
+            build.trial(
+                "baseline",
+                0,
+                [
+                    build.edge("a.x", "b.y"),
+                    build.edge("a.x", "c.z"),
+                    build.edge("c.z", "b.y"),
+                    build.edge("b.y", "d.w"),
+                ],
+            )
+        ]
+    )
+    (root,) = call_tree(edges)
+    b, c = root.children
+    assert [child.service for child in b.children] == ["d"]
+    assert c.children[0].repeated
+    assert c.children[0].children == ()
+
+
+def test_a_deep_chain_is_cut_not_recursed() -> None:
+    edges = [build.edge(f"s{i}.op", f"s{i + 1}.op") for i in range(3000)]
+    (root,) = call_tree(edge_rows([build.trial("baseline", 0, edges)]))
+    depth = 0
+    while root.children:
+        (root,) = root.children
+        depth += 1
+    assert depth == 64
+
+
+def test_columns_follow_the_longest_way_and_cycles_end() -> None:
+    assert layers([("a", "b"), ("b", "c"), ("a", "c")]) == {"a": 0, "b": 1, "c": 2}
+    assert set(layers([("a", "b"), ("b", "a")])) == {"a", "b"}
+
+
+def test_no_edges_draw_nothing() -> None:
+    assert topology_svg(()) == ""
+
+
+def test_the_curve_ends_where_a_quantile_is_not_identifiable(tmp_path: Path) -> None:
+    run = build.run_directory(tmp_path)
+    drawn = curve("baseline", [run / "trials/00-baseline/samples.parquet"], "unsampled")
+    assert drawn is not None
+    assert drawn.requests == 200
+    known = [q for q, ms in zip(POINTS, drawn.ms, strict=True) if ms is not None]
+    assert max(known) <= 0.95
+    assert sorted(ms for ms in drawn.ms if ms is not None) == [
+        ms for ms in drawn.ms if ms is not None
+    ]
+
+
+def test_a_waterfall_draws_children_below_parents_and_marks_what_is_cited(tmp_path: Path) -> None:
+    run = build.run_directory(tmp_path)
+    bars = read_trace([run / "trials/00-baseline/spans.parquet"], "t1")
+    assert [(bar.span, bar.depth, bar.error) for bar in bars] == [
+        ("s1", 0, False),
+        ("s2", 1, False),
+        ("s3", 2, True),
+    ]
+    svg = waterfall_svg(bars, {"s2"})
+    assert svg.count(" cited") == 1
+    assert read_trace([run / "trials/00-baseline/spans.parquet"], "absent") == ()
+
+
+@pytest.mark.browser
+def test_a_browser_opens_the_page_offline_and_draws_it(tmp_path: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = next(
+        (p for p in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(p).exists()), None
+    )
+    if chromium is None:
+        pytest.skip("no system Chromium: install the package `chromium`")
+    page_file = write(build.shop(), build.run_directory(tmp_path))
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_page()
+        problems: list[str] = []
+        requests: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
+        page.on("request", lambda r: requests.append(r.url))
+        page.goto(page_file.as_uri())
+        page.wait_for_selector("#chart canvas")
+        assert page.locator("svg.topology g.service").count() == 5
+        assert page.locator("svg.waterfall rect.cited").count() == 1
+        assert page.locator("#variants tbody tr").count() == 2
+        assert page.locator(".u-legend tr").count() == 3
+        browser.close()
+    assert problems == []
+    assert [url for url in requests if not url.startswith("file:")] == []
