@@ -1,0 +1,194 @@
+"""The Kafka broker of a run: the embedded one in a process of its own, or a real one by address.
+
+Embedded means librdkafka's mock cluster, out of the confluent-kafka wheel. It speaks the real
+protocol, but it is not Kafka: services/transports/kafka.py says what it cannot do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+from confluent_kafka import KafkaException, Producer, libversion
+from confluent_kafka.admin import AdminClient
+
+from services.death import die_with, leave_at_eof
+from services.errors import BadInput, CannotStart
+from services.title import set_title
+
+SCHEMA: Final = "hopbench.broker/1"
+_START_S: Final = 15.0
+_STOP_S: Final = 5.0
+_CHECK_S: Final = 5.0
+_LOG_TAIL: Final = 2000
+_HINT: Final = "start Kafka there, or leave --broker out to use the embedded broker"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedBroker:
+    """A running mock cluster; ``address`` is ``HOST:PORT``."""
+
+    address: str
+    process: asyncio.subprocess.Process
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def died(self) -> str | None:
+        """How it ended and the tail of its log, or None while it runs."""
+        code = self.process.returncode
+        if code is None:
+            return None
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        return f"broker (pid {self.pid}): {how}\n{_tail(self.log)}".rstrip()
+
+    async def stop(self) -> None:
+        """End it; returns within seconds whatever state it is in."""
+        if self.process.returncode is None:
+            self.process.terminate()
+            try:
+                async with asyncio.timeout(_STOP_S):
+                    await self.process.wait()
+            except TimeoutError:
+                self.process.kill()
+        await self.process.wait()
+
+
+async def start(log: Path) -> EmbeddedBroker:
+    """Start the embedded broker; what it says goes to ``log``.
+
+    Call from the main thread (services/death.py says why). Raises CannotStart with the log's tail.
+    """
+    with log.open("ab") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "hopbench.broker",
+            "--parent",
+            str(os.getpid()),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            # Ctrl-C is the bench's to handle: a round that drains still needs its broker.
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(_START_S):
+            line = await process.stdout.readline()
+        address = str(orjson.loads(line)["address"])
+    except (TimeoutError, orjson.JSONDecodeError) as error:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        raise CannotStart("broker", "the embedded broker did not come up", _tail(log)) from error
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    return EmbeddedBroker(address, process, log)
+
+
+async def check(address: str) -> tuple[str, ...]:
+    """The addresses that the Kafka at ``address`` (``HOST:PORT``) gives for its brokers.
+
+    Raises CannotStart where none answers there, or where one of its brokers can't be reached from
+    here (clients are sent on to the advertised addresses); BadInput for what is no address.
+    """
+    # Asked first because librdkafka keeps trying a refused connection for the whole timeout.
+    if why := await _unreachable(address):
+        raise CannotStart("broker", f"no Kafka at {address}: {why}", hint=_HINT)
+    brokers = await asyncio.to_thread(_advertised, address)
+    for broker in brokers:
+        if why := await _unreachable(broker):
+            raise CannotStart(
+                "broker",
+                f"Kafka at {address} sends clients on to {broker}, which can't be reached: {why}",
+                hint="set its advertised.listeners to an address that works from here",
+            )
+    return brokers
+
+
+async def _unreachable(address: str) -> str | None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise BadInput(f"--broker {address}: not an address", hint="write HOST:PORT or embedded")
+    try:
+        async with asyncio.timeout(_CHECK_S):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except TimeoutError:
+        return f"no connection within {_CHECK_S:g} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    writer.close()
+    return None
+
+
+def _advertised(address: str) -> tuple[str, ...]:
+    client = AdminClient(
+        {"bootstrap.servers": address, "socket.timeout.ms": int(_CHECK_S * 1000), "log_level": 0}
+    )
+    try:
+        brokers = client.list_topics(timeout=_CHECK_S).brokers.values()
+    except KafkaException as error:
+        raise CannotStart(
+            "broker", f"no Kafka answers at {address}: {error.args[0].str()}", hint=_HINT
+        ) from error
+    return tuple(sorted(f"{broker.host}:{broker.port}" for broker in brokers))
+
+
+def _tail(log: Path) -> str:
+    return log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
+
+
+async def _serve(parent: int | None) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if parent is not None:
+        leave_at_eof(loop, sys.stdin.fileno())
+    # The cluster lives as long as the client that carries it.
+    cluster = Producer({"test.mock.num.brokers": 1})
+    (broker,) = cluster.list_topics(timeout=_START_S).brokers.values()
+    ready = {
+        "schema": SCHEMA,
+        "pid": os.getpid(),
+        "address": f"{broker.host}:{broker.port}",
+        "kind": "embedded",
+        "librdkafka": libversion()[0],
+    }
+    print(orjson.dumps(ready).decode(), flush=True)
+    await stop.wait()
+    del cluster
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m hopbench.broker",
+        description="The embedded Kafka broker. Prints one JSON line with its address when ready.",
+    )
+    parser.add_argument(
+        "--parent",
+        type=int,
+        help="pid of the process to die with; standard input is then a pipe from it",
+    )
+    parent: int | None = parser.parse_args().parent
+    if parent is not None:
+        die_with(parent)
+        set_title("hopbench: broker")
+    asyncio.run(_serve(parent))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
