@@ -1,0 +1,410 @@
+"""The span table: all that an analyzer ever sees of a trace.
+
+One columnar table with a fixed schema (:data:`COLUMNS`), dictionaries for ids and names, and side
+tables for what only some spans have: messages, links, free attributes, parents that never came.
+
+- A row is a span. Names are codes into ``names``, ids codes into ``trace_ids`` and ``span_ids``;
+  -1 is "none" in every column of codes or rows.
+- ``parent`` and ``root`` are rows of the same table, so a tree is followed without looking
+  anything up.
+- ``start`` and ``end`` stay as recorded, whatever was repaired; ``lo`` and ``hi`` are the window
+  that a critical-path policy leaves of them, and equal to them until one is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from enum import IntEnum, IntFlag
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from analysis.forest import Forest
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
+U16 = NDArray[np.uint16]
+Bool = NDArray[np.bool_]
+
+NONE: Final = -1
+
+
+class Kind(IntEnum):
+    """OTLP's numbers."""
+
+    UNSPECIFIED = 0
+    INTERNAL = 1
+    SERVER = 2
+    CLIENT = 3
+    PRODUCER = 4
+    CONSUMER = 5
+
+
+class Status(IntEnum):
+    """OTLP's numbers."""
+
+    UNSET = 0
+    OK = 1
+    ERROR = 2
+
+
+class Flag(IntFlag):
+    ORPHAN = 1
+    """It names a parent that is not in its trace."""
+    CLIPPED = 2
+    """The critical-path policy cut its window."""
+    SKEW_ADJUSTED = 4
+    """``lo`` and ``hi`` were shifted for clock skew; the shift is ``lo - start``."""
+    ASYNC = 8
+    """Its parent does not wait for it: a consumer, or a FOLLOWS_FROM reference."""
+    DUPLICATE = 16
+    """Another span of its trace has the same id and is what children resolve to."""
+    ERROR = 32
+    FOLLOWS_FROM = 64
+    """The parent reference was FOLLOWS_FROM."""
+
+
+class Column(NamedTuple):
+    name: str
+    dtype: type[np.generic]
+    unit: str
+    meaning: str
+
+
+COLUMNS: Final = (
+    Column("trace", np.int32, "code", "trace id, into trace_ids"),
+    Column("span", np.int32, "code", "span id, into span_ids"),
+    Column("parent", np.int32, "row", "the parent span; -1 for a root or an orphan"),
+    Column("root", np.int32, "row", "the topmost ancestor; a root is its own"),
+    Column("depth", np.int32, "edges", "distance from the root"),
+    Column("start", np.int64, "Unix ns", "as recorded"),
+    Column("end", np.int64, "Unix ns", "as recorded, never before start"),
+    Column("lo", np.int64, "Unix ns", "start of the window on the critical path"),
+    Column("hi", np.int64, "Unix ns", "end of the window on the critical path"),
+    Column("kind", np.uint8, "Kind", "OTLP span kind; 0 where not stated"),
+    Column("status", np.uint8, "Status", "OTLP status code"),
+    Column("service", np.int32, "name", "service.name"),
+    Column("instance", np.int32, "name", "service.instance.id"),
+    Column("operation", np.int32, "name", "what is served or asked for, or the span's name"),
+    Column("template", np.int32, "name", "the operation with ids replaced by *"),
+    Column("peer", np.int32, "name", "the other side, as the span's own attributes say"),
+    Column("protocol", np.int32, "name", "http, grpc, kafka or another system's name"),
+    Column("host", np.int32, "name", "host.name"),
+    Column("variant", np.int32, "name", "the scenario's variant that ran"),
+    Column("phase", np.int32, "name", "warmup, measured or drain, by the request's due time"),
+    Column("flags", np.uint16, "Flag", "repairs and properties, bitwise"),
+)
+NAME_COLUMNS: Final = tuple(c.name for c in COLUMNS if c.unit == "name")
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """What a span carried, row by row; -1 where the span does not say."""
+
+    request_bytes: I64
+    response_bytes: I64
+    attempt: I32
+    """0 is the first attempt, or one that says nothing."""
+    items: I32
+    """Items carried; 1 where the span says nothing."""
+    key: I32
+    """Name code of the application's key: a path segment, a message key, ``hopbench.key``."""
+
+    @staticmethod
+    def empty(rows: int) -> Messages:
+        return Messages(
+            request_bytes=np.full(rows, NONE, np.int64),
+            response_bytes=np.full(rows, NONE, np.int64),
+            attempt=np.zeros(rows, np.int32),
+            items=np.ones(rows, np.int32),
+            key=np.full(rows, NONE, np.int32),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Span links, in row order. ``target`` is the row linked to, -1 where it is not here."""
+
+    row: I32
+    target: I32
+    trace: I32
+    span: I32
+
+    @staticmethod
+    def empty() -> Links:
+        none = np.zeros(0, np.int32)
+        return Links(none, none, none, none)
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """Every attribute as read, in row order; ``key`` is a name code, ``value`` text by code."""
+
+    row: I32
+    key: I32
+    value: I32
+    values: pl.Series
+
+    @staticmethod
+    def empty() -> Attributes:
+        none = np.zeros(0, np.int32)
+        return Attributes(none, none, none, _text([]))
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Parents that orphans name, in row order: codes into ``span_ids``."""
+
+    row: I32
+    parent: I32
+
+    @staticmethod
+    def empty() -> Absent:
+        none = np.zeros(0, np.int32)
+        return Absent(none, none)
+
+
+@dataclass(frozen=True)
+class SpanTable:
+    trace: I32
+    span: I32
+    parent: I32
+    root: I32
+    depth: I32
+    start: I64
+    end: I64
+    lo: I64
+    hi: I64
+    kind: U8
+    status: U8
+    service: I32
+    instance: I32
+    operation: I32
+    template: I32
+    peer: I32
+    protocol: I32
+    host: I32
+    variant: I32
+    phase: I32
+    flags: U16
+    names: tuple[str, ...]
+    trace_ids: pl.Series
+    span_ids: pl.Series
+    messages: Messages
+    links: Links
+    attributes: Attributes
+    absent: Absent
+
+    def __post_init__(self) -> None:
+        rows = len(self.trace)
+        for column in COLUMNS:
+            values = getattr(self, column.name)
+            if values.dtype != column.dtype or values.shape != (rows,):
+                raise ValueError(
+                    f"column {column.name}: {values.dtype} of {values.shape}, "
+                    f"not {column.dtype.__name__} of ({rows},)"
+                )
+
+    def __len__(self) -> int:
+        return len(self.trace)
+
+    @property
+    def traces(self) -> int:
+        return len(self.trace_ids)
+
+    @cached_property
+    def forest(self) -> Forest:
+        return Forest(self.parent)
+
+    @cached_property
+    def duration(self) -> I64:
+        """ns, as recorded."""
+        return self.end - self.start
+
+    def name(self, code: int) -> str | None:
+        return None if code == NONE else self.names[code]
+
+    def code(self, name: str) -> int:
+        """The code of a name; -1 where no span has it."""
+        return self._codes.get(name, NONE)
+
+    @cached_property
+    def _codes(self) -> dict[str, int]:
+        return {name: code for code, name in enumerate(self.names)}
+
+    def trace_id(self, row: int) -> str:
+        return str(self.trace_ids[int(self.trace[row])])
+
+    def span_id(self, row: int) -> str:
+        return str(self.span_ids[int(self.span[row])])
+
+    def has(self, flag: Flag) -> Bool:
+        return np.asarray(self.flags & np.uint16(flag)) != 0
+
+    def select(self, traces: Bool) -> SpanTable:
+        """The rows of the traces that are marked, one mark for each trace code.
+
+        Trees stay whole, so parents and roots stay rows of the result.
+        """
+        keep = traces[self.trace]
+        new_row = np.cumsum(keep, dtype=np.int32) - np.int32(1)
+        new_trace = np.cumsum(traces, dtype=np.int32) - np.int32(1)
+
+        def moved(rows: I32) -> I32:
+            return np.where((rows >= 0) & keep[rows], new_row[rows], np.int32(NONE))
+
+        columns = {c.name: getattr(self, c.name)[keep] for c in COLUMNS}
+        columns["trace"] = new_trace[columns["trace"]]
+        columns["parent"] = moved(columns["parent"])
+        columns["root"] = moved(columns["root"])
+        links, attributes, absent = self.links, self.attributes, self.absent
+        lk, ak, bk = keep[links.row], keep[attributes.row], keep[absent.row]
+        # A link may point into a trace that is left out; its trace id would lose its meaning.
+        lk &= traces[links.trace] if len(links.trace) else lk
+        return replace(
+            self,
+            **columns,
+            trace_ids=self.trace_ids.filter(pl.Series(traces)),
+            messages=Messages(*(getattr(self.messages, f.name)[keep] for f in fields(Messages))),
+            links=Links(
+                new_row[links.row[lk]],
+                moved(links.target[lk]),
+                new_trace[links.trace[lk]],
+                links.span[lk],
+            ),
+            attributes=Attributes(
+                new_row[attributes.row[ak]],
+                attributes.key[ak],
+                attributes.value[ak],
+                attributes.values,
+            ),
+            absent=Absent(new_row[absent.row[bk]], absent.parent[bk]),
+        )
+
+    def named(self, *, variant: str | None = None, phase: Sequence[str] | None = None) -> SpanTable:
+        """With ``variant`` on every row, and ``phase`` (a name for each trace code) on its rows."""
+        names = list(self.names)
+        codes = dict(self._codes)
+
+        def code(name: str) -> int:
+            if name not in codes:
+                codes[name] = len(names)
+                names.append(name)
+            return codes[name]
+
+        changed: dict[str, Any] = {}
+        if variant is not None:
+            changed["variant"] = np.full(len(self), code(variant), np.int32)
+        if phase is not None:
+            by_trace = np.fromiter((code(p) for p in phase), np.int32, count=len(phase))
+            changed["phase"] = by_trace[self.trace]
+        return replace(self, names=tuple(names), **changed)
+
+
+def empty() -> SpanTable:
+    """A table without spans."""
+    return SpanTable(
+        **{c.name: np.zeros(0, c.dtype) for c in COLUMNS},
+        names=(),
+        trace_ids=_text([]),
+        span_ids=_text([]),
+        messages=Messages.empty(0),
+        links=Links.empty(),
+        attributes=Attributes.empty(),
+        absent=Absent.empty(),
+    )
+
+
+def concat(tables: Iterable[SpanTable]) -> SpanTable:
+    """The spans of several tables, such as the rounds of one variant.
+
+    Traces of different tables stay different, whatever their ids.
+    """
+    parts = [table for table in tables if len(table)]
+    if not parts:
+        return empty()
+    if len(parts) == 1:
+        return parts[0]
+    names: dict[str, int] = {}
+    columns: dict[str, list[NDArray[Any]]] = {c.name: [] for c in COLUMNS}
+    messages: list[Messages] = []
+    links: list[Links] = []
+    attributes: list[Attributes] = []
+    absent: list[Absent] = []
+    rows = traces = spans = values = 0
+    for part in parts:
+        code = np.fromiter(
+            (names.setdefault(name, len(names)) for name in part.names),
+            np.int32,
+            count=len(part.names),
+        )
+        for column in COLUMNS:
+            old = getattr(part, column.name)
+            match column.unit:
+                case "name":
+                    old = _shifted(old, code)
+                case "row":
+                    old = _moved(old, rows)
+                case "code":
+                    old = _moved(old, traces if column.name == "trace" else spans)
+            columns[column.name].append(old)
+        messages.append(replace(part.messages, key=_shifted(part.messages.key, code)))
+        links.append(
+            Links(
+                _moved(part.links.row, rows),
+                _moved(part.links.target, rows),
+                _moved(part.links.trace, traces),
+                _moved(part.links.span, spans),
+            )
+        )
+        attributes.append(
+            replace(
+                part.attributes,
+                row=_moved(part.attributes.row, rows),
+                key=_shifted(part.attributes.key, code),
+                value=_moved(part.attributes.value, values),
+            )
+        )
+        absent.append(Absent(_moved(part.absent.row, rows), _moved(part.absent.parent, spans)))
+        rows += len(part)
+        traces += len(part.trace_ids)
+        spans += len(part.span_ids)
+        values += len(part.attributes.values)
+
+    def joined(parts: Sequence[Any], name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    return SpanTable(
+        **{name: np.concatenate(parts) for name, parts in columns.items()},
+        names=tuple(names),
+        trace_ids=_text(pl.concat([part.trace_ids for part in parts])),
+        span_ids=_text(pl.concat([part.span_ids for part in parts])),
+        messages=Messages(*(joined(messages, f.name) for f in fields(Messages))),
+        links=Links(*(joined(links, f.name) for f in fields(Links))),
+        attributes=Attributes(
+            joined(attributes, "row"),
+            joined(attributes, "key"),
+            joined(attributes, "value"),
+            _text(pl.concat([part.values for part in attributes])),
+        ),
+        absent=Absent(joined(absent, "row"), joined(absent, "parent")),
+    )
+
+
+def _text(values: Sequence[str] | pl.Series) -> pl.Series:
+    return pl.Series("", values, dtype=pl.String)
+
+
+def _moved(codes: I32, by: int) -> I32:
+    return np.where(codes >= 0, codes + np.int32(by), np.int32(NONE))
+
+
+def _shifted(codes: I32, code: I32) -> I32:
+    if len(code) == 0:
+        return codes
+    return np.where(codes >= 0, code[codes], np.int32(NONE))
