@@ -1,0 +1,486 @@
+"""An edge at work: items become calls, calls become attempts.
+
+Rules:
+
+- Items are filtered by their probability first, then batched.
+- A call's own ``timeout`` bounds each attempt, not all of them together; what is left of the
+  request's deadline bounds everything. The smaller of the two goes downstream.
+- A timer is set only for an edge's own timeout: the deadline has one in the handler already.
+- A failed attempt is repeated while the policy, its budget and the deadline allow. Every attempt
+  asks the balancer anew.
+- A hedge's second attempt goes to another replica. The first good answer wins and the other
+  attempt is cancelled; a bad answer does not win while the other attempt is under way.
+- Sequential calls create no task. A hedge creates one when its time has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Final
+
+from services.behaviour.balance import Balancer, Only, another
+from services.behaviour.items import Carried, carried, items_of
+from services.behaviour.replica import (
+    Alarm,
+    Counters,
+    DeadlinePassed,
+    Frame,
+    Replica,
+    Runner,
+    StepFailed,
+    current_task,
+)
+from services.ports import Outgoing, Reply, Status, TraceContext
+from services.scenario.chance import item_key, uniform
+from services.scenario.distributions import Constant, Distribution
+from services.scenario.model import Call, OnErrorFail, OnErrorIgnore, Publish
+from services.telemetry.port import Fanout
+from services.ticket import Item
+
+CANCELLED: Final = Reply(Status.CANCELLED, 0, "cancelled")
+TIMED_OUT: Final = Reply(Status.TIMEOUT, 0, "deadline passed")
+
+_OK: Final = Status.OK
+_CACHED_SHIFTS: Final = 1024
+_REMEMBERED: Final = 256
+_IDENTIFIABLE: Final = 72
+_REFRESH: Final = 24
+
+
+@dataclass(slots=True)
+class Sent:
+    """One logical call: what all its attempts have in common."""
+
+    ticket: str
+    items: int
+    request_bytes: int
+    response_bytes: int
+    key: str | None
+    chance: int
+    """The key of the first item; 0 where nothing draws under it."""
+    trace: TraceContext
+    fanout: bool
+
+
+class EdgeRunner:
+    """A call or publish step of one replica."""
+
+    __slots__ = (
+        "_balancer",
+        "_batch",
+        "_by_shift",
+        "_calls",
+        "_clock",
+        "_counters",
+        "_distinct",
+        "_draws",
+        "_fallback",
+        "_hedge_after_ns",
+        "_ignore",
+        "_latencies",
+        "_now",
+        "_origins",
+        "_parallel",
+        "_probability",
+        "_replicas",
+        "_request",
+        "_response",
+        "_retries",
+        "_retry",
+        "_send",
+        "_simple",
+        "_telemetry",
+        "_timeout_ns",
+        "_wire",
+        "_workers",
+    )
+
+    def __init__(self, replica: Replica, step: Call | Publish, fallback: Runner | None) -> None:
+        edge = step.edge
+        wire = replica.topology.wire_of_step[step.id]
+        transport = replica.transports[edge.protocol]
+        self._wire = wire
+        self._send: Callable[[Outgoing], Awaitable[Reply]] = (
+            transport.publish if edge.mode == "publish" else transport.call
+        )
+        self._clock = replica.clock
+        self._now = replica.clock.now_ns
+        self._telemetry = replica.telemetry
+        self._counters = replica.counters
+        # Kafka's partitions decide who gets a message; there is nothing to balance or to hedge.
+        brokered = edge.protocol == "kafka"
+        self._balancer: Balancer = Only() if brokered else replica.balancer(edge.target.service)
+        self._replicas = 1 if brokered else replica.scenario.services[edge.target.service].replicas
+        self._origins = edge.origins
+        self._batch = edge.batch
+        self._probability = edge.probability
+        self._request = Bytes(edge.request_bytes, "request")
+        self._response = Bytes(edge.response_bytes, "response")
+        self._distinct = edge.key_distinct
+        self._parallel = edge.max_parallel is None or edge.max_parallel > 1
+        self._workers = edge.max_parallel
+        self._timeout_ns = edge.timeout_ns
+        self._retry = edge.retry
+        self._ignore = isinstance(edge.on_error, OnErrorIgnore)
+        self._fallback = None if isinstance(edge.on_error, OnErrorFail) else fallback
+        hedged = edge.hedge is not None and self._replicas > 1
+        self._latencies = Latencies() if hedged else None
+        self._hedge_after_ns = edge.hedge.after_ns if edge.hedge is not None else None
+        # What the common call does without: everything but one attempt at one replica.
+        self._simple = edge.timeout_ns is None and edge.retry is None and not hedged
+        self._draws = self._balancer.draws or not self._simple
+        self._calls = 0
+        self._retries = 0
+        self._by_shift: dict[int, list[Carried]] = {}
+
+    async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
+        calls = self._calls_of(keys[0], shift)
+        if len(calls) == 1:
+            await self._call(frame, keys, calls[0], fanout)
+        elif self._parallel and calls:
+            await self._fan_out(frame, keys, calls, fanout)
+        else:
+            for call in calls:
+                await self._call(frame, keys, call, fanout)
+
+    def _calls_of(self, parent: int, shift: int) -> list[Carried]:
+        probability = self._probability
+        if probability >= 1.0:
+            calls = self._by_shift.get(shift)
+            if calls is None:
+                calls = carried(items_of(self._origins, shift), self._batch)
+                if len(self._by_shift) < _CACHED_SHIFTS:
+                    self._by_shift[shift] = calls
+            return calls
+        return carried(
+            [
+                item
+                for item in items_of(self._origins, shift)
+                if uniform(item_key(parent, item.step, item.number), "probability") < probability
+            ],
+            self._batch,
+        )
+
+    async def _fan_out(
+        self, frame: Frame, keys: list[int], calls: list[Carried], outer: Fanout | None
+    ) -> None:
+        scope = frame.scope
+        fanout = self._telemetry.fanout_begin(scope, scope.trace if outer is None else outer.trace)
+        try:
+            if self._workers is None or self._workers >= len(calls):
+                await together(
+                    self._counters, (self._call(frame, keys, call, fanout) for call in calls)
+                )
+            else:
+                rest = iter(calls)
+                await together(
+                    self._counters,
+                    (self._work_off(frame, keys, rest, fanout) for _ in range(self._workers)),
+                )
+        finally:
+            self._telemetry.fanout_end(scope, fanout)
+
+    async def _work_off(
+        self, frame: Frame, keys: list[int], rest: Iterator[Carried], fanout: Fanout
+    ) -> None:
+        for call in rest:
+            await self._call(frame, keys, call, fanout)
+
+    async def _call(
+        self, frame: Frame, keys: list[int], call: Carried, fanout: Fanout | None
+    ) -> None:
+        scope = frame.scope
+        scope.calls += 1
+        if fanout is None:
+            trace = scope.trace
+        else:
+            fanout.calls += 1
+            trace = fanout.trace
+        parent = keys[0]
+        items = call.items
+        distinct = self._distinct
+        sent = Sent(
+            f"{parent:016x};{call.suffix}",
+            len(items),
+            self._request.total(parent, items),
+            self._response.total(parent, items),
+            None if distinct is None else str(int(uniform(_key(parent, call), "key") * distinct)),
+            _key(parent, call) if self._draws else 0,
+            trace,
+            fanout is not None,
+        )
+        if self._simple:
+            reply = await self._attempt(frame, sent, 0, self._balancer.pick(sent.chance, 0))
+        else:
+            reply = await self._persist(frame, sent)
+        if reply.status is not _OK:
+            if fanout is not None:
+                fanout.failures += 1
+            await self._failed(frame, keys, call, fanout, reply)
+
+    async def _failed(
+        self,
+        frame: Frame,
+        keys: list[int],
+        call: Carried,
+        fanout: Fanout | None,
+        reply: Reply,
+    ) -> None:
+        if frame.deadline_ns is not None and self._now() >= frame.deadline_ns:
+            raise DeadlinePassed
+        if self._ignore:
+            return
+        if self._fallback is not None:
+            # The failed call's first item tells fallbacks of one edge apart, as an iteration does.
+            await self._fallback.run(frame, keys, call.items[0].number, fanout)
+            return
+        wire = self._wire
+        detail = f": {reply.detail}" if reply.detail else ""
+        raise StepFailed(f"{wire.callee}.{wire.operation} {reply.status.name.lower()}{detail}")
+
+    async def _attempt(self, frame: Frame, sent: Sent, attempt: int, replica: int) -> Reply:
+        """One attempt, as long as the deadline or the edge's own timeout lets it."""
+        timeout_ns = self._timeout_ns
+        alarmed = timeout_ns is not None
+        if frame.deadline_ns is not None:
+            left = frame.deadline_ns - self._now()
+            if left <= 0:
+                raise DeadlinePassed
+            if timeout_ns is None or left <= timeout_ns:
+                timeout_ns = left
+                alarmed = False
+        opened = self._telemetry.attempt_begin(self._wire, sent.trace, fanout=sent.fanout)
+        out = Outgoing(
+            self._wire,
+            replica,
+            sent.ticket,
+            sent.key,
+            sent.request_bytes,
+            sent.response_bytes,
+            timeout_ns,
+            attempt,
+            opened.trace,
+        )
+        alarm = Alarm(self._clock, timeout_ns) if alarmed and timeout_ns is not None else None
+        self._balancer.start(replica)
+        reply = CANCELLED
+        try:
+            reply = await self._send(out)
+        except CancelledError:
+            if frame.expired or (alarm is not None and alarm.fired):
+                reply = TIMED_OUT
+            if alarm is None:
+                raise
+            mine, alarm = alarm.close(), None
+            if not mine:
+                raise
+        finally:
+            if alarm is not None:
+                alarm.close()
+            self._balancer.end(replica)
+            self._telemetry.attempt_end(opened, out, sent.items, reply)
+            if reply.status is not _OK:
+                self._count(reply.status)
+        return reply
+
+    def _count(self, status: Status) -> None:
+        if status is Status.TIMEOUT:
+            self._counters.timeouts += 1
+        elif status is not Status.CANCELLED:
+            self._counters.errors += 1
+
+    async def _persist(self, frame: Frame, sent: Sent) -> Reply:
+        """Attempts until one succeeds or no more may be made."""
+        self._calls += 1
+        attempt = repeats = 0
+        while True:
+            replica = self._balancer.pick(sent.chance, attempt)
+            if self._latencies is None:
+                reply = await self._attempt(frame, sent, attempt, replica)
+                attempt += 1
+            else:
+                reply, made = await self._hedged(frame, sent, attempt, replica)
+                attempt += made
+            if reply.status is _OK or reply.status is Status.CANCELLED:
+                return reply
+            wait_ns = self._backoff_ns(repeats, sent.chance, attempt)
+            if wait_ns is None or (
+                frame.deadline_ns is not None and self._now() + wait_ns >= frame.deadline_ns
+            ):
+                return reply
+            repeats += 1
+            self._retries += 1
+            self._counters.retries += 1
+            await self._clock.sleep(wait_ns)
+
+    def _backoff_ns(self, repeats: int, key: int, attempt: int) -> int | None:
+        """How long to wait before the next attempt; None where there must be none."""
+        retry = self._retry
+        if retry is None or repeats >= retry.max:
+            return None
+        if retry.budget is not None and self._retries + 1 > retry.budget * self._calls:
+            return None
+        wait = retry.backoff_ns << repeats
+        if retry.jitter:
+            return round(wait * (1 - retry.jitter * uniform(key, "jitter", attempt)))
+        return wait
+
+    async def _hedged(
+        self, frame: Frame, sent: Sent, attempt: int, replica: int
+    ) -> tuple[Reply, int]:
+        """The answer, and how many attempts were made for it (1 or 2)."""
+        latencies = self._latencies
+        assert latencies is not None
+        after_ns = self._hedge_after_ns
+        if after_ns is None:
+            after_ns = latencies.p95_ns
+        started_ns = self._now()
+        if after_ns is None:
+            reply = await self._attempt(frame, sent, attempt, replica)
+            latencies.add(self._now() - started_ns)
+            return reply, 1
+
+        def second_attempt() -> Coroutine[Any, Any, Reply]:
+            self._counters.hedges += 1
+            other = another(replica, self._replicas, uniform(sent.chance, "hedge", attempt))
+            return self._attempt(frame, sent, attempt + 1, other)
+
+        hedge = Hedge(second_attempt)
+        timer = self._clock.call_later(after_ns, hedge.launch)
+        try:
+            try:
+                first = await self._attempt(frame, sent, attempt, replica)
+            except CancelledError:
+                if not hedge.has_won():
+                    raise
+                first = CANCELLED
+            latencies.add(self._now() - started_ns)
+            if first.status is _OK or hedge.second is None:
+                return first, 1 if hedge.second is None else 2
+            hedge.closed = True
+            second = await hedge.second
+            return (second if second.status is _OK or first is CANCELLED else first), 2
+        finally:
+            timer.cancel()
+            await hedge.end()
+
+
+class Hedge:
+    """A second attempt beside the one that the current task makes.
+
+    When the second attempt has a good answer first, it cancels the current task, counting as
+    :class:`Alarm` does.
+    """
+
+    __slots__ = ("_before", "_begin", "_task", "_won", "closed", "second")
+
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, Reply]]) -> None:
+        self._begin = begin
+        self._task = current_task()
+        self._before = self._task.cancelling()
+        self._won = False
+        self.closed = False
+        """The first attempt has ended; the second must not interrupt any more."""
+        self.second: asyncio.Task[Reply] | None = None
+
+    def launch(self) -> None:
+        if not self.closed:
+            self.second = asyncio.get_running_loop().create_task(self._begin())
+            self.second.add_done_callback(self._ended)
+
+    def _ended(self, second: asyncio.Task[Reply]) -> None:
+        if self.closed or second.cancelled() or second.exception() is not None:
+            return
+        if second.result().status is _OK:
+            self._won = True
+            self._task.cancel()
+
+    def has_won(self) -> bool:
+        """Whether the cancellation under way is the hedge's alone; takes its part of it back."""
+        self.closed = True
+        if not self._won:
+            return False
+        self._won = False
+        return self._task.uncancel() <= self._before
+
+    async def end(self) -> None:
+        """Cancel the second attempt where it is still under way, and see it end."""
+        self.has_won()  # a transport may have answered all the same
+        second = self.second
+        if second is None:
+            return
+        if not second.done():
+            second.cancel()
+            await asyncio.wait((second,))
+        if not second.cancelled():
+            second.exception()  # seen, or asyncio would complain that nobody looked
+
+
+class Bytes:
+    """A size for each item, added up; drawn under the item's key."""
+
+    __slots__ = ("_constant", "_purpose", "_size")
+
+    def __init__(self, size: Distribution, purpose: str) -> None:
+        self._size = size
+        self._purpose = purpose
+        self._constant = max(0, round(size.value)) if isinstance(size, Constant) else None
+
+    def total(self, parent: int, items: tuple[Item, ...]) -> int:
+        if self._constant is not None:
+            return self._constant * len(items)
+        at, purpose = self._size.at, self._purpose
+        return sum(
+            max(0, round(at(uniform(item_key(parent, item.step, item.number), purpose))))
+            for item in items
+        )
+
+
+class Latencies:
+    """What an edge took of late, for hedges that wait for its P95.
+
+    Nothing is known before 72 calls: fewer do not identify a P95 (docs: MEASUREMENT, n >= ln 0.025
+    / ln p). Attempts that a hedge overtook count with the time they had until then.
+    """
+
+    __slots__ = ("_at", "_recent", "p95_ns")
+
+    def __init__(self) -> None:
+        self._recent: list[int] = []
+        self._at = 0
+        self.p95_ns: int | None = None
+
+    def add(self, ns: int) -> None:
+        recent = self._recent
+        if len(recent) < _REMEMBERED:
+            recent.append(ns)
+        else:
+            recent[self._at % _REMEMBERED] = ns
+        self._at += 1
+        if self._at >= _IDENTIFIABLE and self._at % _REFRESH == 0:
+            ordered = sorted(recent)
+            self.p95_ns = ordered[ceil(0.95 * len(ordered)) - 1]
+
+
+async def together(counters: Counters, members: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """All at once; the first failure cancels the others and is the group's."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for member in members:
+                group.create_task(member)
+    except BaseExceptionGroup as failures:
+        counters.failed_groups += 1
+        for failure in failures.exceptions:
+            if isinstance(failure, StepFailed | DeadlinePassed):
+                raise failure from None
+        raise
+
+
+def _key(parent: int, call: Carried) -> int:
+    """The key of the first item, under which a call draws what is drawn once."""
+    first = call.items[0]
+    return item_key(parent, first.step, first.number)

@@ -1,0 +1,210 @@
+"""One replica of a service: the handler that every listener shares."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import CancelledError
+from collections import deque
+from collections.abc import Mapping
+
+from services import ticket
+from services.behaviour.edges import CANCELLED, TIMED_OUT
+from services.behaviour.faults import faults_of, latency_ns, strikes
+from services.behaviour.replica import (
+    Alarm,
+    Counters,
+    DeadlinePassed,
+    Frame,
+    Replica,
+    Runner,
+    StepFailed,
+)
+from services.behaviour.steps import prepare
+from services.ports import Clock, Incoming, Reply, Status, Transport
+from services.scenario.model import Protocol as WireProtocol
+from services.scenario.model import Scenario
+from services.telemetry.port import Telemetry
+from services.topology import Topology
+
+
+class Behaviour:
+    """What one replica of one service does with what comes in.
+
+    ``scenario`` is the variant's, with its refactors applied, and ``topology`` its numbering.
+    ``transports`` needs the protocols of this service's own edges only. ``round_seed`` keys
+    requests that come without a ticket. :meth:`handle` is a ``services.ports.Handler``.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_faults",
+        "_measured_from_ns",
+        "_operations",
+        "_places",
+        "_prepared",
+        "_replica",
+        "_telemetry",
+        "_unticketed",
+        "counters",
+    )
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        service: str,
+        replica: int,
+        *,
+        topology: Topology,
+        clock: Clock,
+        telemetry: Telemetry,
+        transports: Mapping[WireProtocol, Transport],
+        round_seed: int,
+        counters: Counters | None = None,
+    ) -> None:
+        self.counters = counters if counters is not None else Counters()
+        self._replica = Replica(
+            scenario=scenario,
+            service=service,
+            number=replica,
+            topology=topology,
+            clock=clock,
+            telemetry=telemetry,
+            transports=transports,
+            round_seed=round_seed,
+            counters=self.counters,
+        )
+        self._clock = clock
+        self._telemetry = telemetry
+        self._operations = scenario.services[service].operations
+        self._prepared: dict[str, Runner] = {}
+        self._faults = faults_of(scenario, service, replica)
+        limit = scenario.services[service].max_concurrent
+        self._places = None if limit is None else Places(limit)
+        self._measured_from_ns: int | None = None
+        self._unticketed = 0
+
+    def begin(self, start_ns: int, measured_from_ns: int) -> None:
+        """The round begins: both on this clock; faults are timed from ``measured_from_ns``."""
+        self._measured_from_ns = measured_from_ns
+
+    async def handle(self, incoming: Incoming) -> Reply:
+        """Run the operation. Never raises but CancelledError."""
+        steps = self._prepared.get(incoming.operation)
+        if steps is None:
+            steps = self._prepare(incoming.operation)
+            if steps is None:
+                return Reply(Status.ERROR, 0, f"no operation {incoming.operation}")
+        counters = self.counters
+        counters.open_handlers += 1
+        scope = self._telemetry.server_begin(incoming)
+        # A message that nobody waits for has no deadline.
+        timeout_ns = incoming.timeout_ns if incoming.mode == "call" else None
+        if timeout_ns is None:
+            frame = Frame(scope, incoming.attempt, None)
+            alarm = None
+        else:
+            frame = Frame(scope, incoming.attempt, incoming.received_ns + timeout_ns)
+            alarm = frame.alarm = Alarm(
+                self._clock, incoming.received_ns + timeout_ns - self._clock.now_ns()
+            )
+        reply = CANCELLED
+        try:
+            reply = await self._run(frame, incoming, steps)
+        except StepFailed as failed:
+            reply = Reply(Status.ERROR, 0, str(failed))
+        except DeadlinePassed:
+            reply = TIMED_OUT
+        except CancelledError:
+            if alarm is None:
+                raise
+            if alarm.fired:
+                reply = TIMED_OUT
+            mine, alarm = alarm.close(), None
+            if not mine:
+                raise
+        finally:
+            if alarm is not None:
+                alarm.close()
+            counters.open_handlers -= 1
+            counters.handled += 1
+            self._telemetry.server_end(scope, reply)
+        return reply
+
+    async def _run(self, frame: Frame, incoming: Incoming, steps: Runner) -> Reply:
+        keys = self._keys(incoming)
+        places = self._places
+        if places is None:
+            reply = None if self._faults is None else await self._disturb(incoming, keys)
+            if reply is None:
+                await steps.run(frame, keys, 0, None)
+        else:
+            await places.take()
+            try:
+                reply = None if self._faults is None else await self._disturb(incoming, keys)
+                if reply is None:
+                    await steps.run(frame, keys, 0, None)
+            finally:
+                places.give()
+        return Reply(Status.OK, incoming.response_bytes) if reply is None else reply
+
+    def _prepare(self, operation: str) -> Runner | None:
+        found = self._operations.get(operation)
+        if found is None:
+            return None
+        steps = self._prepared[operation] = prepare(self._replica, found.steps)
+        return steps
+
+    def _keys(self, incoming: Incoming) -> list[int]:
+        try:
+            return ticket.item_keys(incoming.ticket)
+        except ValueError:
+            # Somebody calls by hand: a request of its own, as good as any other.
+            self._unticketed += 1
+            return ticket.item_keys(ticket.entry_ticket(self._replica.round_seed, self._unticketed))
+
+    async def _disturb(self, incoming: Incoming, keys: list[int]) -> Reply | None:
+        """Let the faults in force have their way; a reply where one ends the call."""
+        assert self._faults is not None
+        now_ns = self._clock.now_ns()
+        for fault in self._faults.at(incoming, now_ns, self._measured_from_ns):
+            if not strikes(fault, keys[0], incoming.attempt):
+                continue
+            self.counters.faults_fired += 1
+            if fault.kind == "error":
+                return Reply(Status.ERROR, 0, f"fault {fault.id}")
+            await self._clock.sleep(latency_ns(fault, keys[0], incoming.attempt))
+        return None
+
+
+class Places:
+    """At most so many at once; the others wait in the order in which they came."""
+
+    __slots__ = ("_free", "_waiting")
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def take(self) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except CancelledError:
+            if turn.cancelled():
+                self._waiting.remove(turn)
+            else:
+                self.give()  # the place came together with the cancellation
+            raise
+
+    def give(self) -> None:
+        """Hand the place to who waited longest, or put it back."""
+        for turn in self._waiting:
+            if not turn.done():
+                turn.set_result(None)
+                self._waiting.remove(turn)
+                return
+        self._free += 1

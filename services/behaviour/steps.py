@@ -1,0 +1,261 @@
+"""The interpreter: each step of an operation, prepared once for one replica and then run.
+
+Preparing folds constants and drops what a step does not need, so that running costs little:
+
+- A choice draws under the step's own item key: the first item's key, the step's id, the iteration.
+- Draws about time and failure (``cpu``, ``time``, ``fail``) also differ between attempts of the
+  call being handled, or a retry could not help. What a request *is* (choices, items, sizes, keys)
+  stays the same however often it is tried.
+- Steps of a parallel block start in order. A block is a fan-out, with a span of its own, when two
+  or more of its steps make calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Literal, assert_never
+
+from services.behaviour.edges import EdgeRunner, together
+from services.behaviour.replica import Frame, Replica, Runner, StepFailed
+from services.ports import Clock
+from services.scenario import model
+from services.scenario.chance import item_key, uniform
+from services.scenario.distributions import Constant, Distribution
+from services.telemetry.port import Fanout
+from services.topology import walk
+
+
+def prepare(replica: Replica, steps: Sequence[model.Step]) -> Runner:
+    """All steps, in order."""
+    runners = [_prepare(replica, step) for step in steps]
+    return runners[0] if len(runners) == 1 else InOrder(runners)
+
+
+def _prepare(replica: Replica, step: model.Step) -> Runner:
+    runner = _once(replica, step)
+    return PerItem(runner) if step.per_item else runner
+
+
+def _once(replica: Replica, step: model.Step) -> Runner:
+    match step:
+        case model.Work():
+            return Working(replica.clock, step)
+        case model.Sleep():
+            return Sleeping(replica.clock, step)
+        case model.Call() | model.Publish():
+            on_error = step.edge.on_error
+            fallback = (
+                prepare(replica, on_error.steps)
+                if isinstance(on_error, model.OnErrorFallback)
+                else None
+            )
+            return EdgeRunner(replica, step, fallback)
+        case model.Sequence():
+            return prepare(replica, step.steps)
+        case model.Parallel():
+            if len(step.steps) == 1 or step.max_parallel == 1:
+                return prepare(replica, step.steps)
+            return AtOnce(replica, step)
+        case model.Choice():
+            return Choosing(replica, step)
+        case model.Repeat():
+            return Repeating(prepare(replica, step.steps), step.times)
+        case model.Fail():
+            return Failing(step)
+        case _:
+            assert_never(step)
+
+
+class InOrder:
+    __slots__ = ("_steps",)
+
+    def __init__(self, steps: Sequence[Runner]) -> None:
+        self._steps = tuple(steps)
+
+    async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
+        for step in self._steps:
+            await step.run(frame, keys, shift, fanout)
+
+
+class PerItem:
+    """Once for every item carried, each under its own key, one after another."""
+
+    __slots__ = ("_step",)
+
+    def __init__(self, step: Runner) -> None:
+        self._step = step
+
+    async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
+        for key in keys:
+            await self._step.run(frame, [key], shift, fanout)
+
+
+class Cost:
+    """``fixed + per item`` nanoseconds: the fixed part drawn once, the other for every item."""
+
+    __slots__ = ("_constant", "_fixed", "_id", "_per_item", "_purpose")
+
+    def __init__(
+        self, step: str, purpose: str, fixed: Distribution, per_item: Distribution | None
+    ) -> None:
+        self._id = step
+        self._purpose = purpose
+        self._fixed = fixed
+        self._per_item = per_item
+        self._constant = (
+            (max(0, round(fixed.value)), 0 if per_item is None else max(0, round(per_item.value)))
+            if isinstance(fixed, Constant) and (per_item is None or isinstance(per_item, Constant))
+            else None
+        )
+
+    def ns(self, keys: list[int], shift: int, attempt: int) -> int:
+        if self._constant is not None:
+            fixed, per_item = self._constant
+            return fixed + per_item * len(keys)
+        own = item_key(keys[0], self._id, shift)
+        total = max(0.0, self._fixed.at(uniform(own, self._purpose, attempt)))
+        if self._per_item is not None:
+            purpose = f"{self._purpose}_per_item"
+            for key in keys:
+                u = uniform(item_key(key, self._id, shift), purpose, attempt)
+                total += max(0.0, self._per_item.at(u))
+        return round(total)
+
+
+class Working:
+    __slots__ = ("_cost", "_cpu", "_where")
+
+    def __init__(self, clock: Clock, step: model.Work) -> None:
+        self._cost = Cost(step.id, "cpu", step.cpu, step.cpu_per_item)
+        self._cpu = clock.cpu
+        self._where: Literal["loop", "thread", "process"] = step.where
+
+    async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
+        ns = self._cost.ns(keys, shift, frame.attempt)
+        if ns > 0:
+            await self._cpu(ns, self._where)
+
+
+class Sleeping:
+    __slots__ = ("_cost", "_sleep")
+
+    def __init__(self, clock: Clock, step: model.Sleep) -> None:
+        self._cost = Cost(step.id, "time", step.time, step.time_per_item)
+        self._sleep = clock.sleep
+
+    async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
+        ns = self._cost.ns(keys, shift, frame.attempt)
+        if ns > 0:
+            await self._sleep(ns)
+
+
+class Choosing:
+    __slots__ = ("_bounds", "_id", "_options")
+
+    def __init__(self, replica: Replica, step: model.Choice) -> None:
+        self._id = step.id
+        self._bounds = list(accumulate(option.weight for option in step.options))
+        self._options = [prepare(replica, option.steps) for option in step.options]
+
+    async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
+        bounds = self._bounds
+        at = uniform(item_key(keys[0], self._id, shift), "choice") * bounds[-1]
+        option = self._options[min(bisect_right(bounds, at), len(bounds) - 1)]
+        await option.run(frame, keys, shift, fanout)
+
+
+class Repeating:
+    """Adds no pair to the call path, only shifts the numbers of the items inside."""
+
+    __slots__ = ("_body", "_times")
+
+    def __init__(self, body: Runner, times: int) -> None:
+        self._body = body
+        self._times = times
+
+    async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
+        body = self._body
+        first = shift * self._times
+        for iteration in range(first, first + self._times):
+            await body.run(frame, keys, iteration, fanout)
+
+
+class Failing:
+    __slots__ = ("_id", "_probability")
+
+    def __init__(self, step: model.Fail) -> None:
+        self._id = step.id
+        self._probability = step.probability
+
+    async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
+        if self._probability >= 1.0 or (
+            uniform(item_key(keys[0], self._id, shift), "fail", frame.attempt) < self._probability
+        ):
+            raise StepFailed(f"step {self._id} fails")
+
+
+class AtOnce:
+    """A parallel block of two or more steps.
+
+    ``after`` waits for the sibling that has, or holds, the named step; a step that waits takes no
+    place of ``max_parallel``.
+    """
+
+    __slots__ = ("_counters", "_is_fanout", "_places", "_steps", "_telemetry", "_waits", "_watched")
+
+    def __init__(self, replica: Replica, step: model.Parallel) -> None:
+        self._steps = [_prepare(replica, child) for child in step.steps]
+        self._waits = sibling_waits(step.steps)
+        self._watched = frozenset(i for waits in self._waits for i in waits)
+        bounded = step.max_parallel is not None and step.max_parallel < len(step.steps)
+        self._places = step.max_parallel if bounded else None
+        self._is_fanout = sum(makes_calls(child) for child in step.steps) > 1
+        self._telemetry = replica.telemetry
+        self._counters = replica.counters
+
+    async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
+        if not self._is_fanout:
+            await self._all(frame, keys, shift, fanout)
+            return
+        scope = frame.scope
+        inner = self._telemetry.fanout_begin(scope, scope.trace if fanout is None else fanout.trace)
+        try:
+            await self._all(frame, keys, shift, inner)
+        finally:
+            self._telemetry.fanout_end(scope, inner)
+
+    async def _all(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
+        places = None if self._places is None else asyncio.Semaphore(self._places)
+        ended = {i: asyncio.Event() for i in self._watched}
+
+        async def member(i: int) -> None:
+            for earlier in self._waits[i]:
+                await ended[earlier].wait()
+            if places is None:
+                await self._steps[i].run(frame, keys, shift, fanout)
+            else:
+                async with places:
+                    await self._steps[i].run(frame, keys, shift, fanout)
+            if i in ended:
+                ended[i].set()
+
+        await together(self._counters, (member(i) for i in range(len(self._steps))))
+
+
+def makes_calls(step: model.Step) -> bool:
+    return any(isinstance(inner, model.Call | model.Publish) for inner in walk((step,)))
+
+
+def sibling_waits(steps: Sequence[model.Step]) -> tuple[tuple[int, ...], ...]:
+    """For each step, the places of the siblings that its ``after`` names or reaches into.
+
+    Names from outside of the block are done before it starts, and wait for nothing.
+    """
+    place = {inner.id: i for i, step in enumerate(steps) for inner in walk((step,))}
+    return tuple(
+        tuple(sorted({place[name] for name in step.after if name in place} - {i}))
+        for i, step in enumerate(steps)
+    )
