@@ -25,15 +25,9 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from services.ports import Clock, Incoming, Outgoing, Reply, TraceContext, Wire
 from services.scenario.model import PROTOCOLS
 from services.telemetry.port import Attempt, Fanout, Scope
-from services.telemetry.records import Record
+from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER, Record
 from services.telemetry.tracer import Notes, OpenSpan, SlimSpan
 from services.topology import Topology
-
-INTERNAL: Final = 1
-SERVER: Final = 2
-CLIENT: Final = 3
-PRODUCER: Final = 4
-CONSUMER: Final = 5
 
 IdSource = Callable[[int], int]
 """Random bits, as ``random.Random.getrandbits``."""

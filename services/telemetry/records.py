@@ -58,3 +58,9 @@ REPLICA: Final = 14
 """CLIENT: the callee's replica that was asked. SERVER, CONSUMER: protocol, as an index into
 services.scenario.model.PROTOCOLS."""
 KEY: Final = 15
+
+INTERNAL: Final = 1
+SERVER: Final = 2
+CLIENT: Final = 3
+PRODUCER: Final = 4
+CONSUMER: Final = 5
