@@ -11,8 +11,10 @@ from typing import Final
 
 import numpy as np
 
+SCHEMA: Final = "hopbench.samples/1"
 NOT_REACHED: Final = -1
 STATUSES: Final = ("ok", "error", "timeout", "dropped")
+OK, ERROR, TIMEOUT, DROPPED = range(len(STATUSES))
 PHASES: Final = ("warmup", "measured", "drain")
 
 RECORD: Final = np.dtype(

@@ -1,0 +1,46 @@
+"""Senders by protocol, loaded when first used: grpc takes half a second to import.
+
+A sender module has ``senders(ways, heads)``, which makes all senders of its protocol.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final
+
+from loadgen.heads import Heads
+from loadgen.plan import Plan
+from loadgen.senders.port import Sender
+from loadgen.senders.way import Way
+
+SENDERS: Final[Mapping[str, str]] = {
+    "http": "loadgen.senders.http",
+    "grpc": "loadgen.senders.grpc",
+}
+_WARM_LATENCY_S: Final = 0.05
+"""Enough connections are opened beforehand for answers that take so long."""
+_FEWEST, _MOST = 4, 64
+
+
+def of(plan: Plan, heads: Heads) -> list[Sender]:
+    """A sender for each entry of the plan, in order; none is open yet."""
+    entries = plan.load.entries
+    total = sum(entry.weight for entry in entries)
+    rate = plan.load.rate_rps / plan.workers
+    ways = [
+        Way(entry, addresses, _warm(rate * entry.weight / total, len(addresses), plan))
+        for entry, addresses in zip(entries, plan.addresses, strict=True)
+    ]
+    made: dict[int, Sender] = {}
+    for protocol in dict.fromkeys(entry.protocol for entry in entries):
+        mine = [i for i, entry in enumerate(entries) if entry.protocol == protocol]
+        module = import_module(SENDERS[protocol])
+        made.update(zip(mine, module.senders([ways[i] for i in mine], heads), strict=True))
+    return [made[i] for i in range(len(entries))]
+
+
+def _warm(rate_rps: float, replicas: int, plan: Plan) -> int:
+    wanted = math.ceil(rate_rps * _WARM_LATENCY_S / replicas)
+    return min(max(wanted, _FEWEST), _MOST, plan.max_in_flight)

@@ -1,0 +1,17 @@
+"""Where one entry's requests go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.ports import Address
+from services.scenario.model import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    entry: Entry
+    addresses: tuple[Address, ...]
+    """By replica number."""
+    warm: int
+    """HTTP connections to open to each replica before the first request."""
