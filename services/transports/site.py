@@ -64,6 +64,8 @@ class Site:
     counters: Counters
     broker: Broker | None = None
     """None where no edge of this service needs one."""
+    round: str = ""
+    """Names the round: Kafka's topics outlive it, and what another round sent is left alone."""
     hooks: Hooks = Hooks()
     host: str = "127.0.0.1"
     """Where listeners bind."""

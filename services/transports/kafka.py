@@ -1,0 +1,491 @@
+"""Kafka between services: publish, and request/reply, over aiokafka.
+
+A message goes to the topic ``<service>.<operation>``. A request names the topic of its reply and
+carries a correlation id. There are no consumer groups: replica r of R takes the partitions p with
+p mod R = r, from end offsets read before the first arrival, so nothing waits for a group to form
+and nothing that an earlier round left behind is read.
+
+The embedded broker (librdkafka's mock cluster) is not Kafka. A new message does not end a waiting
+fetch there, so the wait is short; all topics have four partitions; there are no replicas, so
+``acks: all`` means no more than ``1``. What the scenario asks and the broker can't do raises the
+doubt ``broker_cannot``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Awaitable, Iterable, Mapping
+from functools import partial
+from itertools import count
+from time import monotonic_ns
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+)
+
+from services import ticket, traceparent
+from services.errors import CannotStart
+from services.ports import (
+    Directory,
+    Handler,
+    Incoming,
+    Listener,
+    Outgoing,
+    Reply,
+    Status,
+    Transport,
+)
+from services.scenario.model import KafkaOptions, Mode
+from services.transports.payload import payload
+from services.transports.site import Broker, Site
+from services.transports.tether import BrokerLost, Tether
+from services.transports.topics import (
+    REPLY_PARTITION,
+    ensure,
+    partition_for,
+    partitions_asked,
+    reply_topic,
+    share,
+)
+
+REPLY_TO: Final = "hopbench-reply-to"
+CORRELATION: Final = "hopbench-correlation"
+STATUS: Final = "hopbench-status"
+DETAIL: Final = "hopbench-detail"
+ROUND: Final = "hopbench-round"
+
+FETCH_WAIT_MS: Final = {"embedded": 10, "kafka": 500}
+"""500 is aiokafka's own default, which a real broker cuts short when a message comes."""
+EMBEDDED_ACKS: Final = {
+    "0": "acks: 0 is asked for; the embedded broker acknowledges all the same",
+    "all": "acks: all is asked for; the embedded broker has no replicas to wait for",
+}
+REQUEST_TIMEOUT_MS: Final = 10_000
+LARGEST_MESSAGE: Final = 64 * 1024 * 1024
+"""Bytes that our side lets through; what the broker takes is its own setting."""
+REPLY_OPTIONS: Final = KafkaOptions(partitions=1, acks="1", linger_ns=0)
+
+_POLL_MS: Final = 60_000
+_PAUSE_S: Final = 0.1
+_STOP_S: Final = 2.0
+_ID_BYTES: Final = 8
+
+Header = tuple[str, bytes]
+
+
+def client(site: Site) -> Transport:
+    return KafkaTransport(site)
+
+
+def listener(site: Site) -> Listener:
+    return KafkaListener(site)
+
+
+def _broker_of(site: Site) -> Broker:
+    if site.broker is None:
+        raise CannotStart(site.peer, "an edge goes over Kafka, and there is no broker")
+    return site.broker
+
+
+class Link:
+    """What one end keeps open to the broker: a tether, producers by options, and consumers."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.broker = _broker_of(site)
+        self.tether = Tether(self.broker.address)
+        self._producers: dict[tuple[str, int], Any] = {}
+        self._consumers: list[Any] = []
+        self._readers: list[asyncio.Task[None]] = []
+
+    async def producer(self, options: KafkaOptions) -> Any:
+        """A started producer with these ``acks`` and this linger; equal options share one."""
+        key = (options.acks, options.linger_ns)
+        if key not in self._producers:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self.broker.address,
+                client_id=self._site.peer,
+                acks=self._acks(options),
+                linger_ms=options.linger_ns / 1e6,
+                max_request_size=LARGEST_MESSAGE,
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
+            )
+            self._producers[key] = producer
+            await self._started(producer.start())
+        return self._producers[key]
+
+    def _acks(self, options: KafkaOptions) -> int | str:
+        """What the broker is asked for.
+
+        The mock cluster answers a message that asked for no answer, and aiokafka takes an answer
+        that it does not expect for a broken connection. So it is asked for one, which the publisher
+        does not wait for.
+        """
+        if options.acks == "all":
+            return "all"
+        return 1 if self.broker.kind == "embedded" else int(options.acks)
+
+    async def read(self, partitions: Iterable[TopicPartition], take: Any) -> None:
+        """Give every record that comes after now to ``take``, in order."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.broker.address,
+            client_id=self._site.peer,
+            group_id=None,
+            enable_auto_commit=False,
+            fetch_max_wait_ms=FETCH_WAIT_MS[self.broker.kind],
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            # Where the broker threw messages away before they were read, go on with the oldest
+            # left: consumed then differs from produced, which voids the round.
+            auto_offset_reset="earliest",
+        )
+        self._consumers.append(consumer)
+        await self._started(consumer.start())
+        assigned = list(partitions)
+        consumer.assign(assigned)
+        for partition, offset in (await consumer.end_offsets(assigned)).items():
+            consumer.seek(partition, offset)
+        self._readers.append(asyncio.create_task(self._pump(consumer, take)))
+
+    async def _started(self, start: Awaitable[None]) -> None:
+        try:
+            await start
+        except KafkaError as error:
+            raise CannotStart(
+                self._site.peer, f"no Kafka at {self.broker.address}: {error}"
+            ) from error
+
+    async def _pump(self, consumer: Any, take: Any) -> None:
+        while True:
+            try:
+                batches = await consumer.getmany(timeout_ms=_POLL_MS)
+            except KafkaError as error:
+                self._site.counters.doubt("kafka_consumer", f"{self._site.peer}: {error}")
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            for records in batches.values():
+                for record in records:
+                    take(record)
+
+    async def send(
+        self,
+        producer: Any,
+        topic: str,
+        partition: int,
+        value: bytes,
+        *,
+        key: bytes | None,
+        headers: list[Header],
+    ) -> asyncio.Future[Any]:
+        """Hand a message over, count it, and return what ends when it is acknowledged.
+
+        Raises BrokerLost, or KafkaError where the producer does not take it.
+        """
+        if not self.tether.holds:
+            raise BrokerLost(self.broker.address)
+        produced = self._site.counters.produced
+        produced[topic] += 1
+        try:
+            future: asyncio.Future[Any] = await producer.send(
+                topic, value, key=key, partition=partition, headers=headers
+            )
+        except BaseException:
+            produced[topic] -= 1
+            raise
+        future.add_done_callback(partial(_take_back, produced, topic))
+        return future
+
+    async def stop_reading(self) -> None:
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+        self._readers.clear()
+
+    async def close(self) -> None:
+        """Ends within seconds, whether or not the broker answers."""
+        await self.stop_reading()
+        if not self.tether.holds:
+            for producer in self._producers.values():
+                # Nothing will ever acknowledge these; stop() would wait for each to time out.
+                producer._message_accumulator.fail_all(KafkaConnectionError("broker lost"))
+        await asyncio.gather(
+            *(_stop(producer, producer.client) for producer in self._producers.values()),
+            *(_stop(consumer, consumer._client) for consumer in self._consumers),
+        )
+        await self.tether.stop()
+
+
+async def _stop(end: Any, connections: Any) -> None:
+    """Stop a producer or consumer, and close its connections even where it doesn't get that far.
+
+    In a task of its own: with the broker gone, a consumer's stop() ends in the CancelledError of
+    one of its own tasks, which must not be taken for ours.
+    """
+    stopping = asyncio.ensure_future(end.stop())
+    await asyncio.wait((stopping,), timeout=_STOP_S)
+    stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
+    await connections.close()
+
+
+def _take_back(produced: Counter[str], topic: str, sent: asyncio.Future[Any]) -> None:
+    if sent.cancelled() or sent.exception() is not None:
+        produced[topic] -= 1
+
+
+async def _within(stop: Awaitable[None]) -> None:
+    try:
+        async with asyncio.timeout(_STOP_S):
+            await stop
+    except (TimeoutError, KafkaError):
+        pass
+
+
+class KafkaTransport:
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._peer = site.peer
+        self._round = site.round.encode()
+        self._link: Link | None = None
+        self._wires = list(site.outgoing("kafka"))
+        self._producer_of: dict[int, Any] = {}
+        self._partitions: Mapping[str, int] = {}
+        self._reply_to = reply_topic(site.service, site.replica)
+        self._waiting: dict[bytes, asyncio.Future[Reply]] = {}
+        # A late reply to an earlier process of this name must not answer a call of this one.
+        self._process = os.urandom(_ID_BYTES)
+        self._numbers = count()
+
+    async def connect(self, directory: Directory) -> None:
+        if not self._wires:
+            return
+        link = self._link = Link(self._site)
+        await link.tether.start()
+        for wire in self._wires:
+            self._producer_of[wire.index] = await link.producer(wire.kafka)
+            if link.broker.kind == "embedded" and wire.kafka.acks in EMBEDDED_ACKS:
+                self._site.counters.doubt("broker_cannot", EMBEDDED_ACKS[wire.kafka.acks])
+        producer = self._producer_of[self._wires[0].index]
+        asked = partitions_asked(self._site.topology)
+        counters = self._site.counters
+        self._partitions = await ensure(
+            link.broker, producer, {wire.topic: asked[wire.topic] for wire in self._wires}, counters
+        )
+        if any(wire.mode == "call" for wire in self._wires):
+            await ensure(link.broker, producer, {self._reply_to: 1}, counters)
+            await link.read([TopicPartition(self._reply_to, REPLY_PARTITION)], self._answered)
+        for producer in set(self._producer_of.values()):
+            # Every producer learns its topics now, not with the first message.
+            for topic in self._partitions:
+                await producer.partitions_for(topic)
+
+    async def call(self, out: Outgoing) -> Reply:
+        number = self._process + next(self._numbers).to_bytes(_ID_BYTES, "big")
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        try:
+            link, sent = await self._send(
+                out, [(REPLY_TO, self._reply_to.encode()), (CORRELATION, number)]
+            )
+            sent.add_done_callback(partial(_undelivered, answer))
+            return await link.tether.outlives(answer)
+        except (BrokerLost, KafkaError) as error:
+            return _failure(error)
+        finally:
+            del self._waiting[number]
+
+    async def publish(self, out: Outgoing) -> Reply:
+        try:
+            link, sent = await self._send(out, [])
+            if out.wire.kafka.acks != "0":
+                await link.tether.outlives(sent)
+        except (BrokerLost, KafkaError) as error:
+            return _failure(error)
+        return Reply(Status.OK, 0)
+
+    async def _send(self, out: Outgoing, headers: list[Header]) -> tuple[Link, asyncio.Future[Any]]:
+        link = self._link
+        if link is None:
+            raise KafkaConnectionError("not connected")
+        topic = out.wire.topic
+        header = ticket.encode_header(
+            out.ticket, out.response_bytes, out.timeout_ns, out.attempt, self._peer
+        )
+        headers.append((ticket.HEADER, header.encode()))
+        headers.append((ROUND, self._round))
+        if out.trace is not None:
+            headers.append((traceparent.HEADER, traceparent.encode(out.trace).encode()))
+        key = None if out.key is None else out.key.encode()
+        return link, await link.send(
+            self._producer_of[out.wire.index],
+            topic,
+            partition_for(key, out.ticket, self._partitions[topic]),
+            payload(out.request_bytes),
+            key=key,
+            headers=headers,
+        )
+
+    def _answered(self, record: Any) -> None:
+        headers = dict(record.headers)
+        number = headers.get(CORRELATION, b"")
+        if number[:_ID_BYTES] != self._process:
+            return
+        self._site.counters.consumed[record.topic] += 1
+        answer = self._waiting.get(number)
+        # Nobody waits any more for a call that was given up.
+        if answer is not None and not answer.done():
+            answer.set_result(
+                Reply(
+                    Status(int(headers.get(STATUS, b"1"))),
+                    len(record.value or b""),
+                    headers.get(DETAIL, b"").decode(),
+                )
+            )
+
+    async def close(self) -> None:
+        if self._link is not None:
+            await self._link.close()
+
+
+def _undelivered(answer: asyncio.Future[Reply], sent: asyncio.Future[Any]) -> None:
+    error = None if sent.cancelled() else sent.exception()
+    if error is not None and not answer.done():
+        answer.set_result(_failure(error))
+
+
+def _failure(error: BaseException) -> Reply:
+    match error:
+        case BrokerLost():
+            return Reply(Status.UNAVAILABLE, 0, f"no Kafka broker at {error}")
+        case KafkaConnectionError() | NodeNotReadyError():
+            return Reply(Status.UNAVAILABLE, 0, str(error))
+        case KafkaTimeoutError() | RequestTimedOutError():
+            return Reply(Status.TIMEOUT, 0, str(error))
+        case _:
+            return Reply(Status.ERROR, 0, str(error))
+
+
+class KafkaListener:
+    """Every message is handled in a task of its own: a slow one does not hold up the partition."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._round = site.round.encode()
+        self._wires = list(site.incoming("kafka"))
+        self._operation_of = {wire.topic: wire.operation for wire in self._wires}
+        self._link: Link | None = None
+        self._reply_producer: Any = None
+        self._handler: Handler | None = None
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def start(self, handler: Handler) -> None:
+        if not self._wires:
+            return
+        site = self._site
+        self._handler = handler
+        link = self._link = Link(site)
+        await link.tether.start()
+        producer = await link.producer(REPLY_OPTIONS)
+        asked = partitions_asked(site.topology)
+        used = await ensure(
+            link.broker,
+            producer,
+            {topic: asked[topic] for topic in self._operation_of},
+            site.counters,
+        )
+        if any(wire.mode == "call" for wire in self._wires):
+            self._reply_producer = producer
+        mine = [
+            TopicPartition(topic, partition)
+            for topic, partitions in used.items()
+            for partition in share(partitions, site.replica, site.replicas)
+        ]
+        if mine:
+            await link.read(mine, self._take)
+        for topic, partitions in used.items():
+            if site.replica >= partitions:
+                site.counters.doubt(
+                    "idle_replica",
+                    f"{site.peer} gets nothing from {topic}: {partitions} partitions "
+                    f"for {site.replicas} replicas",
+                )
+
+    def _take(self, record: Any) -> None:
+        task = asyncio.create_task(self._handle(record))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def _handle(self, record: Any) -> None:
+        received_ns = monotonic_ns()
+        headers = dict(record.headers)
+        if headers.get(ROUND, b"") != self._round:
+            return
+        site = self._site
+        # Counted in the same step that opens the handler: whoever compares consumed with produced
+        # sees the message either under way or being handled.
+        site.counters.consumed[record.topic] += 1
+        try:
+            header = ticket.parse_header(headers.get(ticket.HEADER, b"").decode())
+        except ValueError:
+            site.counters.doubt("malformed_message", f"a message on {record.topic} has no ticket")
+            return
+        reply_to = headers.get(REPLY_TO)
+        trace = headers.get(traceparent.HEADER)
+        mode: Mode = "publish" if reply_to is None else "call"
+        assert self._handler is not None
+        reply = await self._handler(
+            Incoming(
+                service=site.service,
+                operation=self._operation_of[record.topic],
+                protocol="kafka",
+                mode=mode,
+                ticket=header.ticket,
+                key=None if record.key is None else record.key.decode(),
+                request_bytes=len(record.value or b""),
+                response_bytes=header.response_bytes,
+                timeout_ns=header.timeout_ns,
+                attempt=header.attempt,
+                trace=None if trace is None else traceparent.parse(trace.decode()),
+                received_ns=received_ns,
+                peer=header.peer,
+            )
+        )
+        if reply_to is not None:
+            await self._reply(reply_to.decode(), headers.get(CORRELATION, b""), reply)
+
+    async def _reply(self, topic: str, number: bytes, reply: Reply) -> None:
+        assert self._link is not None
+        headers = [(CORRELATION, number), (STATUS, b"%d" % reply.status)]
+        if reply.detail:
+            headers.append((DETAIL, reply.detail.encode()))
+        try:
+            sent = await self._link.send(
+                self._reply_producer,
+                topic,
+                REPLY_PARTITION,
+                payload(reply.response_bytes),
+                key=None,
+                headers=headers,
+            )
+            await self._link.tether.outlives(sent)
+        except (BrokerLost, KafkaError) as error:
+            # The caller learns of a lost broker by itself.
+            self._site.counters.doubt("reply_lost", f"{self._site.peer}: {_failure(error).detail}")
+
+    async def stop(self, grace_ns: int) -> None:
+        if self._link is None:
+            return
+        await self._link.stop_reading()
+        if self._open:
+            await asyncio.wait(self._open, timeout=grace_ns / 1e9)
+        for task in self._open:
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+        await self._link.close()

@@ -1,0 +1,129 @@
+"""Kafka topics of a topology: their names, their partitions, and making them exist.
+
+Both ends of an edge work these out from the same topology. An edge asks for a number of
+partitions; a topic gets the most that any edge to it asks for, and that many are used, however
+many there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+from zlib import crc32
+
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.partitioner import murmur2
+
+from services.errors import CannotStart
+from services.topology import Topology
+from services.transports.site import Broker, Counters
+
+EMBEDDED_PARTITIONS: Final = 4
+"""Every topic of librdkafka's mock cluster has these, and there is no way to ask for others."""
+REPLY_PARTITION: Final = 0
+"""Replies to one caller keep to one partition: there is one consumer."""
+
+_VISIBLE_S: Final = 10.0
+_LOOK_AGAIN_S: Final = 0.05
+
+
+def reply_topic(service: str, replica: int) -> str:
+    return f"reply.{service}.{replica}"
+
+
+def partitions_asked(topology: Topology) -> Mapping[str, int]:
+    """Every topic that some edge reaches, with its partitions."""
+    asked: dict[str, int] = {}
+    for wire in topology.wires:
+        if wire.protocol == "kafka":
+            asked[wire.topic] = max(wire.kafka.partitions, asked.get(wire.topic, 1))
+    return asked
+
+
+def partition_for(key: bytes | None, ticket: str, partitions: int) -> int:
+    """The partition of a message: of its key as Kafka's own clients choose it, else by chance.
+
+    Chance must be repeatable, so an unkeyed message goes by its ticket and not by a die.
+    """
+    if partitions == 1:
+        return 0
+    if key is None:
+        return crc32(ticket.encode()) % partitions
+    hashed: int = murmur2(key)
+    return (hashed & 0x7FFFFFFF) % partitions
+
+
+def share(partitions: int, replica: int, replicas: int) -> range:
+    """The partitions that ``replica`` of ``replicas`` takes."""
+    return range(replica, partitions, replicas)
+
+
+async def ensure(
+    broker: Broker, producer: Any, asked: Mapping[str, int], counters: Counters
+) -> Mapping[str, int]:
+    """Make the topics exist, and return how many partitions of each to use.
+
+    ``producer`` is a started AIOKafkaProducer. Fewer partitions than asked raise the doubt
+    ``broker_cannot``. Raises CannotStart where the broker refuses a topic.
+    """
+    if broker.kind == "kafka" and asked:
+        try:
+            await _create(broker.address, asked)
+        except KafkaError as error:
+            raise CannotStart(
+                "kafka", f"cannot make topics at {broker.address}: {error}"
+            ) from error
+    used: dict[str, int] = {}
+    for topic, wanted in asked.items():
+        there = await _visible(producer, topic, 1 if broker.kind == "embedded" else wanted)
+        used[topic] = min(wanted, there)
+        if there < wanted:
+            counters.doubt(
+                "broker_cannot",
+                f"topic {topic} asks for {wanted} partitions; "
+                f"the {broker.kind} broker gives it {there}",
+            )
+    return used
+
+
+async def _visible(producer: Any, topic: str, at_least: int) -> int:
+    """How many partitions ``topic`` has; asking is also what makes it appear when embedded."""
+    there = 0
+    try:
+        async with asyncio.timeout(_VISIBLE_S):
+            while True:
+                there = len(await producer.partitions_for(topic))
+                if there >= at_least:
+                    return there
+                # The producer keeps what it learned until it is told to ask again.
+                await producer.client.force_metadata_update()
+                await asyncio.sleep(_LOOK_AGAIN_S)
+    except (TimeoutError, KafkaError) as error:
+        if there:
+            return there
+        raise CannotStart("kafka", f"topic {topic} did not appear: {error}") from error
+
+
+async def _create(address: str, asked: Mapping[str, int]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        # The empty assignment is what lets -1, the broker's own replication factor, through.
+        response = await admin.create_topics(
+            [NewTopic(topic, n, -1, replica_assignments={}) for topic, n in asked.items()]
+        )
+        existing: list[str] = []
+        for topic, code, *_ in response.topic_errors:
+            error = for_code(code)
+            if error is TopicAlreadyExistsError:
+                existing.append(topic)
+            elif code:
+                raise error(topic)
+        for described in await admin.describe_topics(existing) if existing else ():
+            topic = described["topic"]
+            if len(described["partitions"]) < asked[topic]:
+                await admin.create_partitions({topic: NewPartitions(asked[topic])})
+    finally:
+        await admin.close()
