@@ -1,7 +1,7 @@
 """A run directory: where everything that a run leaves behind lies.
 
 runs/<time>-<name>/
-  plan.json             what was to run: settings, order, seeds (hopbench.plan/1)
+  plan.json             what was to run: settings, order, seeds (hopbench.run-plan/1)
   scenario.yaml         the resolved scenario
   environment.json
   broker/               what stays for the whole run logs here

@@ -1,0 +1,354 @@
+"""The self-checks of a round: what was observed, held against the limits, as doubts.
+
+Pure: every check is a function from what one round showed to the doubts that it raises, listed in
+:data:`CHECKS`. A check that lacks its figure says so (``unmeasured``) where the figure should be
+there, and is silent where it cannot be (simulated rounds have no host).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hopbench.doubts import Doubt
+from hopbench.engines.port import BrokerKind, Evidence, Settings
+from hopbench.limits import Limits
+from loadgen.schedule import Schedule, fits
+from services.scenario.model import Load
+
+NS_PER_MS: Final = 1e6
+SIGMAS: Final = 4.5
+"""Chance alone exceeds this once in 150,000 rounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The samples of one round as columns (loadgen/samples.py), in order of ``seq``; all phases.
+
+    Times are monotonic ns; NOT_REACHED where a request never came so far.
+    """
+
+    seq: NDArray[np.int64]
+    intended_ns: NDArray[np.int64]
+    sent_ns: NDArray[np.int64]
+    done_ns: NDArray[np.int64]
+    measured: NDArray[np.bool_]
+    dropped: NDArray[np.bool_]
+    sampled: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one round showed. ``None`` is not known, never nothing."""
+
+    clock: Literal["wall", "virtual"]
+    broker: BrokerKind | None
+    settings: Settings
+    load: Load
+    evidence: Evidence | None
+    scheduled: Schedule
+    sent: Sent
+    lag_p99_ms: float | None
+    service_p50_ms: float | None
+    offered_rps: float | None
+    achieved_rps: float | None
+    failed: int
+    failures_planned: bool
+    """Faults, ``fail`` steps or timeouts of the scenario may make requests fail."""
+    spans_expected: int | None
+    spans_received: int | None
+    spans_by_scenario: int | None
+    replay_refused: str | None
+    """Why ``spans_by_scenario`` is None."""
+    answered: tuple[int, int]
+    """Requests that an entry surely handled, and those that it may have (all phases): a request
+    that timed out, or whose connection broke, may have been counted or not."""
+    counted: int | None
+    """Requests that the entries' metrics counted."""
+    requests_sampled: int
+    requests_complete: int
+    kafka_used: bool
+    unidentifiable: tuple[str, ...]
+    """Names of headline quantiles that the sample cannot tell."""
+
+
+def judge(observed: Observed, limits: Limits) -> tuple[Doubt, ...]:
+    """Every doubt about one round, in the order of :data:`CHECKS`."""
+    return tuple(doubt for check in CHECKS for doubt in check(observed, limits))
+
+
+def _whole(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    evidence = o.evidence
+    if evidence is None:
+        yield Doubt("interrupted", "the round did not end; what it measured was recovered")
+        return
+    if evidence.broken is not None:
+        yield Doubt("broken", evidence.broken.splitlines()[0] if evidence.broken else "a part died")
+    if evidence.interrupted:
+        yield Doubt("interrupted", "the round was stopped before its end")
+    if evidence.undrained is not None:
+        yield Doubt("undrained", evidence.undrained)
+
+
+def _own(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    """Doubts that the engine and the service processes raised themselves, each once."""
+    if o.evidence is None:
+        return
+    pairs = Counter(o.evidence.doubts)
+    for process in o.evidence.processes:
+        pairs.update(process.doubts)
+    yield from (Doubt(code, text) for code, text in pairs)
+
+
+def _samples(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if not o.sent.measured.any():
+        yield Doubt("no_samples", "no request of the measured phase was recorded")
+    missing = np.setdiff1d(o.scheduled.number, o.sent.seq).size
+    unknown = np.setdiff1d(o.sent.seq, o.scheduled.number).size
+    twice = o.sent.seq.size - np.unique(o.sent.seq).size
+    if missing or unknown or twice:
+        yield Doubt(
+            "samples_mismatch",
+            f"{o.scheduled.number.size} requests were scheduled, {o.sent.seq.size} recorded: "
+            f"{missing} missing, {unknown} unknown, {twice} twice",
+        )
+
+
+def _lag(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if o.lag_p99_ms is None:
+        return
+    share = limits.lag_p99_share * (o.service_p50_ms or 0.0)
+    limit = max(limits.lag_p99_ms, share)
+    if o.lag_p99_ms > limit:
+        yield Doubt(
+            "lag", f"P99 of sent − intended is {o.lag_p99_ms:.2f} ms; the limit is {limit:.2f} ms"
+        )
+
+
+def _rate(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if not o.offered_rps or o.achieved_rps is None:
+        return
+    off = o.achieved_rps / o.offered_rps - 1
+    if abs(off) > limits.rate_share:
+        yield Doubt(
+            "rate",
+            f"{o.achieved_rps:.1f}/s were sent of {o.offered_rps:.1f}/s scheduled ({off:+.1%})",
+        )
+
+
+def _arrivals(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    """The requests were due when the schedule says, and the schedule is of the kind asked for."""
+    start = o.evidence.start_ns if o.evidence is not None else None
+    common, ours, theirs = np.intersect1d(o.sent.seq, o.scheduled.number, return_indices=True)
+    if start is not None and common.size:
+        moved = o.sent.intended_ns[ours] - start != o.scheduled.offset_ns[theirs]
+        if moved.any():
+            yield Doubt("arrivals", f"{int(moved.sum())} requests were due off the schedule")
+    intended = np.sort(o.sent.intended_ns)
+    fit = fits(intended, o.load.arrivals, o.load.rate_rps, level=limits.arrivals_p)
+    if not fit.holds:
+        yield Doubt(
+            "arrivals",
+            f"inter-arrivals do not fit {o.load.arrivals} at {o.load.rate_rps:g}/s "
+            f"(statistic {fit.statistic:.3g}, n {fit.n})",
+        )
+
+
+def _drops(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    dropped = o.sent.intended_ns[o.sent.dropped]
+    if not dropped.size:
+        return
+    yield Doubt(
+        "drops",
+        f"{dropped.size} requests were dropped with {o.load.max_in_flight} in flight; "
+        "they rank as infinitely slow",
+    )
+    begun = np.sort(o.sent.sent_ns[~o.sent.dropped])
+    answered = o.sent.done_ns[(~o.sent.dropped) & (o.sent.done_ns >= 0)]
+    ended = np.sort(answered)
+    in_flight = np.searchsorted(begun, dropped, "right") - np.searchsorted(ended, dropped, "right")
+    # A drop is decided a little after the request was due, and several may end in between.
+    unexplained = int((in_flight < 0.9 * o.load.max_in_flight).sum())
+    if unexplained:
+        yield Doubt(
+            "drops_unexplained",
+            f"{unexplained} requests were dropped with fewer than {o.load.max_in_flight} in flight",
+        )
+
+
+def _sampling(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    ratio = o.settings.trace_ratio if o.settings.tracing else 0.0
+    n = o.sent.seq.size
+    if not n:
+        return
+    share = float(o.sent.sampled.mean())
+    bound = SIGMAS * math.sqrt(ratio * (1 - ratio) / n)
+    if abs(share - ratio) > bound:
+        yield Doubt("sampling", f"{share:.1%} of the requests were sampled, asked were {ratio:.1%}")
+
+
+def _host(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if o.clock == "virtual" or o.evidence is None:
+        return
+    host: Mapping[str, float] = o.evidence.host
+    told: Sequence[tuple[str, str, float, str]] = (
+        (
+            "generator_cpu_share",
+            "generator_cpu",
+            limits.generator_cpu_share,
+            "of a core: generator",
+        ),
+        ("steal_share", "steal", limits.steal_share, "of the CPU time was stolen"),
+        ("foreign_cpu_share", "foreign_cpu", limits.foreign_cpu_share, "of the CPU: foreign work"),
+    )
+    for key, code, limit, what in told:
+        share = host.get(key)
+        if share is None:
+            yield Doubt("unmeasured", f"this platform does not tell {key.replace('_', ' ')}")
+        elif share > limit:
+            yield Doubt(code, f"{share:.0%} {what}; the limit is {limit:.0%}")
+
+
+def _processes(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    """Blocked event loops and simulated waits that lie, the worst process named."""
+    if o.clock == "virtual" or o.evidence is None or not o.evidence.processes:
+        return
+    worst = max(o.evidence.processes, key=lambda p: p.loop_lag_ns.get("max", 0.0))
+    late = worst.loop_lag_ns.get("max", 0.0) / NS_PER_MS
+    if late > limits.loop_lag_ms:
+        yield Doubt(
+            "loop_blocked",
+            f"the event loop of {worst.service}/{worst.replica} was blocked for {late:.0f} ms",
+        )
+    for code, field, what in (
+        ("sleep_bias", "sleep_bias_ns", "simulated waits"),
+        ("cpu_bias", "cpu_bias_ns", "simulated work"),
+    ):
+        process = max(o.evidence.processes, key=lambda p, f=field: getattr(p, f).get("p50", 0.0))  # type: ignore[misc]
+        bias = getattr(process, field).get("p50", 0.0) / NS_PER_MS
+        if bias > limits.sleep_bias_ms:
+            yield Doubt(
+                code,
+                f"{what} in {process.service}/{process.replica} took {bias:.2f} ms longer "
+                "than asked (P50)",
+            )
+
+
+def _failures(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if o.failed and not o.failures_planned:
+        yield Doubt(
+            "failures", f"{o.failed} requests failed, and nothing in the scenario makes them"
+        )
+
+
+def _spans(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if not o.settings.tracing:
+        yield Doubt("tracing_off", "tracing is off: edges, paths and findings are unknown")
+        return
+    if o.spans_expected is not None and o.spans_received is not None:
+        lost = o.spans_expected - o.spans_received
+        if lost > limits.spans_lost_share * o.spans_expected:
+            yield Doubt(
+                "spans_lost", f"{lost} of {o.spans_expected} spans that ended did not arrive"
+            )
+        elif lost < 0:
+            yield Doubt(
+                "spans_mismatch",
+                f"{o.spans_received} spans arrived, {o.spans_expected} ended",
+            )
+    if o.spans_by_scenario is None:
+        if o.replay_refused is not None:
+            yield Doubt("replay", o.replay_refused)
+    elif o.spans_received is not None and o.spans_received != o.spans_by_scenario:
+        yield Doubt(
+            "spans_mismatch",
+            f"{o.spans_received} spans arrived, the scenario implies {o.spans_by_scenario}",
+        )
+
+
+def _traces(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if not o.settings.tracing:
+        return
+    if o.requests_complete < o.requests_sampled:
+        yield Doubt(
+            "incomplete_traces",
+            f"{o.requests_sampled - o.requests_complete} of {o.requests_sampled} sampled requests "
+            "have no complete trace and are left out of edges, paths and findings",
+        )
+    if o.requests_complete < limits.complete_traces:
+        yield Doubt("few_traces", f"only {o.requests_complete} complete traces")
+
+
+def _metrics(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if o.counted is None or o.evidence is None:
+        return
+    least, most = o.answered
+    if not least <= o.counted <= most:
+        sent = f"{least}" if least == most else f"{least} to {most}"
+        yield Doubt(
+            "metrics_mismatch",
+            f"the entries' metrics counted {o.counted} requests, {sent} were handled",
+        )
+
+
+def _messages(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if o.evidence is None:
+        return
+    produced: Counter[str] = Counter()
+    consumed: Counter[str] = Counter()
+    for process in o.evidence.processes:
+        produced.update(process.produced)
+        consumed.update(process.consumed)
+    for topic in sorted(produced | consumed):
+        if produced[topic] != consumed[topic]:
+            yield Doubt(
+                "consumed_produced",
+                f"{produced[topic]} messages were produced to {topic}, {consumed[topic]} consumed",
+            )
+
+
+def _meaning(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    """What a reader should know before believing a figure of this round."""
+    duration, warmup = o.load.duration_ns / 1e9, o.load.warmup_ns / 1e9
+    if duration < limits.short_round_s:
+        yield Doubt("short_round", f"the measured phase is {duration:g} s long; 20 s is usual")
+    if warmup < limits.short_warmup_s:
+        yield Doubt("short_warmup", f"the warm-up is {warmup:g} s long; 5 s is usual")
+    if o.broker == "embedded" and o.kafka_used:
+        yield Doubt(
+            "embedded_broker",
+            "Kafka figures come from the embedded broker (librdkafka's mock), which is no Kafka",
+        )
+    if o.unidentifiable:
+        yield Doubt(
+            "not_identifiable",
+            "too few requests, or too many never answered, to tell " + ", ".join(o.unidentifiable),
+        )
+
+
+Check = Callable[[Observed, Limits], Iterator[Doubt]]
+
+CHECKS: Final[tuple[Check, ...]] = (
+    _whole,
+    _samples,
+    _lag,
+    _rate,
+    _arrivals,
+    _drops,
+    _sampling,
+    _host,
+    _processes,
+    _failures,
+    _spans,
+    _traces,
+    _metrics,
+    _messages,
+    _own,
+    _meaning,
+)

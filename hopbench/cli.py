@@ -1,0 +1,144 @@
+"""The front door: a table of contents of commands, and the way from errors to exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from hopbench import output
+from hopbench.exits import Exit, Terminated
+from services.errors import BadInput, CannotStart
+
+COMMANDS: Final = {
+    "run": "One variant, or all: load, trace, analyse, report.",
+    "report": "Findings, summary and reports again, also of an interrupted run.",
+    "analyze": "What is wrong in any trace files or directories.",
+    "critical-path": "The critical path of each trace, to the nanosecond.",
+    "list": "The bundled scenarios, a line each.",
+    "init": "Write a commented scenario to start from.",
+    "validate": "Check a scenario without running it.",
+    "diff": "What a variant changes, against another.",
+    "schema": "The JSON Schema of a document, or of the scenario file.",
+    "up": "Keep the services of a scenario running, and print their addresses.",
+    "collect": "The embedded OTLP collector alone: point your own app at it.",
+    "doctor": "Whether this machine can measure, and what to do if not.",
+    "node": "The supervisor of service processes (started by the engines).",
+}
+"""Each lives in ``hopbench/commands/<name>.py`` as a function named ``command``."""
+
+
+class Contents(TyperGroup):
+    """Imports a command's module only when that command, or the overview, is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"hopbench.commands.{cmd_name.replace('-', '_')}")
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command(
+            cmd_name,
+            short_help=COMMANDS[cmd_name],
+            hidden=cmd_name == "node",
+            no_args_is_help=False,
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )(module.command)
+        return typer.main.get_command(app)
+
+
+def contents() -> Any:
+    """The command line as one command object."""
+    app = typer.Typer(
+        cls=Contents,
+        name="hopbench",
+        help="A wind tunnel for the way microservices talk.",
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(no_args_is_help=True)(_version)
+    return typer.main.get_command(app)
+
+
+def _version(
+    *,
+    version: bool = typer.Option(False, "--version", is_eager=True, help="Print the version."),
+) -> None:
+    if version:
+        try:
+            print(f"hopbench {metadata.version('hopbench')}")
+        except metadata.PackageNotFoundError:
+            print("hopbench (from a checkout)")
+        raise typer.Exit
+
+
+def invoke(arguments: Sequence[str]) -> Exit:
+    """Run one command line and return its exit code; every error is told, none escapes."""
+    try:
+        code = contents().main(args=list(arguments), prog_name="hopbench", standalone_mode=False)
+        return Exit(code or Exit.DONE)
+    except BadInput as error:
+        return _refused(arguments, error)
+    except typer.TyperException as error:
+        return _refused(arguments, BadInput(error.format_message(), hint="hopbench COMMAND --help"))
+    except CannotStart as error:
+        output.complain(str(error), error.log)
+        return Exit.BROKEN
+    except typer.Abort:
+        return Exit.INTERRUPTED
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except Terminated:
+        return Exit.TERMINATED
+    except Exception:
+        # The one place where anything may be caught: beyond it there is only the shell.
+        return _bug()
+
+
+def main() -> NoReturn:
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(int(invoke(sys.argv[1:])))
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _refused(arguments: Sequence[str], error: BadInput) -> Exit:
+    output.complain(str(error))
+    target = output.json_target(arguments)
+    if target is not None:
+        output.write_document(
+            target,
+            {
+                "schema": "hopbench.error/1",
+                "file": error.file,
+                "line": error.line,
+                "text": error.text,
+                "hint": error.hint,
+            },
+        )
+    return Exit.BAD_INPUT
+
+
+def _bug() -> Exit:
+    text = traceback.format_exc()
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="hopbench-bug-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(f"{' '.join(sys.argv)}\n{sys.version}\n\n{text}")
+    last = text.strip().splitlines()[-1]
+    output.complain(f"this is a bug in hopbench: {last}\n  the whole story is in {Path(file.name)}")
+    return Exit.BUG

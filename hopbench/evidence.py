@@ -1,0 +1,92 @@
+"""Evidence on disk: ``trial.json`` (hopbench.trial/1), written as a round starts and as it ends.
+
+A round that never ended leaves the first form, without evidence: what it measured lies in its
+spools all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from hopbench import rundir
+from hopbench.engines.port import Evidence, ProcessReport, RoundPlan
+from hopbench.rundir import TrialDir
+from services.errors import BadInput
+
+SCHEMA: Final = "hopbench.trial/1"
+_HERE: Final = ("plan", "directory")
+"""Fields of Evidence that the run's plan and the file's place already say."""
+
+
+def started(trial: TrialDir, plan: RoundPlan, pair: int) -> None:
+    rundir.write_json(trial.evidence, {**_head(plan, pair), "state": "started", "evidence": None})
+
+
+def ended(trial: TrialDir, evidence: Evidence, pair: int) -> None:
+    body = {
+        field.name: getattr(evidence, field.name)
+        for field in fields(evidence)
+        if field.name not in _HERE
+    }
+    rundir.write_json(
+        trial.evidence, {**_head(evidence.plan, pair), "state": "done", "evidence": body}
+    )
+
+
+def is_done(trial: TrialDir) -> bool:
+    """Whether the round ran to its end, whole: a resumed run need not repeat it."""
+    document = _document(trial)
+    if document is None or document["state"] != "done":
+        return False
+    body = document["evidence"]
+    return body["broken"] is None and not body["interrupted"]
+
+
+def read(trial: TrialDir, plan: RoundPlan) -> Evidence | None:
+    """None where the round did not end. Raises BadInput for a file that is no trial."""
+    document = _document(trial)
+    if document is None or document["evidence"] is None:
+        return None
+    body: dict[str, Any] = document["evidence"]
+    try:
+        body["processes"] = tuple(
+            ProcessReport(**{**report, "doubts": _pairs(report["doubts"])})
+            for report in body["processes"]
+        )
+        body["service_pids"] = {k: tuple(v) for k, v in body["service_pids"].items()}
+        body["locust_pids"] = tuple(body["locust_pids"])
+        body["doubts"] = _pairs(body["doubts"])
+        return Evidence(plan=plan, directory=trial.path, **body)
+    except (KeyError, TypeError) as error:
+        raise BadInput(f"does not fit {SCHEMA}: {error}", file=str(trial.evidence)) from error
+
+
+def _head(plan: RoundPlan, pair: int) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "variant": plan.variant,
+        "round": plan.round,
+        "pair": pair,
+        "seed": str(plan.seed),
+    }
+
+
+def _pairs(values: list[list[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((code, text) for code, text in values)
+
+
+def _document(trial: TrialDir) -> dict[str, Any] | None:
+    path: Path = trial.evidence
+    if not path.is_file():
+        return None
+    try:
+        document: dict[str, Any] = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise BadInput(f"this is not JSON: {error}", file=str(path)) from error
+    if document.get("schema") != SCHEMA:
+        raise BadInput(f"its schema is {document.get('schema')!r}, not {SCHEMA!r}", file=str(path))
+    return document

@@ -1,0 +1,85 @@
+"""What goes where: one machine document on stdout, everything for people beside it.
+
+With ``--json -`` stdout carries the document alone and people are served on stderr; without it
+people are served on stdout, and progress and notes always go to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from rich.console import Console, RenderableType
+
+from hopbench import rundir
+from services.errors import BadInput
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """``json`` is None, ``-`` or a file; ``quiet`` drops notes and progress, not results."""
+
+    json: str | None = None
+    quiet: bool = False
+
+    @property
+    def people(self) -> Console:
+        return Console(stderr=self.json == STDOUT, highlight=False, soft_wrap=False)
+
+    @property
+    def notes(self) -> Console:
+        return Console(stderr=True, highlight=False, quiet=self.quiet)
+
+    def show(self, result: RenderableType) -> None:
+        """A result, for people."""
+        if not (self.quiet and self.json == STDOUT):
+            self.people.print(result)
+
+    def note(self, text: str) -> None:
+        """What goes on, for people."""
+        self.notes.print(text, markup=False, soft_wrap=True)
+
+    def document(self, document: object) -> None:
+        """The machine's document, where ``--json`` asked for it."""
+        if self.json is not None:
+            write_document(self.json, document)
+
+
+def write_document(target: str, document: object) -> None:
+    """Raises BadInput where ``target`` is a file that can't be written."""
+    if target == STDOUT:
+        sys.stdout.buffer.write(
+            orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        )
+        sys.stdout.flush()
+        return
+    try:
+        rundir.write_json(Path(target), document)
+    except OSError as error:
+        raise BadInput(f"--json {target}: {error.strerror}") from error
+
+
+def json_target(arguments: Sequence[str]) -> str | None:
+    """What ``--json`` says, of a command line that may be wrong otherwise."""
+    for i, argument in enumerate(arguments):
+        if argument == "--json":
+            return arguments[i + 1] if i + 1 < len(arguments) else None
+        if argument.startswith("--json="):
+            return argument.removeprefix("--json=")
+    return None
+
+
+def complain(text: str, log: str = "") -> None:
+    """An error, for people; ``log`` is the tail of what the failed part wrote."""
+    console = Console(stderr=True, highlight=False)
+    console.print("[bold red]error:[/] ", end="")
+    console.print(text, markup=False, soft_wrap=True)
+    if log:
+        console.print("the end of its log:", style="dim")
+        for line in log.rstrip().splitlines():
+            console.print(f"  | {line}", markup=False, soft_wrap=True, style="dim")
