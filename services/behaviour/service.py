@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from asyncio import CancelledError
-from collections import deque
 from collections.abc import Mapping
 
 from services import ticket
@@ -20,6 +18,7 @@ from services.behaviour.replica import (
     StepFailed,
 )
 from services.behaviour.steps import prepare
+from services.places import Places
 from services.ports import Clock, Incoming, Reply, Status, Transport
 from services.scenario.model import Protocol as WireProtocol
 from services.scenario.model import Scenario
@@ -174,37 +173,3 @@ class Behaviour:
                 return Reply(Status.ERROR, 0, f"fault {fault.id}")
             await self._clock.sleep(latency_ns(fault, keys[0], incoming.attempt))
         return None
-
-
-class Places:
-    """At most so many at once; the others wait in the order in which they came."""
-
-    __slots__ = ("_free", "_waiting")
-
-    def __init__(self, limit: int) -> None:
-        self._free = limit
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    async def take(self) -> None:
-        if self._free:
-            self._free -= 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except CancelledError:
-            if turn.cancelled():
-                self._waiting.remove(turn)
-            else:
-                self.give()  # the place came together with the cancellation
-            raise
-
-    def give(self) -> None:
-        """Hand the place to who waited longest, or put it back."""
-        for turn in self._waiting:
-            if not turn.done():
-                turn.set_result(None)
-                self._waiting.remove(turn)
-                return
-        self._free += 1
