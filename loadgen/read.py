@@ -1,0 +1,155 @@
+"""Spools read back: records, and the columns of samples.parquet (OUTPUT.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from loadgen.samples import NOT_REACHED, PHASES, RECORD, SCHEMA, STATUSES
+from services.errors import BadInput
+
+COLUMNS: Final = pa.schema(
+    [
+        pa.field("seq", pa.int64(), nullable=False),
+        pa.field("intended_ns", pa.int64(), nullable=False),
+        pa.field("sent_ns", pa.int64()),
+        pa.field("done_ns", pa.int64()),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("code", pa.int32()),
+        pa.field("trace_id", pa.string()),
+        pa.field("sampled", pa.bool_(), nullable=False),
+        pa.field("phase", pa.string(), nullable=False),
+        pa.field("entry", pa.string(), nullable=False),
+        pa.field("protocol", pa.string(), nullable=False),
+        pa.field("worker", pa.uint16(), nullable=False),
+        pa.field("request_bytes", pa.int64(), nullable=False),
+        pa.field("response_bytes", pa.int64()),
+    ]
+)
+"""Times are CLOCK_MONOTONIC ns, null where not reached; ``code`` and ``response_bytes`` are null
+where no answer came, ``trace_id`` (32 hex digits) with tracing off; ``entry`` is
+``service.operation``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolEntry:
+    entry: str
+    """``service.operation``"""
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spool:
+    worker: int
+    workers: int
+    seed: int
+    start_ns: int
+    """Monotonic time of the schedule's zero."""
+    entries: tuple[SpoolEntry, ...]
+    records: NDArray[np.void]
+    """Of loadgen.samples.RECORD, in the order in which requests ended."""
+    torn_bytes: int
+    """Bytes of a last record that was cut off, and is left out."""
+
+
+def read(path: Path) -> Spool:
+    """One worker's spool, also of a round that broke off.
+
+    Raises BadInput where the file is missing, empty, or starts with no whole header.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot read samples: {error.strerror}", file=str(path)) from error
+    line, newline, body = data.partition(b"\n")
+    try:
+        header = json.loads(line) if newline else None
+    except ValueError:
+        header = None
+    if not isinstance(header, dict) or header.get("schema") != SCHEMA:
+        raise BadInput(f"this is no spool of {SCHEMA}", file=str(path))
+    whole = len(body) // RECORD.itemsize
+    return Spool(
+        worker=header["worker"],
+        workers=header["workers"],
+        seed=header["seed"],
+        start_ns=header["start_ns"],
+        entries=tuple(SpoolEntry(**entry) for entry in header["entries"]),
+        records=np.frombuffer(body, dtype=RECORD, count=whole),
+        torn_bytes=len(body) - whole * RECORD.itemsize,
+    )
+
+
+def merged(spools: Sequence[Spool]) -> NDArray[np.void]:
+    """The records of all workers of one round, in order of the schedule.
+
+    Raises BadInput where they are not of one round.
+    """
+    if len({(spool.seed, spool.start_ns, spool.entries) for spool in spools}) != 1:
+        raise BadInput("these spools are not the workers of one round")
+    records = np.concatenate([spool.records for spool in spools])
+    return records[np.argsort(records["seq"], kind="stable")]
+
+
+def table(records: NDArray[np.void], entries: Sequence[SpoolEntry]) -> pa.Table:
+    """Records as the columns of :data:`COLUMNS`, one row a request, in the order given."""
+    answered = records["done_ns"] != NOT_REACHED
+    names = [entry.entry for entry in entries]
+    protocols = [entry.protocol for entry in entries]
+    columns = {
+        "seq": records["seq"],
+        "intended_ns": records["intended_ns"],
+        "sent_ns": _reached(records["sent_ns"]),
+        "done_ns": _reached(records["done_ns"]),
+        "status": _named(STATUSES, records["status"]),
+        "code": _reached(records["code"]),
+        "trace_id": _trace_ids(records),
+        "sampled": records["sampled"].astype(np.bool_),
+        "phase": _named(PHASES, records["phase"]),
+        "entry": _named(names, records["entry"]),
+        "protocol": _named(protocols, records["entry"]),
+        "worker": records["worker"],
+        "request_bytes": records["request_bytes"],
+        "response_bytes": pa.array(np.ascontiguousarray(records["response_bytes"]), mask=~answered),
+    }
+    return pa.table(
+        [pa.array(columns[field.name], type=field.type) for field in COLUMNS], schema=COLUMNS
+    )
+
+
+def write_parquet(spools: Sequence[Path], path: Path) -> pa.Table:
+    """Turn the spools of one round's workers into samples.parquet; the table that was written.
+
+    Raises BadInput for spools that cannot be read or are not of one round.
+    """
+    parts = [read(spool) for spool in spools]
+    samples = table(merged(parts), parts[0].entries)
+    pq.write_table(samples, path)
+    return samples
+
+
+def _reached(values: NDArray[np.signedinteger]) -> pa.Array:
+    return pa.array(np.ascontiguousarray(values), mask=values == NOT_REACHED)
+
+
+def _named(names: Sequence[str], index: NDArray[np.unsignedinteger]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(
+        pa.array(np.ascontiguousarray(index), type=pa.int32(), safe=True), pa.array(names)
+    ).cast(pa.string())
+
+
+def _trace_ids(records: NDArray[np.void]) -> pa.Array:
+    halves = np.empty((len(records), 2), dtype=">u8")
+    halves[:, 0], halves[:, 1] = records["trace_hi"], records["trace_lo"]
+    digits = halves.tobytes().hex()
+    ids = [digits[i : i + 32] for i in range(0, len(digits), 32)]
+    absent = (records["trace_hi"] == 0) & (records["trace_lo"] == 0)
+    return pa.array(ids, type=pa.string(), mask=absent)
