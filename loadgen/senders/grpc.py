@@ -1,0 +1,132 @@
+"""gRPC entries: grpc's blocking client over gevent, on several channels to each replica.
+
+One channel is one connection, and a bottleneck that looks like the callee's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from typing import Any, Final, NamedTuple
+
+import grpc
+from grpc.experimental.gevent import init_gevent  # type: ignore[import-not-found]  # no stub
+
+from loadgen.heads import Heads
+from loadgen.samples import ERROR, OK, TIMEOUT
+from loadgen.senders.port import Answer
+from loadgen.senders.way import Way
+from services import ticket, traceparent
+from services.errors import CannotStart
+from services.pb.hop_pb2 import HopReply, HopRequest
+from services.ports import Address, camel
+from services.transports.payload import payload
+
+CHANNELS: Final = 4
+"""To each replica."""
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.enable_http_proxy", 0),
+    # Channels with equal options would otherwise share one connection.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+_CONNECT_S: Final = 5.0
+_NANO: Final = 1e9
+
+Metadata = tuple[tuple[str, str], ...]
+Send = Callable[..., Any]
+
+
+class GrpcMessage(NamedTuple):
+    """Its own line: a channel carries any number of calls at once."""
+
+    send: Send
+    request: bytes
+    metadata: Metadata
+    timeout_s: float
+
+    def line(self) -> GrpcMessage:
+        return self
+
+    def exchange(self) -> Answer:
+        try:
+            size: int = self.send(self.request, timeout=self.timeout_s, metadata=self.metadata)
+        except grpc.RpcError as error:
+            return _failed(error)
+        return Answer(OK, 0, size, True)
+
+
+class GrpcSender:
+    """One entry over gRPC: replicas, and the channels to each, take requests in turn."""
+
+    def __init__(self, way: Way, replicas: Sequence[Sequence[grpc.Channel]], heads: Heads) -> None:
+        self._way = way
+        self._heads = heads
+        self._channels = [channel for channels in replicas for channel in channels]
+        target = way.entry.target
+        method = f"/hopbench.v1.{camel(target.service)}/{camel(target.operation)}"
+        in_turn = [replicas[r][c] for c in range(CHANNELS) for r in range(len(replicas))]
+        self._sends: cycle[Send] = cycle(
+            channel.unary_unary(method, request_serializer=None, response_deserializer=_size)
+            for channel in in_turn
+        )
+        self._timeout_s = way.entry.timeout_ns / _NANO
+
+    def open(self) -> None:
+        for channel in self._channels:
+            ready = grpc.channel_ready_future(channel)
+            try:
+                ready.result(timeout=_CONNECT_S)
+            except grpc.FutureTimeoutError as error:
+                ready.cancel()
+                places = ", ".join(f"{at.host}:{at.grpc_port}" for at in self._way.addresses)
+                raise CannotStart(
+                    "generator",
+                    f"no answer from {self._way.entry.target} over gRPC at {places}",
+                    hint="is the scenario still running?",
+                ) from error
+
+    def prepare(self, row: int) -> GrpcMessage:
+        heads = self._heads
+        metadata: Metadata = ((ticket.HEADER, heads.hopbench(row)),)
+        trace = heads.traceparent(row)
+        if trace is not None:
+            metadata += ((traceparent.HEADER, trace),)
+        request = HopRequest(payload=payload(heads.request_bytes[row]), key=heads.key(row))
+        return GrpcMessage(
+            next(self._sends), request.SerializeToString(), metadata, self._timeout_s
+        )
+
+    def close(self) -> None:
+        for channel in self._channels:
+            channel.close()
+
+
+def senders(ways: Sequence[Way], heads: Heads) -> list[GrpcSender]:
+    """Entries at the same address share its channels. Makes grpc use gevent, process-wide."""
+    init_gevent()
+    channels: dict[str, list[grpc.Channel]] = {}
+
+    def replica(address: Address) -> list[grpc.Channel]:
+        at = f"{address.host}:{address.grpc_port}"
+        if at not in channels:
+            channels[at] = [grpc.insecure_channel(at, options=_OPTIONS) for _ in range(CHANNELS)]
+        return channels[at]
+
+    return [GrpcSender(way, [replica(at) for at in way.addresses], heads) for way in ways]
+
+
+def _size(reply: bytes) -> int:
+    return len(HopReply.FromString(reply).payload)
+
+
+def _failed(error: Any) -> Answer:
+    """A failed call carries its status itself: grpc raises its own call object."""
+    code: int = error.code().value[0]
+    if code == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]:
+        # Our own deadline makes no trailers, an answer of the callee's does.
+        return Answer(TIMEOUT, code, 0, bool(error.trailing_metadata()))
+    return Answer(ERROR, code, 0, True)
