@@ -1,0 +1,102 @@
+"""Refactors: pure functions Scenario → Scenario, one file an operator, in a literal table.
+
+To add one: a dataclass in model.py, a file here, and a line in :data:`OPERATORS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from services.errors import BadInput
+from services.scenario.model import Refactor, Scenario
+from services.scenario.reader import bad, did_you_mean, mapping, text
+from services.scenario.refactors.asyncify import ASYNCIFY
+from services.scenario.refactors.batch import BATCH
+from services.scenario.refactors.bound import BOUND
+from services.scenario.refactors.cache import CACHE
+from services.scenario.refactors.hedge import HEDGE
+from services.scenario.refactors.merge import MERGE
+from services.scenario.refactors.operator import Operator
+from services.scenario.refactors.parallelize import PARALLELIZE
+from services.scenario.refactors.protocol import PROTOCOL
+from services.scenario.source import Node, node_of
+
+OPERATORS: Final[Mapping[str, Operator]] = {
+    "batch": BATCH,
+    "parallelize": PARALLELIZE,
+    "asyncify": ASYNCIFY,
+    "protocol": PROTOCOL,
+    "cache": CACHE,
+    "merge": MERGE,
+    "bound": BOUND,
+    "hedge": HEDGE,
+}
+BASELINE: Final = "baseline"
+
+
+def apply(scenario: Scenario, variant: str) -> Scenario:
+    """The scenario with the variant's refactors applied in order, and its expectations.
+
+    ``baseline`` is the scenario itself. Raises BadInput for a variant that does not exist, and
+    with the reason where an operator does not apply.
+    """
+    if variant == BASELINE:
+        return scenario
+    if variant not in scenario.variants:
+        known = [BASELINE, *scenario.variants]
+        raise BadInput(
+            f"{scenario.name} has no variant {variant!r}",
+            hint=did_you_mean(variant, known) or f"variants: {', '.join(known)}",
+        )
+    chosen = scenario.variants[variant]
+    changed = scenario
+    for refactor in chosen.refactors:
+        changed = apply_refactor(changed, refactor)
+    if chosen.expectations is not None:
+        changed = replace(changed, expectations=chosen.expectations)
+    return changed
+
+
+def variant_scenarios(scenario: Scenario) -> dict[str, Scenario]:
+    """Baseline and every variant, in file order."""
+    return {name: apply(scenario, name) for name in (BASELINE, *scenario.variants)}
+
+
+def apply_refactor(scenario: Scenario, refactor: Refactor) -> Scenario:
+    return operator_of(refactor)[1].apply(scenario, refactor)
+
+
+def operator_of(refactor: Refactor) -> tuple[str, Operator]:
+    for name, operator in OPERATORS.items():
+        if operator.type is type(refactor):
+            return name, operator
+    raise AssertionError(f"{type(refactor).__name__} is missing in the table of operators")
+
+
+def read_refactor(file: str | None, node: Node) -> Refactor:
+    r = mapping(file, node, "a refactor")
+    op = text(file, r.need("op", "{op: batch, edge: order->inventory.reserve, size: 20}"))
+    if op not in OPERATORS:
+        raise bad(
+            file,
+            r.node.items["op"],
+            f"there is no operator {op!r}",
+            did_you_mean(op, OPERATORS) or f"operators: {', '.join(OPERATORS)}",
+        )
+    r.what = f"the operator {op}"
+    refactor = OPERATORS[op].read(r)
+    r.done()
+    return refactor
+
+
+def from_mapping(value: Mapping[str, object]) -> Refactor:
+    """A refactor out of a finding, as a file would write it. Raises BadInput."""
+    return read_refactor(None, node_of(value))
+
+
+def to_mapping(refactor: Refactor) -> dict[str, object]:
+    """``{"op": "batch", "edge": "order->inventory.reserve", "size": 20}``."""
+    name, operator = operator_of(refactor)
+    return {"op": name, **operator.write(refactor)}
