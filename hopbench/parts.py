@@ -1,0 +1,106 @@
+"""A part: a process of the bench's own (collector, node) that is started, watched and stopped.
+
+It dies with the bench (services/death.py), tells in one JSON line on its standard output that it
+is ready, and writes everything else to its log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from services.errors import CannotStart
+from services.forks import ending, tail
+
+START_BOUND_S = 20.0
+STOP_BOUND_S = 5.0
+
+
+@dataclass(slots=True)
+class Part:
+    """A running part. ``ready`` is what it said of itself."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+    ready: dict[str, Any]
+    stopping: bool = False
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    async def died(self) -> str:
+        """Wait until it ends, and tell how, with the tail of its log."""
+        return told(self.name, await self.process.wait(), self.log)
+
+    async def stop(self) -> int:
+        """Ask it to end, then make it; returns its exit code, negative for a signal."""
+        if self.process.returncode is None:
+            self.process.terminate()
+            try:
+                async with asyncio.timeout(STOP_BOUND_S):
+                    await self.process.wait()
+            except TimeoutError:
+                self.process.kill()
+        return await self.process.wait()
+
+
+def told(name: str, status: int, log: Path) -> str:
+    """``collector died (SIGKILL)`` and what it said last."""
+    said = tail(log)
+    return f"{name} died ({ending(status)})" + (f"; its log ends:\n{said}" if said else "")
+
+
+async def start_part(
+    name: str,
+    module: str,
+    arguments: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+) -> Part:
+    """Start ``python -m module`` and wait until it is ready.
+
+    It gets ``--parent`` with our pid, and a pipe from us as standard input. Call from the main
+    thread. Raises CannotStart with what it said on standard error.
+    """
+    with log.open("ab") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            *arguments,
+            f"--parent={os.getpid()}",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, **(environment or {})},
+            # Ctrl-C is for the bench alone: what drains still needs its parts.
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(START_BOUND_S):
+            line = await process.stdout.readline()
+        ready = orjson.loads(line)
+    except (TimeoutError, orjson.JSONDecodeError):
+        how = "did not come up" if process.returncode is None else "could not start"
+        await _end(process)
+        raise CannotStart(name, how, tail(log)) from None
+    except asyncio.CancelledError:
+        await _end(process)
+        raise
+    return Part(name, process, log, ready)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
