@@ -1,0 +1,167 @@
+"""The node's view of its fork server: processes that can be started, asked and seen to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from services.control import Channel, open_channel
+from services.errors import CannotStart
+from services.forkserver import command
+
+_TAIL_BYTES = 4000
+_TAIL_LINES = 20
+
+
+@dataclass(slots=True)
+class Child:
+    """One service process. ``exit`` ends with its exit code, negative for a signal."""
+
+    service: str
+    replica: int
+    pid: int
+    log: Path
+    channel: Channel
+    exit: asyncio.Future[int]
+    ready: dict[str, Any] = field(default_factory=dict)
+    """What the process said of itself when it listened: ``http_port``, ``grpc_port``."""
+    expected_to_end: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.service}/{self.replica}"
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return tail(self.log)
+
+
+def tail(log: Path) -> str:
+    """The last lines of a log, at most 4 kB; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-_TAIL_LINES:])
+
+
+def ending(status: int) -> str:
+    """``exit 1`` or ``SIGKILL``: how a process ended, for people."""
+    if status >= 0:
+        return f"exit {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
+
+
+class Forks:
+    """Start with :meth:`start`; everything else only after it."""
+
+    def __init__(self) -> None:
+        self._children: dict[int, Child] = {}
+        self._early: dict[int, int] = {}
+        self._turn = asyncio.Lock()
+        self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def start(self) -> None:
+        ours, theirs = socket.socketpair()
+        os.set_inheritable(theirs.fileno(), True)
+        self._process = await asyncio.create_subprocess_exec(
+            *command(os.getpid(), theirs.fileno()),
+            pass_fds=(theirs.fileno(),),
+            stdin=asyncio.subprocess.DEVNULL,
+        )
+        theirs.close()
+        # Messages with file descriptors go out on the socket itself, answers come in by lines.
+        self._socket = ours
+        self._channel = await open_channel(ours.dup())
+        self._listener = asyncio.create_task(self._listen())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def gone(self) -> str:
+        """Wait until the fork server ends, and tell how."""
+        return f"fork server: {ending(await self._process.wait())}"
+
+    async def load(self, job: dict[str, Any]) -> None:
+        """Make ``job`` the one that children work on. Raises CannotStart with what is wrong."""
+        with tempfile.TemporaryFile() as file:
+            file.write(orjson.dumps(job))
+            file.flush()
+            file.seek(0)
+            answer = await self._ask({"do": "load"}, file.fileno())
+        if answer["loaded"] is not None:
+            raise CannotStart("scenario", answer["loaded"])
+
+    async def fork(self, service: str, replica: int, log: Path) -> Child:
+        """Start a process; it is not ready yet."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            message = {"do": "fork", "service": service, "replica": replica, "log": str(log)}
+            answer = await self._ask(message, theirs.fileno())
+        pid: int = answer["forked"]
+        child = Child(
+            service,
+            replica,
+            pid,
+            log,
+            await open_channel(ours),
+            asyncio.get_running_loop().create_future(),
+        )
+        self._children[pid] = child
+        if pid in self._early:
+            self._ended(pid, self._early.pop(pid))
+        return child
+
+    async def close(self) -> None:
+        """End the fork server; children that are left die with it."""
+        self._listener.cancel()
+        self._channel.close()
+        self._socket.close()
+        try:
+            async with asyncio.timeout(2):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _ask(self, message: dict[str, Any], fd: int) -> dict[str, Any]:
+        async with self._turn:
+            try:
+                socket.send_fds(self._socket, [orjson.dumps(message) + b"\n"], [fd])
+            except OSError as error:
+                raise CannotStart("fork server", f"is gone: {error.strerror}") from error
+            answer = await self._answers.get()
+        if not answer:
+            raise CannotStart("fork server", "is gone")
+        return answer
+
+    async def _listen(self) -> None:
+        while (message := await self._channel.receive()) is not None:
+            if "exited" in message:
+                self._ended(message["exited"], message["status"])
+            else:
+                self._answers.put_nowait(message)
+        self._answers.put_nowait({})
+
+    def _ended(self, pid: int, status: int) -> None:
+        child = self._children.pop(pid, None)
+        if child is None:
+            # It ended before the answer to its fork was read.
+            self._early[pid] = status
+        elif not child.exit.done():
+            child.exit.set_result(status)

@@ -1,0 +1,186 @@
+"""The fork server: imports everything once, then forks a process for each service replica.
+
+A forked process starts in milliseconds and shares the imported libraries' memory. multiprocessing
+has a fork server, too; this one is ours because each child needs a title, a log and a parent-death
+signal before it runs anything, and because its exit must be told at once, with signal and status.
+
+Nothing here starts a thread, an event loop or gRPC's core: none survives a fork.
+
+Node → fork server, one line each, a file descriptor beside it, the next only after the answer:
+
+    {"do": "load"} + [file]            the round's job, JSON; parsed once, for all children
+    {"do": "fork", "service", "replica", "log"} + [control socket]
+
+Fork server → node: ``{"loaded": null}`` or ``{"loaded": text}`` with what was wrong,
+``{"forked": pid}``, ``{"exited": pid, "status": n}`` as they happen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+from services.death import die_with
+from services.errors import BadInput
+from services.process import Job, read_job, run_service
+from services.title import set_title
+
+PRELOAD = (
+    "services.transports.http",
+    "services.transports.grpc",
+    "services.transports.kafka",
+)
+"""What children will use, beyond what services.process imports itself."""
+BUG = 70
+_LARGEST_MESSAGE = 64 * 1024
+_PADDING = "." * 80
+"""An argument whose only use is its length: a title has room for as much as the original."""
+
+
+def command(parent: int, fd: int) -> list[str]:
+    """The command line that starts a fork server for the process ``parent``."""
+    return [
+        sys.executable,
+        "-m",
+        "services.forkserver",
+        f"--parent={parent}",
+        f"--fd={fd}",
+        f"--padding={_PADDING}",
+    ]
+
+
+class ForkServer:
+    """Single-threaded, blocking: waits for messages and for children that end."""
+
+    def __init__(self, node: socket.socket) -> None:
+        self._node = node
+        self._job: Job | None = None
+        self._children: set[int] = set()
+        self._wake_r, self._wake_w = socket.socketpair()
+        for end in (self._wake_r, self._wake_w):
+            end.setblocking(False)
+
+    def run(self) -> None:
+        """Until the node closes its end. Children then die with this process."""
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(self._wake_w.fileno(), warn_on_full_buffer=False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._node, selectors.EVENT_READ)
+            selector.register(self._wake_r, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self._wake_r:
+                        self._wake_r.recv(4096)
+                        self._reap()
+                    else:
+                        message, fds = self._message()
+                        if not message:
+                            return
+                        self._obey(json.loads(message), fds)
+
+    def _message(self) -> tuple[bytes, list[int]]:
+        message, fds, _, _ = socket.recv_fds(self._node, _LARGEST_MESSAGE, 1)
+        while message and not message.endswith(b"\n"):
+            more = self._node.recv(_LARGEST_MESSAGE)
+            message = message + more if more else b""
+        return message, fds
+
+    def _obey(self, message: dict[str, Any], fds: list[int]) -> None:
+        match message["do"]:
+            case "load":
+                self._tell({"loaded": self._load(fds[0])})
+            case "fork":
+                pid = self._fork(message, fds[0])
+                self._children.add(pid)
+                os.close(fds[0])
+                self._tell({"forked": pid})
+
+    def _load(self, fd: int) -> str | None:
+        with os.fdopen(fd, "rb") as file:
+            text = file.read()
+        try:
+            self._job = read_job(json.loads(text))
+        except BadInput as error:
+            return str(error)
+        # What exists now is shared with every child for as long as nobody writes to it, and the
+        # collector would: it counts in the objects' heads.
+        gc.collect()
+        gc.freeze()
+        return None
+
+    def _fork(self, message: dict[str, Any], control: int) -> int:
+        assert self._job is not None
+        here = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._child(here, self._job, message, control)
+        return pid
+
+    def _child(self, parent: int, job: Job, message: dict[str, Any], control: int) -> NoReturn:
+        """Never returns into the loop of the parent, whatever happens."""
+        status = BUG
+        try:
+            die_with(parent)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for end in (self._node, self._wake_r, self._wake_w):
+                end.close()
+            _redirect(Path(message["log"]))
+            name = f"{message['service']}/{message['replica']}"
+            set_title(f"hopbench: {name}")
+            gc.enable()
+            status = run_service(job, message["service"], message["replica"], control)
+        except BaseException:  # the last frame of this process: it reports and leaves
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _reap(self) -> None:
+        # By pid, not by -1: a library's own child must keep its exit status.
+        for pid in list(self._children):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                self._children.discard(pid)
+                self._tell({"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self._node.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _redirect(log: Path) -> None:
+    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a file from here on
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m services.forkserver")
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--padding")
+    arguments = parser.parse_args()
+    die_with(arguments.parent)
+    set_title("hopbench: fork server")
+    gc.disable()
+    for name in PRELOAD:
+        importlib.import_module(name)
+    with socket.socket(fileno=arguments.fd) as node:
+        ForkServer(node).run()
+
+
+if __name__ == "__main__":
+    main()

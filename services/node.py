@@ -1,0 +1,342 @@
+"""``hopbench node``: the supervisor of one host's service processes, the same on every engine.
+
+It is told over HTTP (loopback, or the internal network of containers, always with a token) which
+replicas to run, starts them through its fork server, watches them, and hands back what they
+counted. Requests and answers are listed in docs/architecture.md, "Node control".
+
+A process that dies when nobody asked it to is told at once to whoever waits on ``GET /deaths``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hmac
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import grpc
+import orjson
+import uvloop
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
+
+from services.death import die_with, leave_at_eof
+from services.errors import CannotStart
+from services.forks import Child, Forks, ending
+from services.title import set_title
+
+TOKEN_HEADER = "x-hopbench-token"
+TOKEN_VARIABLE = "HOPBENCH_NODE_TOKEN"
+LARGEST_REQUEST = 64 * 1024 * 1024
+START_BOUND_S = 20.0
+"""A service that does not listen and answer within it has not come up."""
+ANSWER_BOUND_S = 15.0
+"""For connect, begin and counters; opening connections to many callees takes some seconds."""
+STOP_SLACK_S = 10.0
+"""On top of the grace: spans still to be derived and sent."""
+
+
+class Node:
+    """The processes of one round at a time."""
+
+    def __init__(self, forks: Forks) -> None:
+        self._forks = forks
+        self._children: list[Child] = []
+        self._deaths: list[dict[str, Any]] = []
+        self._death = asyncio.Event()
+        self._watchers: set[asyncio.Task[None]] = set()
+
+    async def start(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        """Replace what runs by the replicas of ``job``, and return them once they answer.
+
+        Raises CannotStart for the first that does not come up; then none is left.
+        """
+        await self.discard()
+        await self._forks.load(job)
+        logs = Path(job["settings"]["logs"])
+        os.makedirs(logs, exist_ok=True)
+        try:
+            for service, replica in job["services"]:
+                log = logs / f"{service}-{replica}.log"
+                self._children.append(await self._forks.fork(service, replica, log))
+            async with asyncio.TaskGroup() as group:
+                for child in self._children:
+                    group.create_task(_come_up(child))
+        except* CannotStart as failures:
+            await self.discard()
+            raise failures.exceptions[0] from None
+        for child in self._children:
+            watcher = asyncio.create_task(self._watch(child))
+            self._watchers.add(watcher)
+            watcher.add_done_callback(self._watchers.discard)
+        return [
+            {"service": child.service, "replica": child.replica, "pid": child.pid, **child.ready}
+            for child in self._children
+        ]
+
+    async def ask_all(self, message: dict[str, Any], bound_s: float) -> list[dict[str, Any]]:
+        """Send ``message`` to every process that lives; their answers, each with its name.
+
+        Raises CannotStart when one answers with an error or not in time. A process that dies
+        meanwhile is left out; it is among the deaths.
+        """
+
+        async def ask(child: Child) -> dict[str, Any] | None:
+            try:
+                async with asyncio.timeout(bound_s):
+                    answer = await child.channel.ask(message)
+            except TimeoutError:
+                raise CannotStart(
+                    child.name, f"no answer to {message['do']!r} in {bound_s:g} s", child.tail()
+                ) from None
+            if answer is not None and "error" in answer:
+                raise CannotStart(child.name, answer["error"], child.tail())
+            return answer
+
+        living = [child for child in self._children if not child.exit.done()]
+        answers = await asyncio.gather(*(ask(child) for child in living))
+        return [answer for answer in answers if answer is not None]
+
+    async def stop(self, grace_ns: int) -> list[dict[str, Any]]:
+        """Let every process finish what it does, at most ``grace_ns``; their last reports."""
+        for child in self._children:
+            child.expected_to_end = True
+        bound_s = grace_ns / 1e9 + STOP_SLACK_S
+
+        async def end(child: Child) -> dict[str, Any] | None:
+            try:
+                async with asyncio.timeout(bound_s):
+                    answer = await child.channel.ask({"do": "stop", "grace_ns": grace_ns})
+                    await asyncio.shield(child.exit)
+            except TimeoutError:
+                print(f"{child.name} did not stop in {bound_s:g} s; killed", file=sys.stderr)
+                return None
+            return answer
+
+        answers = await asyncio.gather(*map(end, self._children))
+        await self.discard()
+        return [answer for answer in answers if answer is not None]
+
+    async def discard(self) -> None:
+        """Kill what runs, without asking."""
+        children, self._children = self._children, []
+        for child in children:
+            child.expected_to_end = True
+            if not child.exit.done():
+                os.kill(child.pid, signal.SIGKILL)
+        for child in children:
+            await child.exit
+            child.channel.close()
+        self._deaths.clear()
+        self._death.clear()
+
+    async def deaths(self) -> list[dict[str, Any]]:
+        """Wait for the first process that died unasked, then tell all that did so far."""
+        await self._death.wait()
+        return self._deaths
+
+    async def _watch(self, child: Child) -> None:
+        status = await asyncio.shield(child.exit)
+        if not child.expected_to_end:
+            self._deaths.append(
+                {
+                    "part": child.name,
+                    "pid": child.pid,
+                    "text": f"died in the round ({ending(status)})",
+                    "log": child.tail(),
+                }
+            )
+            self._death.set()
+
+
+async def _come_up(child: Child) -> None:
+    """Wait until the process listens and answers on every port that it has."""
+    ready = asyncio.create_task(child.channel.receive())
+    over: set[asyncio.Future[Any]] = {ready, child.exit}
+    await asyncio.wait(over, timeout=START_BOUND_S, return_when=asyncio.FIRST_COMPLETED)
+    message = ready.result() if ready.done() else None
+    ready.cancel()
+    if message is None:
+        how = (
+            f"ended while starting ({ending(await _exit_soon(child))})"
+            if ready.done()
+            else f"did not come up in {START_BOUND_S:g} s"
+        )
+        raise CannotStart(child.name, how, child.tail())
+    if "error" in message:
+        raise CannotStart(child.name, message["error"], child.tail(), message.get("hint"))
+    child.ready = message["ready"]
+    try:
+        await _answers(child.ready)
+    except (ClientError, grpc.aio.AioRpcError, TimeoutError) as error:
+        raise CannotStart(child.name, f"does not answer: {error}", child.tail()) from error
+
+
+async def _exit_soon(child: Child) -> int:
+    """Its exit status, a moment after its channel closed."""
+    try:
+        async with asyncio.timeout(2):
+            return await asyncio.shield(child.exit)
+    except TimeoutError:
+        return 0
+
+
+async def _answers(ready: dict[str, Any]) -> None:
+    """One request to each port: any HTTP answer, and gRPC's health service."""
+    host = ready["host"]
+    if ready["http_port"] is not None:
+        timeout = ClientTimeout(total=START_BOUND_S)
+        async with (
+            ClientSession(timeout=timeout, trust_env=False) as session,
+            session.get(f"http://{host}:{ready['http_port']}/health"),
+        ):
+            pass
+    if ready["grpc_port"] is not None:
+        target = f"{host}:{ready['grpc_port']}"
+        options = [("grpc.enable_http_proxy", 0)]
+        async with grpc.aio.insecure_channel(target, options=options) as channel:
+            # An empty HealthCheckRequest asks for the whole server.
+            check = channel.unary_unary("/grpc.health.v1.Health/Check", bytes, bytes)
+            await check(b"", timeout=START_BOUND_S, wait_for_ready=True)
+
+
+# --- HTTP -------------------------------------------------------------------------------------
+
+_Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(node: Node, token: str, quit_asked: asyncio.Event) -> web.Application:
+    @web.middleware
+    async def guard(request: web.Request, handler: _Route) -> web.StreamResponse:
+        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, ""), token):
+            return _json({"text": f"wrong or missing {TOKEN_HEADER}"}, 403)
+        try:
+            return await handler(request)
+        except CannotStart as error:
+            return _json(asdict(error), 503)
+
+    async def start(request: web.Request) -> web.Response:
+        return _json({"processes": await node.start(orjson.loads(await request.read()))})
+
+    async def connect(request: web.Request) -> web.Response:
+        message = orjson.loads(await request.read())
+        await node.ask_all({"do": "connect", **message}, ANSWER_BOUND_S)
+        return _json({})
+
+    async def begin(request: web.Request) -> web.Response:
+        message = orjson.loads(await request.read())
+        await node.ask_all({"do": "begin", **message}, ANSWER_BOUND_S)
+        return _json({})
+
+    async def counters(_request: web.Request) -> web.Response:
+        return _json({"processes": await node.ask_all({"do": "counters"}, ANSWER_BOUND_S)})
+
+    async def stop(request: web.Request) -> web.Response:
+        message = orjson.loads(await request.read())
+        return _json({"processes": await node.stop(message["grace_ns"])})
+
+    async def deaths(_request: web.Request) -> web.Response:
+        return _json({"deaths": await node.deaths()})
+
+    async def quit_(_request: web.Request) -> web.Response:
+        quit_asked.set()
+        return _json({})
+
+    app = web.Application(middlewares=[guard], client_max_size=LARGEST_REQUEST)
+    app.router.add_post("/start", start)
+    app.router.add_post("/connect", connect)
+    app.router.add_post("/begin", begin)
+    app.router.add_get("/counters", counters)
+    app.router.add_get("/deaths", deaths)
+    app.router.add_post("/stop", stop)
+    app.router.add_post("/quit", quit_)
+    return app
+
+
+def _json(document: dict[str, Any], status: int = 200) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
+
+
+# --- the process ------------------------------------------------------------------------------
+
+
+async def _serve(host: str, port: int, token: str, parent: int | None) -> int:
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked.set)
+    if parent is not None:
+        leave_at_eof(loop, sys.stdin.fileno())
+    forks = Forks()
+    await forks.start()
+    node = Node(forks)
+    runner = web.AppRunner(
+        application(node, token, asked),
+        access_log=None,
+        handle_signals=False,
+        # A bench that hangs up must not leave its long poll behind.
+        handler_cancellation=True,
+        shutdown_timeout=1.0,
+    )
+    await runner.setup()
+    site = web.TCPSite(runner, host, port)
+    try:
+        await site.start()
+        bound = runner.addresses[0][1]
+        print(orjson.dumps({"pid": os.getpid(), "host": host, "port": bound}).decode(), flush=True)
+        over = asyncio.create_task(asked.wait())
+        gone = asyncio.create_task(forks.gone())
+        await asyncio.wait({over, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            print(gone.result(), file=sys.stderr)
+            return 5
+        gone.cancel()
+        await node.discard()
+        return 0
+    finally:
+        await runner.cleanup()
+        await forks.close()
+
+
+def node(host: str = "127.0.0.1", port: int = 0, *, parent: int | None = None) -> int:
+    """``hopbench node``: serve until ``/quit``, SIGINT or SIGTERM; returns the exit code.
+
+    The token is in the environment (``HOPBENCH_NODE_TOKEN``), where other users can't read it.
+    ``parent`` is the pid of the process to die with, whose pipe is then standard input. When
+    ready, one JSON line with the port is printed on stdout. Raises CannotStart.
+    """
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    if not token:
+        raise CannotStart("node", "has no token", hint=f"put one into {TOKEN_VARIABLE}")
+    if parent is not None:
+        die_with(parent)
+    set_title("hopbench: node")
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(host, port, token, parent))
+    except OSError as error:
+        raise CannotStart(
+            "node", f"cannot listen on {host}:{port}: {error.strerror}", hint="--port"
+        ) from error
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m services.node")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--parent", type=int)
+    arguments = parser.parse_args()
+    try:
+        return node(arguments.host, arguments.port, parent=arguments.parent)
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+        return 5
+
+
+if __name__ == "__main__":
+    sys.exit(main())
