@@ -107,12 +107,22 @@ def _server(protocol: Protocol, core: int) -> Iterator[int]:
             process.stdin.close()
 
 
-def measure(
-    protocol: Protocol, port: int, rate: float, seconds: float, core: int, directory: Path
-) -> Figure:
-    entry = Entry(
-        Target("null", "nothing"), protocol, 1.0, Constant(100), Constant(200), None, _NANO
-    )
+@dataclass(frozen=True, slots=True)
+class Rig:
+    protocol: Protocol
+    port: int
+    """Where the server that does nothing listens."""
+    core: int
+    """The generator's."""
+    seconds: float
+    """Measured, after one of warm-up."""
+    directory: Path
+
+
+def measure(rig: Rig, rate: float) -> Figure:
+    seconds, directory = rig.seconds, rig.directory
+    target = Target("null", "nothing")
+    entry = Entry(target, rig.protocol, 1.0, Constant(100), Constant(200), None, _NANO)
     load = Load("open", "poisson", rate, int(seconds * _NANO), _NANO, 2000, (entry,))
     plan = Plan(
         seed=1,
