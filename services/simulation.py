@@ -1,0 +1,286 @@
+"""A round in virtual time: every replica of a scenario, and every arrival, in one loop.
+
+The same behaviour as in real processes, on clocks that jump and a wire that is memory. Each
+replica has a clock of its own, on which CPU work competes (services/virtual.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from services import ticket
+from services.behaviour import Behaviour, Counters
+from services.ports import Incoming, Reply, Status, TraceContext
+from services.scenario.chance import request_key, uniform
+from services.scenario.distributions import Constant, Distribution
+from services.scenario.model import Entry, Scenario, Target
+from services.scenario.model import Protocol as WireProtocol
+from services.telemetry.port import Telemetry
+from services.topology import Topology, topology
+from services.transports.memory import (
+    Endpoint,
+    HopLatency,
+    MemoryListener,
+    MemoryTransport,
+    Network,
+)
+from services.transports.site import Counters as WireCounters
+from services.transports.site import Site
+from services.virtual import VirtualClock, VirtualLoop, run_virtual, virtual_loop
+
+HOPS_PER_TASK: Final = 32
+"""A hop nests about ten frames; Python's recursion limit is a thousand."""
+
+T = TypeVar("T", bound=Telemetry)
+TelemetryFactory = Callable[[str, int, Topology, VirtualClock], T]
+"""Service, replica, topology, the replica's clock → that replica's telemetry."""
+
+
+class Arrival(NamedTuple):
+    """One request as the schedule has it. Times are of the virtual clock."""
+
+    number: int
+    intended_ns: int
+    entry: int
+    """Index into the load's entries."""
+    sampled: bool
+    trace_id: int
+    """0 for a request without ``traceparent``, as with tracing off."""
+
+
+class Outcome(NamedTuple):
+    """What the generator would have recorded. It is never late: a request is sent when due."""
+
+    number: int
+    sent_ns: int | None
+    """None for a request that was dropped, at ``max_in_flight``."""
+    done_ns: int | None
+    status: Status | None
+    request_bytes: int
+    response_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaResult(Generic[T]):
+    service: str
+    replica: int
+    telemetry: T
+    counters: Counters
+    wire: WireCounters
+    cpu_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationResult(Generic[T]):
+    outcomes: tuple[Outcome, ...]
+    """In the order of arrivals."""
+    replicas: tuple[ReplicaResult[T], ...]
+    """In the scenario's order of services, then by number."""
+    topology: Topology
+    ended_ns: int
+    """When nothing was under way any more."""
+
+
+def simulate(
+    scenario: Scenario,
+    round_seed: int,
+    arrivals: Sequence[Arrival],
+    measured_from_ns: int,
+    telemetry_factory: TelemetryFactory[T],
+    *,
+    start_ns: int = 0,
+    cores: int = 2,
+    latency: Mapping[WireProtocol, HopLatency] | None = None,
+) -> SimulationResult[T]:
+    """Run ``arrivals`` (in order of time, none before ``start_ns``) through ``scenario``.
+
+    ``scenario`` is the variant's. ``cores`` is what every replica has for work in threads and
+    processes. Returns when the last request and the last message have ended; the same arguments
+    give the same result, to the nanosecond and the byte.
+    """
+    return run_virtual(
+        _simulate(
+            scenario,
+            round_seed,
+            arrivals,
+            measured_from_ns,
+            telemetry_factory,
+            cores=cores,
+            latency=latency or {},
+        ),
+        start_ns=start_ns,
+    )
+
+
+async def _simulate(
+    scenario: Scenario,
+    round_seed: int,
+    arrivals: Sequence[Arrival],
+    measured_from_ns: int,
+    telemetry_factory: TelemetryFactory[T],
+    *,
+    cores: int,
+    latency: Mapping[WireProtocol, HopLatency],
+) -> SimulationResult[T]:
+    loop = virtual_loop()
+    numbered = topology(scenario)
+    network = Network(VirtualClock(loop), latency, task_borders(numbered))
+    replicas: list[tuple[Site, VirtualClock, T, Counters]] = []
+    for service in scenario.services.values():
+        for replica in range(service.replicas):
+            clock = VirtualClock(loop, cores)
+            site = Site(service.name, replica, service.replicas, numbered, WireCounters())
+            telemetry = telemetry_factory(service.name, replica, numbered, clock)
+            transport = MemoryTransport(network, site, clock)
+            behaviour = Behaviour(
+                scenario,
+                service.name,
+                replica,
+                topology=numbered,
+                clock=clock,
+                telemetry=telemetry,
+                transports={"http": transport, "grpc": transport, "kafka": transport},
+                round_seed=round_seed,
+            )
+            behaviour.begin(loop.now_ns, measured_from_ns)
+            MemoryListener(network, site, clock).open(behaviour.handle)
+            replicas.append((site, clock, telemetry, behaviour.counters))
+    outcomes = await _Generator(scenario, round_seed, network, loop).send(arrivals)
+    await network.idle()
+    return SimulationResult(
+        outcomes=tuple(outcomes),
+        replicas=tuple(
+            ReplicaResult(
+                site.service, site.replica, telemetry, counters, site.counters, clock.cpu_ns
+            )
+            for site, clock, telemetry, counters in replicas
+        ),
+        topology=numbered,
+        ended_ns=loop.now_ns,
+    )
+
+
+class _Generator:
+    """Sends every arrival when it is due, whatever became of those before."""
+
+    def __init__(
+        self, scenario: Scenario, round_seed: int, network: Network, loop: VirtualLoop
+    ) -> None:
+        self._entries = [
+            _Door(entry, list(network.endpoints[entry.target.service].values()))
+            for entry in scenario.load.entries
+        ]
+        self._max_in_flight = scenario.load.max_in_flight
+        self._round_seed = round_seed
+        self._loop = loop
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._outcomes: dict[int, Outcome] = {}
+
+    async def send(self, arrivals: Iterable[Arrival]) -> list[Outcome]:
+        loop, in_flight = self._loop, self._in_flight
+        numbers: list[int] = []
+        for arrival in arrivals:
+            numbers.append(arrival.number)
+            if arrival.intended_ns > loop.now_ns:
+                due = loop.create_future()
+                loop.at_ns(arrival.intended_ns, due.set_result, None)
+                await due
+            if len(in_flight) >= self._max_in_flight:
+                self._outcomes[arrival.number] = Outcome(arrival.number, None, None, None, 0, 0)
+                continue
+            task = loop.create_task(self._request(arrival, self._entries[arrival.entry].next()))
+            in_flight.add(task)
+            task.add_done_callback(in_flight.discard)
+        while in_flight:
+            await asyncio.wait(in_flight)
+        return [self._outcomes[number] for number in numbers]
+
+    async def _request(self, arrival: Arrival, door: tuple[Entry, Endpoint]) -> None:
+        entry, endpoint = door
+        sent_ns = self._loop.now_ns
+        key = request_key(self._round_seed, arrival.number)
+        request_bytes = _bytes(entry.request_bytes, key, "request")
+        distinct = entry.key_distinct
+        trace_id = arrival.trace_id
+        if endpoint.turns is not None and endpoint.turns.busy():
+            await endpoint.turns.turn()
+        reply: Reply = await endpoint.handler(
+            Incoming(
+                service=entry.target.service,
+                operation=entry.target.operation,
+                protocol=entry.protocol,
+                mode="call",
+                ticket=ticket.entry_ticket(self._round_seed, arrival.number),
+                key=None if distinct is None else str(int(uniform(key, "key") * distinct)),
+                request_bytes=request_bytes,
+                response_bytes=_bytes(entry.response_bytes, key, "response"),
+                timeout_ns=entry.timeout_ns - (self._loop.now_ns - sent_ns),
+                attempt=0,
+                trace=TraceContext(trace_id, trace_id & (2**64 - 1), arrival.sampled)
+                if trace_id
+                else None,
+                received_ns=self._loop.now_ns,
+            )
+        )
+        self._outcomes[arrival.number] = Outcome(
+            arrival.number,
+            sent_ns,
+            self._loop.now_ns,
+            reply.status,
+            request_bytes,
+            reply.response_bytes,
+        )
+
+
+class _Door:
+    """An entry; its replicas take requests in turn."""
+
+    __slots__ = ("_endpoints", "_entry", "_turn")
+
+    def __init__(self, entry: Entry, endpoints: list[Endpoint]) -> None:
+        self._entry = entry
+        self._endpoints = endpoints
+        self._turn = 0
+
+    def next(self) -> tuple[Entry, Endpoint]:
+        endpoint = self._endpoints[self._turn]
+        self._turn = (self._turn + 1) % len(self._endpoints)
+        return self._entry, endpoint
+
+
+def task_borders(numbered: Topology) -> frozenset[int]:
+    """Edges whose calls start a task, so that no task nests more than :data:`HOPS_PER_TASK` hops.
+
+    An operation's depth is its longest way from anywhere; along a chain of calls it rises, so a
+    chain cannot stay between two borders for more hops than lie between them.
+    """
+    depth = dict.fromkeys(numbered.operations, 0)
+    waiting = dict.fromkeys(numbered.operations, 0)
+    calls: dict[Target, list[tuple[int, Target]]] = {target: [] for target in numbered.operations}
+    for wire in numbered.wires:
+        if wire.mode == "call":
+            callee = Target(wire.callee, wire.operation)
+            calls[Target(wire.caller, wire.caller_operation)].append((wire.index, callee))
+            waiting[callee] += 1
+    ready = [target for target, callers in waiting.items() if not callers]
+    borders: set[int] = set()
+    while ready:
+        caller = ready.pop()
+        for _, callee in calls[caller]:
+            depth[callee] = max(depth[callee], depth[caller] + 1)
+            waiting[callee] -= 1
+            if not waiting[callee]:
+                ready.append(callee)
+    for caller, edges in calls.items():
+        for index, callee in edges:
+            if depth[caller] // HOPS_PER_TASK != depth[callee] // HOPS_PER_TASK:
+                borders.add(index)
+    return frozenset(borders)
+
+
+def _bytes(size: Distribution, key: int, purpose: str) -> int:
+    value = size.value if isinstance(size, Constant) else size.at(uniform(key, purpose))
+    return max(0, round(value))
