@@ -27,6 +27,8 @@ class Counters:
     errors: int = 0
     """The same, for errors and broken connections."""
     faults_fired: int = 0
+    error_faults: int = 0
+    """Those of them that ended a call."""
     hedges: int = 0
     """Second attempts that were sent."""
     failed_groups: int = 0

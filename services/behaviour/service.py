@@ -170,6 +170,7 @@ class Behaviour:
                 continue
             self.counters.faults_fired += 1
             if fault.kind == "error":
+                self.counters.error_faults += 1
                 return Reply(Status.ERROR, 0, f"fault {fault.id}")
             await self._clock.sleep(latency_ns(fault, keys[0], incoming.attempt))
         return None

@@ -1,0 +1,136 @@
+"""How many spans a round must have produced: its sampled requests, made once more in virtual time.
+
+Every choice hangs on the request's number and the round's seed alone (chance.py), so the replay
+takes the ways that the round took. Where what happens depends on time as well, no number is
+honest, and the reason is given instead.
+
+Spans of a hop, under both instrumentations: CLIENT and SERVER, or PRODUCER and CONSUMER; the entry
+has its SERVER span alone; a parallel fan-out has one INTERNAL span. ``official`` opens a second
+span (INTERNAL, ``call.<service>.<operation>``) around each call of a fan-out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from services.ports import Incoming, Outgoing, Reply, Status, TraceContext, Wire
+from services.scenario.model import Call, Scenario
+from services.simulation import Arrival, SimulationResult, simulate
+from services.telemetry.port import Attempt, Fanout, Scope
+from services.topology import walk
+
+
+class Expected(NamedTuple):
+    """``spans`` is None where the number hangs on time; ``reason`` then says why, else is empty."""
+
+    spans: int | None
+    reason: str
+
+
+class SpanCount:
+    """Telemetry that counts spans and keeps nothing else of them."""
+
+    __slots__ = ("attempts", "broken", "calls_in_fanout", "fanouts", "served")
+
+    def __init__(self) -> None:
+        self.served = 0
+        self.attempts = 0
+        self.fanouts = 0
+        self.calls_in_fanout = 0
+        self.broken = 0
+        """Attempts that timed out, were cancelled, or found nobody."""
+
+    def server_begin(self, incoming: Incoming) -> Scope:
+        self.served += 1
+        return Scope(incoming.trace or _UNSAMPLED, incoming, incoming.received_ns)
+
+    def server_end(self, scope: Scope, reply: Reply) -> None:
+        """Counted when it began."""
+
+    def fanout_begin(self, scope: Scope, parent: TraceContext) -> Fanout:
+        self.fanouts += 1
+        return Fanout(parent, parent, 0)
+
+    def fanout_end(self, scope: Scope, fanout: Fanout) -> None:
+        """Counted when it began."""
+
+    def attempt_begin(self, wire: Wire, parent: TraceContext, *, fanout: bool) -> Attempt:
+        self.attempts += 1
+        self.calls_in_fanout += fanout
+        return Attempt(wire, parent, parent, 0, fanout)
+
+    def attempt_end(self, attempt: Attempt, out: Outgoing, items: int, reply: Reply) -> None:
+        if reply.status not in (Status.OK, Status.ERROR):
+            self.broken += 1
+
+
+_UNSAMPLED = TraceContext(0, 0, False)
+
+
+def expected_spans(
+    scenario: Scenario,
+    round_seed: int,
+    arrivals: Iterable[Arrival],
+    instrumentation: Literal["lean", "official"],
+    *,
+    measured_from_ns: int = 0,
+) -> Expected:
+    """Spans of the sampled ones among ``arrivals``, in a round where each of them was sent.
+
+    ``scenario`` is the variant's. Times are of one clock, any zero; ``measured_from_ns`` matters
+    for timed faults alone. A round in which timeouts or retries fired by accident produced other
+    spans than these: whoever compares must look at the round's own counters, too.
+    """
+    sampled = sorted((a for a in arrivals if a.sampled), key=lambda a: a.intended_ns)
+    if not sampled:
+        return Expected(0, "")
+    # Those given were sent: nothing may be dropped for being many at once.
+    unbounded = replace(scenario, load=replace(scenario.load, max_in_flight=len(sampled)))
+    result = simulate(
+        unbounded,
+        round_seed,
+        sampled,
+        measured_from_ns,
+        lambda service, replica, numbered, clock: SpanCount(),
+        start_ns=min(0, sampled[0].intended_ns),
+    )
+    reason = _why_not(scenario, result)
+    if reason:
+        return Expected(None, reason)
+    counts = [replica.telemetry for replica in result.replicas]
+    spans = sum(c.served + c.attempts + c.fanouts for c in counts)
+    if instrumentation == "official":
+        spans += sum(c.calls_in_fanout for c in counts)
+    return Expected(spans, "")
+
+
+def _why_not(scenario: Scenario, result: SimulationResult[SpanCount]) -> str:
+    """What made the number of spans a matter of time; empty where nothing did."""
+    counters = [replica.counters for replica in result.replicas]
+    if any(c.timeouts for c in counters) or any(
+        outcome.status is Status.TIMEOUT for outcome in result.outcomes
+    ):
+        return "timeouts fired"
+    if any(c.retries for c in counters):
+        return "retries fired"
+    if any(c.error_faults for c in counters):
+        return "error faults fired"
+    if any(c.failed_groups for c in counters):
+        return "failures cancelled calls beside them"
+    if any(replica.telemetry.broken for replica in result.replicas):
+        return "calls were cancelled"
+    used = {
+        (replica.service, replica.replica)
+        for replica in result.replicas
+        if replica.counters.handled
+    }
+    for service in scenario.services.values():
+        if not any((service.name, number) in used for number in range(service.replicas)):
+            continue
+        for operation in service.operations.values():
+            for step in walk(operation.steps):
+                if isinstance(step, Call) and step.edge.hedge is not None:
+                    return f"{step.id} is hedged, and how often hangs on time"
+    return ""
