@@ -63,6 +63,7 @@ class Intake:
     refused: int = 0
     disk: str | None = None
     """What the disk said when it last refused a record."""
+    on_refusal: Callable[[], None] = lambda: None
 
     def open(self) -> None:
         """Make the directory and try the first spool. Raises CannotStart."""
@@ -87,6 +88,7 @@ class Intake:
             if self.disk is None:
                 _tell(f"collector: cannot write to {text}; senders are asked to try again")
             self.disk = text
+            self.on_refusal()
             raise DiskRefuses(text) from error
         self.requests += 1
         self.kept_bytes += len(taken.record)
@@ -260,6 +262,9 @@ async def _serve(
     if parent is not None:
         leave_at_eof(loop, sys.stdin.fileno())
     async with collecting(out, host=host, grpc_port=grpc_port, http_port=http_port) as listening:
+        if parent is not None:
+            # A round without its traces is worth nothing: the bench is told by our end.
+            listening.intake.on_refusal = stop.set
         if json_lines:
             ready = {
                 "schema": "hopbench.collect/1",

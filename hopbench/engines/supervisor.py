@@ -1,0 +1,134 @@
+"""The bench's side of a node: its process, and the control calls (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from hopbench.engines.port import ProcessReport
+from hopbench.parts import Part, start_part
+from services.errors import CannotStart
+from services.node import STOP_SLACK_S, TOKEN_HEADER, TOKEN_VARIABLE
+from services.ports import Address, Directory
+
+_CALL_BOUND_S = 60.0
+"""The node has bounds of its own, all shorter; this one is for a node that hangs."""
+
+
+class Supervisor:
+    """One node process and an HTTP session to it. Use :func:`start_supervisor`."""
+
+    def __init__(self, part: Part, session: ClientSession) -> None:
+        self.part = part
+        self._session = session
+
+    async def start(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Start the processes of a round; ``{service, replica, pid, host, http_port, grpc_port}``
+        of each. Raises CannotStart for one that does not come up."""
+        answer = await self._call("POST", "/start", job)
+        processes: list[dict[str, Any]] = answer["processes"]
+        return processes
+
+    async def connect(self, directory: Directory) -> None:
+        await self._call("POST", "/connect", {"directory": directory})
+
+    async def begin(self, start_ns: int, measured_from_ns: int) -> None:
+        times = {"start_ns": start_ns, "measured_from_ns": measured_from_ns}
+        await self._call("POST", "/begin", times)
+
+    async def counters(self) -> tuple[ProcessReport, ...]:
+        """Of every process that lives."""
+        return _reports(await self._call("GET", "/counters"))
+
+    async def deaths(self) -> str:
+        """Wait for the first service process that dies unasked, and tell how.
+
+        Returns only then; a node that is gone is told by its own process's end.
+        """
+        while True:
+            try:
+                answer = await self._call("GET", "/deaths", bound_s=None)
+            except CannotStart:
+                await asyncio.sleep(0.2)
+                continue
+            return "\n".join(
+                f"{death['part']} {death['text']}"
+                + (f"; its log ends:\n{death['log']}" if death["log"] else "")
+                for death in answer["deaths"]
+            )
+
+    async def stop(self, grace_ns: int) -> tuple[ProcessReport, ...]:
+        """End the round's processes; the last reports of those that still could give one."""
+        bound_s = grace_ns / 1e9 + STOP_SLACK_S + 5.0
+        return _reports(await self._call("POST", "/stop", {"grace_ns": grace_ns}, bound_s))
+
+    async def close(self) -> None:
+        await self._session.close()
+        await self.part.stop()
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        bound_s: float | None = _CALL_BOUND_S,
+    ) -> dict[str, Any]:
+        try:
+            async with self._session.request(
+                method,
+                path,
+                data=None if body is None else orjson.dumps(body),
+                timeout=ClientTimeout(total=bound_s),
+            ) as response:
+                answer: dict[str, Any] = orjson.loads(await response.read())
+        except (ClientError, TimeoutError) as error:
+            raise CannotStart("node", f"does not answer {path}: {error or 'too late'}") from error
+        if response.status != 200:
+            raise CannotStart(
+                answer.get("part", "node"),
+                answer["text"],
+                answer.get("log", ""),
+                answer.get("hint"),
+            )
+        return answer
+
+
+async def start_supervisor(log: Path) -> Supervisor:
+    """Start a node on loopback. Raises CannotStart."""
+    token = secrets.token_urlsafe()
+    part = await start_part("node", "services.node", (), log, {TOKEN_VARIABLE: token})
+    return Supervisor(
+        part,
+        ClientSession(
+            f"http://127.0.0.1:{part.ready['port']}",
+            headers={TOKEN_HEADER: token},
+            trust_env=False,
+        ),
+    )
+
+
+def directory_of(processes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Address, ...]]:
+    """Where every replica listens, from what the node said when they had started."""
+    found: dict[str, list[tuple[int, Address]]] = {}
+    for process in processes:
+        address = Address(process["host"], process["http_port"], process["grpc_port"])
+        found.setdefault(process["service"], []).append((process["replica"], address))
+    return {
+        service: tuple(address for _, address in sorted(replicas, key=lambda pair: pair[0]))
+        for service, replicas in found.items()
+    }
+
+
+def _reports(answer: Mapping[str, Any]) -> tuple[ProcessReport, ...]:
+    return tuple(
+        ProcessReport(
+            **{**report, "doubts": tuple((code, text) for code, text in report["doubts"])}
+        )
+        for report in answer["processes"]
+    )
