@@ -1,11 +1,51 @@
-"""validate: thin"""
+"""Static checks, in one pure pass over frozen values. Nothing runs that an error is found in.
+
+Errors:
+
+- every target of a step, an entry, a fault and an expectation names something that exists, and an
+  edge that a fault or an expectation names is called;
+- calls and publishes form no cycle: synchronous ones never return, messages never end;
+- step ids are unique, and every ``after`` names an earlier step of the same list;
+- a call has mode ``call``, a publish mode ``publish`` over Kafka; only calls that are not over
+  Kafka are hedged, and only where the callee has another replica;
+- counts, batches, replicas, bounds and times are at least 1, weights and rates above zero,
+  probabilities in 0..1; the origins of an edge add up to its count;
+- no two services, and no two operations of one, have the same gRPC name.
+
+Warnings: what no request reaches; more declared work than the replicas have cores; more requests
+at once than the worker limits admit; replicas that no partition is left for; faults that begin
+after the end.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from services.scenario.model import Scenario
+from services.scenario.capacity import shape
+from services.scenario.graph import callees, ordered, reached
+from services.scenario.model import (
+    PROTOCOLS,
+    Call,
+    Choice,
+    Edge,
+    Expectation,
+    Fail,
+    Fault,
+    Parallel,
+    Publish,
+    Repeat,
+    Scenario,
+    Step,
+    Target,
+)
+from services.scenario.names import camel
+from services.scenario.reader import did_you_mean
+from services.scenario.tree import Steps, blocks, operations, walk
+
+BUSY = 0.8
+"""Declared work above this share of the cores is warned of: queues grow steeply from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +53,302 @@ class Problem:
     severity: Literal["error", "warning"]
     text: str
     at: tuple[str, ...]
+    """Where: ``("step", id)``, ``("service", name)``, ``("operation", service, name)``,
+    ``("entry", number)``, ``("fault", id)``, ``("expectation", variant or "", number)``,
+    ``("variant", name)`` or ``("load",)``. parse.Loaded.lines has the line of each."""
     hint: str | None = None
 
 
 def validate(scenario: Scenario) -> tuple[Problem, ...]:
-    return ()
+    """Errors first; warnings only where there are no errors."""
+    errors = tuple(_errors(scenario))
+    return errors or tuple(_warnings(scenario))
+
+
+def _errors(scenario: Scenario) -> Iterator[Problem]:
+    names = _Names(scenario)
+    yield from _grpc_names(scenario)
+    ids: set[str] = set()
+    for _, operation in operations(scenario):
+        yield from _order(operation.steps)
+        for step in walk(operation.steps):
+            if step.id in ids:
+                yield _error(f"the id {step.id!r} is given twice", "step", step.id)
+            ids.add(step.id)
+            yield from _step(scenario, names, step)
+    for service in scenario.services.values():
+        if service.replicas < 1 or (service.max_concurrent or 1) < 1:
+            text = f"{service.name} needs at least one replica and one worker"
+            yield _error(text, "service", service.name)
+    yield from _load(scenario, names)
+    for fault in scenario.faults:
+        yield from _fault(scenario, names, fault)
+    yield from _expectations(names, "", scenario.expectations)
+    for variant in scenario.variants.values():
+        yield from _expectations(names, variant.name, variant.expectations or ())
+    _, cycle = ordered(callees(scenario))
+    if cycle is not None:
+        yield _error(
+            f"a cycle of calls: {' -> '.join(map(str, cycle.operations))}",
+            "step",
+            cycle.step,
+            hint="a request would never end",
+        )
+
+
+class _Names:
+    """What exists in a scenario, and the hint for what does not."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.services = scenario.services
+        self.targets = {Target(s.name, o.name) for s, o in operations(scenario)}
+        self.edges = {
+            (s.name, o.name, step.edge.target)
+            for s, o in operations(scenario)
+            for step in walk(o.steps)
+            if isinstance(step, Call | Publish)
+        }
+
+    def missing(self, target: Target) -> tuple[str, str | None] | None:
+        """Text and hint, where the target does not exist."""
+        if target in self.targets:
+            return None
+        service = self.services.get(target.service)
+        if service is None:
+            return f"there is no service {target.service!r}", self._closest(target)
+        known = ", ".join(service.operations)
+        return (
+            f"{target.service} has no operation {target.operation!r}",
+            did_you_mean(target.operation, service.operations) or f"it has {known}",
+        )
+
+    def no_service(self, name: str) -> tuple[str, str | None] | None:
+        if name in self.services:
+            return None
+        known = f"services: {', '.join(self.services)}"
+        return f"there is no service {name!r}", did_you_mean(name, self.services) or known
+
+    def _closest(self, target: Target) -> str | None:
+        known = [str(t) for t in self.targets]
+        return did_you_mean(str(target), known) or f"services: {', '.join(self.services)}"
+
+
+def _error(text: str, *at: str, hint: str | None = None) -> Problem:
+    return Problem("error", text, at, hint)
+
+
+def _warning(text: str, *at: str, hint: str | None = None) -> Problem:
+    return Problem("warning", text, at, hint)
+
+
+def _grpc_names(scenario: Scenario) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for service in scenario.services.values():
+        other = seen.setdefault(camel(service.name), service.name)
+        if other != service.name:
+            text = f"{service.name} and {other} are both {camel(service.name)} over gRPC"
+            yield _error(text, "service", service.name)
+        inside: dict[str, str] = {}
+        for name in service.operations:
+            other = inside.setdefault(camel(name), name)
+            if other != name:
+                text = f"{service.name}: {name} and {other} are both {camel(name)} over gRPC"
+                yield _error(text, "operation", service.name, name)
+
+
+def _order(steps: Steps) -> Iterator[Problem]:
+    earlier: list[str] = []
+    for step in steps:
+        for name in step.after:
+            if name not in earlier:
+                known = f"earlier here: {', '.join(earlier)}" if earlier else None
+                yield _error(
+                    f"{step.id!r} is after {name!r}, which is no earlier step of the same list",
+                    "step",
+                    step.id,
+                    hint=did_you_mean(name, earlier) or known,
+                )
+        earlier.append(step.id)
+        for block in blocks(step):
+            yield from _order(block)
+
+
+def _step(scenario: Scenario, names: _Names, step: Step) -> Iterator[Problem]:
+    match step:
+        case Call(edge=edge) | Publish(edge=edge):
+            missing = names.missing(edge.target)
+            if missing is not None:
+                yield _error(missing[0], "step", step.id, hint=missing[1])
+            yield from _edge(scenario, step, edge)
+        case Repeat(times=times) if times < 1:
+            yield _error(f"{step.id} repeats {times} times", "step", step.id)
+        case Parallel(max_parallel=bound) if bound is not None and bound < 1:
+            yield _error(f"{step.id} runs {bound} at once", "step", step.id)
+        case Choice(options=options) if not options or min(o.weight for o in options) <= 0:
+            yield _error(f"{step.id} needs options, with weights above zero", "step", step.id)
+        case Fail(probability=p) if not 0 <= p <= 1:
+            yield _error(f"{step.id} fails with a probability of {p}", "step", step.id)
+        case _:
+            pass
+
+
+def _edge(scenario: Scenario, step: Call | Publish, edge: Edge) -> Iterator[Problem]:
+    mode = "call" if isinstance(step, Call) else "publish"
+    if edge.mode != mode or (mode == "publish" and edge.protocol != "kafka"):
+        text = f"{step.id} is a {mode}, but its edge a {edge.mode} over {edge.protocol}"
+        yield _error(text, "step", step.id)
+    for what, value in (
+        ("count", edge.count),
+        ("batch", edge.batch),
+        ("max_parallel", edge.max_parallel),
+        ("key.distinct", edge.key_distinct),
+        ("kafka.partitions", edge.kafka.partitions),
+        ("timeout", edge.timeout_ns),
+    ):
+        if value is not None and value < 1:
+            yield _error(f"{what} of {step.id} is {value}; the least is 1", "step", step.id)
+    if not 0 <= edge.probability <= 1:
+        text = f"the probability of {step.id} is {edge.probability}, not in 0..1"
+        yield _error(text, "step", step.id)
+    if sum(origin.count for origin in edge.origins) != edge.count:
+        yield _error(f"the origins of {step.id} do not add up to its count", "step", step.id)
+    if edge.hedge is not None:
+        callee = scenario.services.get(edge.target.service)
+        if edge.protocol == "kafka":
+            text = f"{step.id} is hedged over Kafka, and a topic has no other replica to ask"
+            yield _error(text, "step", step.id)
+        elif callee is not None and callee.replicas < 2:
+            text = f"{step.id} is hedged, and {callee.name} has one replica"
+            hint = f"give {callee.name} replicas: 2 or more"
+            yield _error(text, "step", step.id, hint=hint)
+
+
+def _load(scenario: Scenario, names: _Names) -> Iterator[Problem]:
+    load = scenario.load
+    if not load.entries:
+        yield _error("load has no entry", "load")
+    if not load.rate_rps > 0 or load.duration_ns < 1 or load.warmup_ns < 0:
+        text = "rate and duration must be more than zero, warm-up not less"
+        yield _error(text, "load", hint="for example rate: 50/s, duration: 8s, warmup: 2s")
+    if load.max_in_flight < 1:
+        yield _error("max_in_flight must be at least 1", "load")
+    for number, entry in enumerate(load.entries):
+        missing = names.missing(entry.target)
+        if missing is not None:
+            yield _error(missing[0], "entry", str(number), hint=missing[1])
+        if not entry.weight > 0 or entry.timeout_ns < 1:
+            text = "weight and timeout of an entry must be more than zero"
+            yield _error(text, "entry", str(number))
+
+
+def _fault(scenario: Scenario, names: _Names, fault: Fault) -> Iterator[Problem]:
+    scope = fault.scope
+    at = ("fault", fault.id)
+    if not 0 <= fault.probability <= 1:
+        yield _error(f"{fault.id}: a probability of {fault.probability}", *at)
+    service = scenario.services.get(scope.service) if scope.service is not None else None
+    if scope.service is not None and (missing := names.no_service(scope.service)) is not None:
+        yield _error(missing[0], *at, hint=missing[1])
+        return
+    if scope.operation is not None:
+        known = {t.operation for t in names.targets if scope.service in (None, t.service)}
+        if scope.operation not in known:
+            hint = did_you_mean(scope.operation, known) or f"operations: {', '.join(sorted(known))}"
+            yield _error(f"there is no operation {scope.operation!r}", *at, hint=hint)
+            return
+    if scope.replica is not None and service is not None and scope.replica >= service.replicas:
+        text = f"{service.name} has no replica {scope.replica}"
+        yield _error(text, *at, hint=f"replicas count from 0 to {service.replicas - 1}")
+    if scope.caller is not None and not any(
+        caller == scope.caller
+        and scope.caller_operation in (None, operation)
+        and scope.service in (None, target.service)
+        and scope.operation in (None, target.operation)
+        for caller, operation, target in names.edges
+    ):
+        yield _error(f"{scope.caller} never calls {scope.service}.{scope.operation}", *at)
+
+
+def _expectations(
+    names: _Names, variant: str, expectations: Iterable[Expectation]
+) -> Iterator[Problem]:
+    for number, expectation in enumerate(expectations):
+        where = expectation.where
+        for text, hint in filter(None, _where(names, dict(where))):
+            yield _error(
+                f"{expectation.kind}: {text}", "expectation", variant, str(number), hint=hint
+            )
+
+
+def _where(names: _Names, where: dict[str, str]) -> Iterator[tuple[str, str | None] | None]:
+    for service_key, operation_key in (("caller", "caller_operation"), ("callee", "operation")):
+        service, operation = where.get(service_key), where.get(operation_key)
+        if service is not None and operation is not None:
+            yield names.missing(Target(service, operation))
+        elif service is not None:
+            yield names.no_service(service)
+        elif operation is not None and operation not in {t.operation for t in names.targets}:
+            yield f"there is no operation {operation!r}", None
+    if where.get("protocol") not in (None, *PROTOCOLS):
+        hint = f"protocols: {', '.join(PROTOCOLS)}"
+        yield f"there is no protocol {where['protocol']!r}", hint
+    if (instance := where.get("instance")) is not None:
+        name, slash, replica = instance.partition("/")
+        if (missing := names.no_service(name)) is not None:
+            yield missing
+        elif not slash or not replica.isdecimal() or int(replica) >= names.services[name].replicas:
+            yield f"there is no instance {instance!r}", "write service/replica, counted from 0"
+
+
+def _warnings(scenario: Scenario) -> Iterator[Problem]:
+    found = reached(scenario, callees(scenario))
+    for service in scenario.services.values():
+        if not any(Target(service.name, o) in found for o in service.operations):
+            yield _warning(f"no request reaches {service.name}", "service", service.name)
+            continue
+        for name in service.operations:
+            if Target(service.name, name) not in found:
+                text = f"no request reaches {service.name}.{name}"
+                yield _warning(text, "operation", service.name, name)
+    yield from _capacity(scenario)
+    yield from _partitions(scenario)
+    for fault in scenario.faults:
+        if fault.from_ns is not None and fault.from_ns >= scenario.load.duration_ns:
+            yield _warning(f"{fault.id} begins after the measured phase ends", "fault", fault.id)
+
+
+def _capacity(scenario: Scenario) -> Iterator[Problem]:
+    for name, demand in shape(scenario).demand.items():
+        service = scenario.services[name]
+        if demand.cpu_cores > BUSY * service.replicas:
+            yield _warning(
+                f"{name} is asked for {demand.cpu_cores:.2f} cores of work, and its "
+                f"{service.replicas} replicas have one each",
+                "service",
+                name,
+                hint="lower the rate or the work, or add replicas",
+            )
+        if service.max_concurrent is not None:
+            limit = service.max_concurrent * service.replicas
+            if demand.busy > limit:
+                yield _warning(
+                    f"{name} has {demand.busy:.1f} requests at once to handle, and admits {limit}",
+                    "service",
+                    name,
+                    hint="raise workers or replicas, or lower the rate",
+                )
+
+
+def _partitions(scenario: Scenario) -> Iterator[Problem]:
+    asked: dict[Target, int] = {}
+    for _, operation in operations(scenario):
+        for step in walk(operation.steps):
+            if not isinstance(step, Call | Publish) or step.edge.protocol != "kafka":
+                continue
+            target, partitions = step.edge.target, step.edge.kafka.partitions
+            if asked.setdefault(target, partitions) != partitions:
+                text = f"{target} is asked to have {asked[target]} and {partitions} partitions"
+                yield _warning(text, "step", step.id)
+            elif scenario.services[target.service].replicas > partitions:
+                text = f"{target} has {partitions} partitions, fewer than replicas: some stay idle"
+                yield _warning(text, "step", step.id)

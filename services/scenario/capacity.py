@@ -1,0 +1,298 @@
+"""What a scenario asks of its services, worked out before anything runs.
+
+Exact where nothing is drawn; with probabilities and choices, ``worst`` takes the most expensive
+outcome and ``mean`` the expected one. Retries, hedges, errors and faults are left out, and so is
+what a hop itself costs: these are the figures the scenario declares, not a prediction.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import inf
+
+from services.scenario.graph import callees, ordered
+from services.scenario.model import (
+    Call,
+    Choice,
+    Edge,
+    OnErrorFallback,
+    Parallel,
+    Publish,
+    Repeat,
+    Scenario,
+    Sequence,
+    Sleep,
+    Step,
+    Target,
+    Work,
+)
+from services.scenario.tree import Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Of one service, at the offered rate, on average."""
+
+    calls_per_s: float
+    cpu_cores: float
+    """CPU seconds a second that its ``work`` declares, over all replicas."""
+    busy: float
+    """Requests being handled at once, over all replicas (Little's law on declared times)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The entry's own request is no call; a batch is one."""
+
+    calls_worst: int
+    """Calls and publishes that one request can cause."""
+    calls_mean: float
+    depth: int
+    """Synchronous calls on the longest way from an entry; a publish starts anew."""
+    fan_out: int
+    """The most calls that one handler can have in flight at once."""
+    hops_per_s: float
+    """Calls and publishes a second, entries not counted."""
+    demand: Mapping[str, Demand]
+    """By service."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    """``fixed + per_item * items``, for a call that carries ``items``."""
+
+    fixed: float = 0.0
+    per_item: float = 0.0
+
+    def at(self, items: float) -> float:
+        return self.fixed + self.per_item * items
+
+    def __add__(self, other: _Linear) -> _Linear:
+        return _Linear(self.fixed + other.fixed, self.per_item + other.per_item)
+
+    def __mul__(self, factor: float) -> _Linear:
+        return _Linear(self.fixed * factor, self.per_item * factor)
+
+    def most(self, other: _Linear) -> _Linear:
+        return _Linear(max(self.fixed, other.fixed), max(self.per_item, other.per_item))
+
+
+_NOTHING = _Linear()
+Of = dict[Target, _Linear]
+
+
+def shape(scenario: Scenario) -> Shape:
+    """For a scenario that :func:`services.scenario.validate.validate` finds no error in."""
+    order, cycle = ordered(callees(scenario))
+    if cycle is not None:
+        raise ValueError("a scenario with a cycle has no shape")
+    worst: Of = {}
+    mean: Of = {}
+    wait: Of = {}
+    depth: dict[Target, int] = {}
+    fan_out: dict[Target, int] = {}
+    for operation in reversed(order):
+        steps = scenario.services[operation.service].operations[operation.operation].steps
+        worst[operation] = _sum(_calls(step, worst, expected=False) for step in steps)
+        mean[operation] = _sum(_calls(step, mean, expected=True) for step in steps)
+        wait[operation] = _sum(_time(step, wait) for step in steps)
+        depth[operation] = max((_depth(step, depth) for step in steps), default=0)
+        fan_out[operation] = max(map(_in_flight, steps), default=0)
+    visits, items = _traffic(scenario, order)
+    entries = [entry.target for entry in scenario.load.entries]
+    weight = sum(entry.weight for entry in scenario.load.entries)
+    calls_mean = sum(e.weight * mean[e.target].at(1) for e in scenario.load.entries) / weight
+    return Shape(
+        calls_worst=round(max(worst[entry].at(1) for entry in entries)),
+        calls_mean=calls_mean,
+        depth=max(depth[entry] for entry in entries),
+        fan_out=max(most for operation, most in fan_out.items() if visits[operation]),
+        hops_per_s=calls_mean * scenario.load.rate_rps,
+        demand=_demand(scenario, visits, items, wait),
+    )
+
+
+def calls_of(edge: Edge) -> int:
+    """Calls that the edge makes when every item takes part."""
+    return -(-edge.count // edge.batch)
+
+
+def _expected_calls(edge: Edge) -> float:
+    if edge.probability == 1:
+        return calls_of(edge)
+    some = 1 - (1 - edge.probability) ** edge.count
+    return max(some, edge.count * edge.probability / edge.batch)
+
+
+def _calls(step: Step, below: Of, *, expected: bool) -> _Linear:
+    """Calls caused by the step, itself included, for each run of its operation."""
+    found = _NOTHING
+    match step:
+        case Call() | Publish():
+            edge = step.edge
+            callee = below.get(edge.target, _NOTHING)
+            calls = _expected_calls(edge) if expected else calls_of(edge)
+            items = edge.count * edge.probability if expected else edge.count
+            found = _Linear(calls * (1 + callee.fixed) + items * callee.per_item)
+            if not expected and isinstance(edge.on_error, OnErrorFallback):
+                found += _sum(_calls(s, below, expected=False) for s in edge.on_error.steps)
+        case Sequence() | Parallel():
+            found = _sum(_calls(s, below, expected=expected) for s in step.steps)
+        case Repeat():
+            found = _sum(_calls(s, below, expected=expected) for s in step.steps) * step.times
+        case Choice():
+            options = [
+                _sum(_calls(s, below, expected=expected) for s in o.steps) for o in step.options
+            ]
+            found = _chosen(step, options) if expected else _most(options)
+        case _:
+            pass
+    return _as_run(step, found)
+
+
+def _time(step: Step, below: Of) -> _Linear:
+    """Declared ns of waiting and work of the step, for each run of its operation."""
+    found = _NOTHING
+    match step:
+        case Work():
+            found = _Linear(step.cpu.mean(), step.cpu_per_item.mean() if step.cpu_per_item else 0)
+        case Sleep():
+            rest = step.time_per_item.mean() if step.time_per_item else 0
+            found = _Linear(step.time.mean(), rest)
+        case Call():
+            edge = step.edge
+            calls = _expected_calls(edge)
+            rounds = calls / min(edge.max_parallel or inf, max(calls, 1))
+            items = edge.count * edge.probability / calls if calls else 0
+            found = _Linear(rounds * below.get(edge.target, _NOTHING).at(items))
+        case Sequence():
+            found = _sum(_time(s, below) for s in step.steps)
+        case Repeat():
+            found = _sum(_time(s, below) for s in step.steps) * step.times
+        case Parallel():
+            times = [_time(s, below) for s in step.steps]
+            at_once = min(step.max_parallel or inf, max(len(times), 1))
+            found = _most([*times, _sum(times) * (1 / at_once)])
+        case Choice():
+            found = _chosen(step, [_sum(_time(s, below) for s in o.steps) for o in step.options])
+        case _:
+            pass
+    return _as_run(step, found)
+
+
+def _depth(step: Step, below: Mapping[Target, int]) -> int:
+    match step:
+        case Call():
+            return 1 + below.get(step.edge.target, 0)
+        case Sequence() | Parallel() | Repeat():
+            return max((_depth(s, below) for s in step.steps), default=0)
+        case Choice():
+            return max((_depth(s, below) for o in step.options for s in o.steps), default=0)
+        case _:
+            return 0
+
+
+def _in_flight(step: Step) -> int:
+    match step:
+        case Call() | Publish():
+            calls = calls_of(step.edge)
+            return min(calls, step.edge.max_parallel or calls)
+        case Parallel():
+            return sum(sorted(map(_in_flight, step.steps), reverse=True)[: step.max_parallel])
+        case Sequence() | Repeat():
+            return max(map(_in_flight, step.steps), default=0)
+        case Choice():
+            return max((_in_flight(s) for o in step.options for s in o.steps), default=0)
+        case _:
+            return 0
+
+
+def _traffic(
+    scenario: Scenario, order: list[Target]
+) -> tuple[Mapping[Target, float], Mapping[Target, float]]:
+    """Calls a second that reach each operation, and the items they carry."""
+    visits: dict[Target, float] = defaultdict(float)
+    items: dict[Target, float] = defaultdict(float)
+    weight = sum(entry.weight for entry in scenario.load.entries)
+    for entry in scenario.load.entries:
+        share = scenario.load.rate_rps * entry.weight / weight
+        visits[entry.target] += share
+        items[entry.target] += share
+    for operation in order:
+        steps = scenario.services[operation.service].operations[operation.operation].steps
+        for step, runs, _ in _runs(steps, visits[operation], items[operation]):
+            if isinstance(step, Call | Publish):
+                visits[step.edge.target] += runs * _expected_calls(step.edge)
+                items[step.edge.target] += runs * step.edge.count * step.edge.probability
+    return visits, items
+
+
+def _runs(steps: Steps, runs: float, items: float) -> list[tuple[Step, float, float]]:
+    """Each step below with how often it runs, and how many items those runs see, in a second."""
+    found: list[tuple[Step, float, float]] = []
+    for step in steps:
+        often = items if step.per_item else runs
+        found.append((step, often, items))
+        match step:
+            case Sequence() | Parallel():
+                found += _runs(step.steps, often, items)
+            case Repeat():
+                found += _runs(step.steps, often * step.times, items * step.times)
+            case Choice():
+                total = sum(option.weight for option in step.options)
+                for option in step.options:
+                    share = option.weight / total
+                    found += _runs(option.steps, often * share, items * share)
+            case _:
+                pass
+    return found
+
+
+def _demand(
+    scenario: Scenario,
+    visits: Mapping[Target, float],
+    items: Mapping[Target, float],
+    wait: Of,
+) -> dict[str, Demand]:
+    demand = {}
+    for service in scenario.services.values():
+        calls = cpu = busy = 0.0
+        for operation in service.operations.values():
+            target = Target(service.name, operation.name)
+            calls += visits[target]
+            busy += visits[target] * wait[target].fixed + items[target] * wait[target].per_item
+            for step, runs, carried in _runs(operation.steps, visits[target], items[target]):
+                if isinstance(step, Work):
+                    per_item = step.cpu_per_item.mean() if step.cpu_per_item else 0.0
+                    cpu += runs * step.cpu.mean() + carried * per_item
+        demand[service.name] = Demand(calls, cpu / 1e9, busy / 1e9)
+    return demand
+
+
+def _as_run(step: Step, found: _Linear) -> _Linear:
+    """A step run for every item: what it does for one, times the items carried."""
+    return _Linear(0.0, found.at(1)) if step.per_item else found
+
+
+def _chosen(choice: Choice, options: list[_Linear]) -> _Linear:
+    total = sum(option.weight for option in choice.options)
+    return _sum(
+        found * (option.weight / total)
+        for option, found in zip(choice.options, options, strict=True)
+    )
+
+
+def _sum(parts: Iterable[_Linear]) -> _Linear:
+    total = _NOTHING
+    for part in parts:
+        total += part
+    return total
+
+
+def _most(parts: Iterable[_Linear]) -> _Linear:
+    most = _NOTHING
+    for part in parts:
+        most = most.most(part)
+    return most
