@@ -6,7 +6,7 @@ An analyzer sees a span table and, beside it, one of these; nothing else of the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.scenario import names
 from services.scenario.model import Call, Publish, Scenario, Step
@@ -26,10 +26,13 @@ class Facts:
     """(caller service, caller operation, earlier ``callee.operation``, later
     ``callee.operation``): a later call that needs an earlier one's result. Transitive."""
     replicas: Mapping[str, int]
-    balance: Mapping[str, str]
+    balance: Mapping[str, str] = field(default_factory=dict)
     """``round_robin | random | least_pending``, by service."""
-    entries: frozenset[tuple[str, str]]
+    entries: frozenset[tuple[str, str]] = frozenset()
     """(service, operation) where requests come in."""
+    awaited: frozenset[tuple[str, str, str]] = frozenset()
+    """(caller service, caller operation, ``callee.operation``): calls that any step, not only
+    another call, is ``after``."""
 
     def operation_of(self, wire_name: str, service: str | None = None) -> tuple[str, str] | None:
         """(service, operation) for a wire name; None where it is not the scenario's.
@@ -48,15 +51,14 @@ class Facts:
     def depends(self, caller: str, operation: str, earlier: str, later: str) -> bool:
         return (caller, operation, earlier, later) in self.dependent
 
+    def needed(self, caller: str, operation: str, callee: str) -> bool:
+        """Whether the caller uses the answer of ``callee``, written ``service.operation``."""
+        return (caller, operation, callee) in self.awaited or any(
+            (caller, operation, callee) == known[:3] for known in self.dependent
+        )
 
-EMPTY = Facts(
-    known=False,
-    operations={},
-    dependent=frozenset(),
-    replicas={},
-    balance={},
-    entries=frozenset(),
-)
+
+EMPTY = Facts(known=False, operations={}, dependent=frozenset(), replicas={})
 
 
 def facts_of(scenario: Scenario) -> Facts:
@@ -84,6 +86,11 @@ def facts_of(scenario: Scenario) -> Facts:
         replicas={s.name: s.replicas for s in scenario.services.values()},
         balance={s.name: s.balance for s in scenario.services.values()},
         entries=frozenset((e.target.service, e.target.operation) for e in scenario.load.entries),
+        awaited=frozenset(
+            (s.name, o.name, callee)
+            for s, o in operations(scenario)
+            for callee in _awaited(o.steps)
+        ),
     )
 
 
@@ -100,6 +107,15 @@ def _dependent(steps: Steps) -> Iterator[tuple[str, str]]:
                     yield first, then
         for block in blocks(step):
             yield from _dependent(block)
+
+
+def _awaited(steps: Steps) -> Iterator[str]:
+    callees = {step.id: _callees(step) for step in steps}
+    for step in steps:
+        for earlier in step.after:
+            yield from callees.get(earlier, ())
+        for block in blocks(step):
+            yield from _awaited(block)
 
 
 def _callees(step: Step) -> frozenset[str]:
