@@ -61,6 +61,16 @@ def item_keys(ticket: str) -> list[int]:
     return keys
 
 
+def count(ticket: str) -> int:
+    """How many items a ticket carries, or the groups of one (what follows its ``;``)."""
+    items = 0
+    for group in ticket.rpartition(";")[2].split(","):
+        for part in group.rpartition("@")[2].split("+"):
+            first, _, last = part.partition("-")
+            items += int(last or first) - int(first) + 1
+    return items
+
+
 class Header(NamedTuple):
     """The whole of the ``hopbench`` header."""
 
@@ -92,3 +102,7 @@ def parse_header(text: str) -> Header:
 def entry_ticket(round_seed: int, number: int) -> str:
     """The ticket of request ``number`` of a round, as the generator sends it."""
     return f"{request_key(round_seed, number):016x};{ENTRY_STEP}@0"
+
+
+BARE = Header(entry_ticket(0, 0), 0, None, 0, "")
+"""What a caller without the header is taken to have sent: curl and grpcurl work on any service."""

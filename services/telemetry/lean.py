@@ -22,6 +22,7 @@ from typing import Final
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
+from services import ticket
 from services.ports import Clock, Incoming, Outgoing, Reply, TraceContext, Wire
 from services.scenario.model import PROTOCOLS
 from services.telemetry.port import Attempt, Fanout, Scope
@@ -240,28 +241,18 @@ class LeanTelemetry:
         if attempt.notes is not None and sampled:
             self.notes[span_id] = attempt.notes
 
-    def _items_of(self, ticket: str) -> int:
+    def _items_of(self, text: str) -> int:
         """How many items a ticket carries. All but its leading key repeats, hence the table."""
-        groups = ticket[17:]
+        groups = text[17:]
         count = self._items.get(groups)
         if count is None:
             if len(self._items) >= _ITEMS_TABLE:
                 self._items.clear()
-            count = self._items[groups] = _count_items(groups)
+            count = self._items[groups] = ticket.count(groups)
         return count
 
 
 _ITEMS_TABLE: Final = 4096
-
-
-def _count_items(groups: str) -> int:
-    """``step@0-4+7,other@2`` → 7 (services/ticket.py)."""
-    count = 0
-    for group in groups.split(","):
-        for part in group.rpartition("@")[2].split("+"):
-            first, _, last = part.partition("-")
-            count += int(last or first) - int(first) + 1
-    return count
 
 
 _UNTRACED: Final = TraceContext(0, 0, False)

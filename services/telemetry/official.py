@@ -1,0 +1,488 @@
+"""The official instrumentations behind the same port: their spans, our records for the metrics.
+
+HTTP and gRPC hops are traced by opentelemetry-instrumentation-aiohttp-client, -aiohttp-server and
+-grpc on the OpenTelemetry SDK; they write and read ``traceparent`` themselves, so attempts carry no
+trace of ours. Kafka's hops, fan-outs and their ``call.<service>.<operation>`` spans are opened here
+with the SDK's tracer. What the instrumentations do not record and our analyzers use (key, items,
+sizes, attempt) is added in their hooks, from the ``hopbench`` header.
+
+Where a library falls short, it is made up for here and nowhere else:
+
+- The aiohttp server's instrumentation keeps what its middleware needs in module globals that only
+  ``instrument()`` fills, which also patches ``aiohttp.web``; the patch is taken back at once.
+- The gRPC client's interceptor never ends the span of a call that is cancelled, and sees no
+  metadata in its hooks: an interceptor of ours inside it does both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+from aiohttp import TraceConfig, TraceRequestEndParams, TraceRequestStartParams, web
+from opentelemetry.context import Context, attach
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation._semconv import _StabilityMode
+from opentelemetry.instrumentation.aiohttp_client import create_trace_config
+from opentelemetry.instrumentation.aiohttp_server import (
+    AioHttpServerInstrumentor,
+    create_aiohttp_middleware,
+)
+from opentelemetry.instrumentation.grpc import (
+    aio_client_interceptors,
+    aio_server_interceptor,
+    filters,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    get_current_span,
+    set_span_in_context,
+)
+
+from services import ticket
+from services.ports import Clock, Incoming, Outgoing, Reply, Status, TraceContext, Wire
+from services.scenario.model import PROTOCOLS
+from services.telemetry import wire as otlp
+from services.telemetry.derive import FANOUT, Shape, SpanShape, key_attributes, span_shape
+from services.telemetry.lean import LeanAttempt, LeanFanout, LeanScope, LeanTelemetry
+from services.telemetry.pipeline import Pipeline
+from services.telemetry.port import Attempt, Fanout, Scope
+from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER
+from services.topology import Topology
+from services.transports.site import Hooks
+
+BATCH_SPANS: Final = 32
+"""The SDK's default of 512 triples the P99 of what it observes (MEASUREMENT.md, fact 2)."""
+_QUEUE_SPANS: Final = 1 << 16
+_DELAY_MS: Final = 500.0
+_KINDS: Final = {
+    INTERNAL: SpanKind.INTERNAL,
+    SERVER: SpanKind.SERVER,
+    CLIENT: SpanKind.CLIENT,
+    PRODUCER: SpanKind.PRODUCER,
+    CONSUMER: SpanKind.CONSUMER,
+}
+
+
+class OfficialScope(LeanScope):
+    """``span`` is the SDK's; ``ours`` where we opened it and must end it."""
+
+    __slots__ = ("ours", "span")
+
+    span: Span
+    ours: bool
+
+
+class OfficialFanout(LeanFanout):
+    __slots__ = ("span",)
+
+    span: Span
+
+
+class OfficialAttempt(LeanAttempt):
+    """``span`` is ours: Kafka's, or that of a call within a fan-out; else None."""
+
+    __slots__ = ("span",)
+
+    span: Span | None
+
+
+class OfficialTelemetry(LeanTelemetry):
+    """Spans on an SDK provider; ``records`` for metrics alone."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        service: str,
+        replica: int,
+        clock: Clock,
+        provider: TracerProvider,
+    ) -> None:
+        super().__init__(topology, service, replica, clock)
+        self._tracer = provider.get_tracer("hopbench.services")
+        self._shapes: dict[Shape, SpanShape] = {}
+
+    def server_begin(self, incoming: Incoming) -> OfficialScope:
+        site = self._sites[incoming.operation]
+        if incoming.protocol == "kafka":
+            return self._consume(incoming, site)
+        span = get_current_span()
+        if span.is_recording():
+            span.set_attribute("hopbench.items", self._items_of(incoming.ticket))
+            if incoming.key is not None:
+                span.set_attribute("hopbench.key", incoming.key)
+        scope = OfficialScope(_traced(span), incoming, site)
+        scope.span, scope.ours = span, False
+        return scope
+
+    def _consume(self, incoming: Incoming, site: int) -> OfficialScope:
+        came = incoming.trace
+        parent = Context() if came is None else _context(came, remote=True)
+        kind = CONSUMER if incoming.mode == "publish" else SERVER
+        shape = self._shape(Shape(kind, site, 0, 0, 0, 0, PROTOCOLS.index("kafka"), False))
+        links = (
+            [Link(get_current_span(parent).get_span_context())]
+            if kind == CONSUMER and came is not None
+            else []
+        )
+        span = self._tracer.start_span(
+            shape.name, parent, _KINDS[kind], shape.attributes, links=links
+        )
+        if span.is_recording():
+            span.set_attribute("hopbench.items", self._items_of(incoming.ticket))
+            if incoming.key is not None:
+                span.set_attributes(
+                    key_attributes("kafka", kind, self.service, incoming.operation, incoming.key)
+                )
+        scope = OfficialScope(_traced(span), incoming, site)
+        scope.span, scope.ours = span, True
+        scope.token = attach(set_span_in_context(span, Context()))
+        return scope
+
+    def server_end(self, scope: Scope, reply: Reply) -> None:
+        assert isinstance(scope, OfficialScope)
+        # A cancelled handler gives the instrumentation no answer to read a status from.
+        if scope.ours or reply.status is Status.CANCELLED:
+            _judge(scope.span, reply.status)
+        super().server_end(scope, reply)
+        if scope.ours:
+            scope.span.end()
+
+    def fanout_begin(self, scope: Scope, parent: TraceContext) -> OfficialFanout:
+        context = _context(parent)
+        span = self._tracer.start_span(FANOUT, context)
+        fanout = OfficialFanout(parent, _traced(span), self.now_ns())
+        fanout.span = span
+        fanout.token = attach(set_span_in_context(span, context))
+        return fanout
+
+    def fanout_end(self, scope: Scope, fanout: Fanout) -> None:
+        assert isinstance(fanout, OfficialFanout)
+        fanout.span.set_attributes(
+            {"fanout.call_count": fanout.calls, "fanout.failures": fanout.failures}
+        )
+        fanout.span.end()
+        super().fanout_end(scope, fanout)
+
+    def attempt_begin(self, wire: Wire, parent: TraceContext, *, fanout: bool) -> OfficialAttempt:
+        current = get_current_span()
+        # Behaviour says whose child the call is; what is current may be a sibling's.
+        context = None if _traced(current) == parent else _context(parent)
+        attempt = OfficialAttempt(wire, parent, parent, self.now_ns(), fanout)
+        attempt.span = self._open(wire, context, fanout=fanout)
+        if attempt.span is not None:
+            attempt.token = attach(set_span_in_context(attempt.span, context))
+        elif context is not None:
+            attempt.token = attach(context)
+        # The instrumentations inject what is current; Kafka's transport writes what it is given.
+        attempt.trace = (
+            _traced(attempt.span) if wire.protocol == "kafka" and attempt.span is not None else None  # type: ignore[assignment]
+        )
+        return attempt
+
+    def _open(self, wire: Wire, context: Context | None, *, fanout: bool) -> Span | None:
+        if wire.protocol == "kafka":
+            kind = PRODUCER if wire.mode == "publish" else CLIENT
+            shape = self._shape(Shape(kind, wire.index, 0, 0, 0, int(fanout), 0, False))
+            return self._tracer.start_span(shape.name, context, _KINDS[kind], shape.attributes)
+        if fanout:
+            return self._tracer.start_span(
+                f"call.{wire.callee}.{wire.operation}",
+                context,
+                attributes={"target.service": wire.callee, "rpc.method": wire.operation},
+            )
+        return None
+
+    def attempt_end(self, attempt: Attempt, out: Outgoing, items: int, reply: Reply) -> None:
+        assert isinstance(attempt, OfficialAttempt)
+        span, wire = attempt.span, attempt.wire
+        if span is not None:
+            if span.is_recording():
+                span.set_attribute("hopbench.items", items)
+                if out.attempt:
+                    span.set_attribute("hopbench.attempt", out.attempt)
+                if wire.protocol == "kafka":
+                    span.set_attribute("hopbench.request_bytes", out.request_bytes)
+                    if wire.mode == "call":
+                        span.set_attribute("hopbench.response_bytes", reply.response_bytes)
+                    if out.key is not None:
+                        kind = PRODUCER if wire.mode == "publish" else CLIENT
+                        span.set_attributes(
+                            key_attributes("kafka", kind, wire.callee, wire.operation, out.key)
+                        )
+                _judge(span, reply.status)
+            span.end()
+        # The record needs whole ids, and nobody derives a span from it.
+        attempt.trace = attempt.parent
+        super().attempt_end(attempt, out, items, reply)
+
+    def _shape(self, shape: Shape) -> SpanShape:
+        found = self._shapes.get(shape)
+        if found is None:
+            found = self._shapes[shape] = span_shape(self.topology, shape)
+            found.attributes.pop("hopbench.items", None)
+        return found
+
+
+def _traced(span: Span) -> TraceContext:
+    context = span.get_span_context()
+    return TraceContext(context.trace_id, context.span_id, context.trace_flags.sampled)
+
+
+def _context(trace: TraceContext, *, remote: bool = False) -> Context:
+    trace_id, span_id, sampled = trace
+    said = SpanContext(trace_id, span_id, is_remote=remote, trace_flags=TraceFlags(sampled))
+    return set_span_in_context(NonRecordingSpan(said), Context())
+
+
+def _judge(span: Span, status: Status) -> None:
+    if status is not Status.OK and span.is_recording():
+        span.set_status(StatusCode.ERROR)
+        span.set_attribute("error.type", status.name.lower())
+
+
+# --- hooks of the instrumentations ------------------------------------------------------------
+
+
+def _said(span: Span, header: str | None) -> None:
+    """What the ``hopbench`` header tells about an attempt."""
+    if header is None or not span.is_recording():
+        return
+    told = ticket.parse_header(header)
+    span.set_attribute("hopbench.mode", "call")
+    span.set_attribute("hopbench.items", ticket.count(told.ticket))
+    if told.attempt:
+        span.set_attribute("hopbench.attempt", told.attempt)
+
+
+def _http_sent(span: Span, params: TraceRequestStartParams) -> None:
+    _said(span, params.headers.get(ticket.HEADER))
+    if span.is_recording():
+        _, _, key = params.url.path[1:].partition("/")
+        if key:
+            span.set_attribute("hopbench.key", key)
+
+
+def _http_answered(span: Span, params: Any) -> None:
+    if isinstance(params, TraceRequestEndParams) and span.is_recording():
+        length = params.response.content_length
+        if length is not None:
+            span.set_attribute("http.response.body.size", length)
+
+
+async def _http_body(_session: Any, context: Any, params: Any) -> None:
+    """The instrumentation's own span rides in its trace context; bodies come in chunks."""
+    span = context.span
+    if span is not None and span.is_recording():
+        before = span.attributes.get("http.request.body.size", 0)
+        span.set_attribute("http.request.body.size", before + len(params.chunk))
+
+
+class _GrpcInside(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+    """Within the official interceptor, whose span is current here."""
+
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[[Any, Any], Awaitable[Any]],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,
+    ) -> Any:
+        span = get_current_span()
+        if not span.is_recording():
+            return await continuation(client_call_details, request)
+        for name, value in client_call_details.metadata or ():
+            if name == ticket.HEADER:
+                _said(span, str(value))
+        span.set_attribute("hopbench.request_bytes", len(request.payload))
+        if request.HasField("key"):
+            span.set_attribute("hopbench.key", request.key)
+        call = None
+        try:
+            call = await continuation(client_call_details, request)
+            if await call.code() is grpc.StatusCode.OK:
+                answer = await call
+                span.set_attribute("hopbench.response_bytes", len(answer.payload))
+        except asyncio.CancelledError:
+            if call is not None:
+                call.cancel()
+            _judge(span, Status.CANCELLED)
+            span.end()
+            raise
+        return call
+
+
+def _http_middleware(provider: TracerProvider) -> Any:
+    os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+    instrumentor = AioHttpServerInstrumentor()
+    instrumentor.instrument(tracer_provider=provider)
+    instrumentor.uninstrument()
+    official = create_aiohttp_middleware(provider)
+
+    @web.middleware
+    async def operations_only(request: web.Request, handler: Any) -> web.StreamResponse:
+        """A node asking whether a process lives is no request of the scenario."""
+        if request.method != "POST":
+            answer: web.StreamResponse = await handler(request)
+            return answer
+        traced: web.StreamResponse = await official(request, handler)
+        return traced
+
+    return operations_only
+
+
+def _http_trace_config(provider: TracerProvider) -> TraceConfig:
+    config = create_trace_config(
+        request_hook=_http_sent,
+        response_hook=_http_answered,
+        tracer_provider=provider,
+        sem_conv_opt_in_mode=_StabilityMode.HTTP,
+    )
+    config.on_request_chunk_sent.append(_http_body)
+    return config
+
+
+def hooks(provider: TracerProvider) -> Hooks:
+    """What the transports' constructors hang into clients and servers."""
+    return Hooks(
+        aiohttp_middlewares=(_http_middleware(provider),),
+        aiohttp_trace_configs=(_http_trace_config(provider),),
+        grpc_client_interceptors=(
+            *aio_client_interceptors(tracer_provider=provider),  # type: ignore[no-untyped-call]
+            _GrpcInside(),
+        ),
+        grpc_server_interceptors=(
+            aio_server_interceptor(  # type: ignore[no-untyped-call]
+                tracer_provider=provider, filter_=filters.service_prefix("hopbench.v1.")
+            ),
+        ),
+    )
+
+
+# --- what is sent -----------------------------------------------------------------------------
+
+
+class _Ended(SpanProcessor):
+    """Counts, because the batch processor tells nobody what it drops."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.context is not None and span.context.trace_flags.sampled:
+            self.count += 1
+
+
+class _Counting(SpanExporter):
+    """The exporter given, and how many spans it got rid of and how."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self.exported = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = self._exporter.export(spans)
+        if result is SpanExportResult.SUCCESS:
+            self.exported += len(spans)
+        return result
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
+@dataclass(slots=True)
+class OfficialPipeline:
+    """The SDK's batch processor for spans, ours for metrics, with one face (pipeline.Pipeline)."""
+
+    provider: TracerProvider
+    metrics: Pipeline
+    _ended: _Ended
+    _exporter: _Counting
+
+    @property
+    def records(self) -> int:
+        return self.metrics.records
+
+    @property
+    def spans_ended(self) -> int:
+        return self._ended.count
+
+    @property
+    def spans_exported(self) -> int:
+        return self._exporter.exported
+
+    @property
+    def dropped(self) -> int:
+        """Spans ended and not (yet) accepted: after :meth:`flush`, the loss."""
+        return self._ended.count - self._exporter.exported
+
+    @property
+    def points_dropped(self) -> int:
+        return self.metrics.points_dropped
+
+    async def start(self) -> None:
+        await self.metrics.start()
+
+    async def flush(self, timeout_s: float = 5.0) -> bool:
+        sent = await asyncio.to_thread(self.provider.force_flush, int(timeout_s * 1000))
+        return await self.metrics.flush(timeout_s) and sent
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self.provider.shutdown)
+        await self.metrics.close()
+
+
+def tracer_provider(
+    resource: otlp.Attributes, exporter: SpanExporter
+) -> tuple[TracerProvider, _Ended, _Counting]:
+    """The SDK as the official rows use it: parent-based sampling, small batches."""
+    # The process shuts it down itself; the SDK's own exit hook would wait for a dead receiver.
+    provider = TracerProvider(
+        sampler=ParentBased(ALWAYS_ON),
+        resource=Resource(dict(resource)),
+        shutdown_on_exit=False,
+    )
+    ended, counting = _Ended(), _Counting(exporter)
+    provider.add_span_processor(ended)
+    provider.add_span_processor(
+        BatchSpanProcessor(
+            counting,
+            max_queue_size=_QUEUE_SPANS,
+            schedule_delay_millis=_DELAY_MS,
+            max_export_batch_size=BATCH_SPANS,
+        )
+    )
+    return provider, ended, counting
+
+
+def official(
+    topology: Topology,
+    service: str,
+    replica: int,
+    clock: Clock,
+    *,
+    endpoint: str,
+    resource: otlp.Attributes,
+    metrics_endpoint: str | None = None,
+    offset_ns: int | None = None,
+) -> tuple[OfficialTelemetry, OfficialPipeline, Hooks]:
+    """Everything that one service process needs for ``--instrumentation official``."""
+    provider, ended, counting = tracer_provider(resource, OTLPSpanExporter(endpoint=endpoint))
+    telemetry = OfficialTelemetry(topology, service, replica, clock, provider)
+    metrics = Pipeline(
+        telemetry, metrics_endpoint or endpoint, resource, spans=False, offset_ns=offset_ns
+    )
+    return telemetry, OfficialPipeline(provider, metrics, ended, counting), hooks(provider)
