@@ -1,7 +1,8 @@
 """Transports over real wires: protocol → module, loaded when first used.
 
-A transport is a module with two functions, ``client(site)`` and ``listener(site)``. The libraries
-below them take half a second and 60 MB to import, which the virtual engine need not pay.
+A transport is a module with three functions: ``client(site)``, ``listener(site)`` and
+``settings(broker_kind)``. The libraries below them take half a second and 60 MB to import, which
+the virtual engine need not pay.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from typing import TYPE_CHECKING, Protocol, cast
 if TYPE_CHECKING:
     from services.ports import Listener, Transport
     from services.scenario.model import Protocol as WireProtocol
-    from services.transports.site import Site
+    from services.transports.site import BrokerKind, Site
 
 
 class TransportModule(Protocol):
     def client(self, site: Site) -> Transport: ...
 
     def listener(self, site: Site) -> Listener: ...
+
+    def settings(self, kind: BrokerKind | None) -> Mapping[str, object]: ...
 
 
 TRANSPORTS: Mapping[WireProtocol, str] = {
@@ -41,3 +44,8 @@ def client(protocol: WireProtocol, site: Site) -> Transport:
 def listener(protocol: WireProtocol, site: Site) -> Listener:
     """The callee's side of ``protocol``; create it in a running event loop."""
     return load(protocol).listener(site)
+
+
+def settings(kind: BrokerKind | None) -> dict[str, Mapping[str, object]]:
+    """Every setting of every client and server, by protocol, as a run records them."""
+    return {protocol: load(protocol).settings(kind) for protocol in TRANSPORTS}

@@ -7,7 +7,7 @@ describes them itself, in a descriptor pool of its own, which server reflection 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import cycle
 from time import monotonic_ns
 from typing import Any, Final, cast
@@ -33,7 +33,7 @@ from services.ports import (
     camel,
 )
 from services.transports.payload import payload
-from services.transports.site import Site
+from services.transports.site import GRPC_CHANNELS, BrokerKind, Site
 
 PACKAGE: Final = "hopbench.v1"
 
@@ -69,6 +69,15 @@ SERVER_OPTIONS: Final = (
 )
 
 _Send = Callable[..., Awaitable[hop_pb2.HopReply]]
+
+
+def settings(kind: BrokerKind | None) -> Mapping[str, object]:
+    return {
+        "channels": GRPC_CHANNELS,
+        "connect_s": _CONNECT_S,
+        "channel_options": dict(CHANNEL_OPTIONS),
+        "server_options": dict(SERVER_OPTIONS),
+    }
 
 
 def client(site: Site) -> Transport:
@@ -241,8 +250,6 @@ def descriptors(service: str, operations: Iterable[str]) -> DescriptorPool:
 def _method_handler(
     service: str, operation: str, handler: Handler
 ) -> Callable[[hop_pb2.HopRequest, Any], Awaitable[hop_pb2.HopReply]]:
-    default = ticket.Header(ticket.entry_ticket(0, 0), 0, None, 0, "")
-
     async def handle(
         request: hop_pb2.HopRequest,
         context: grpc.aio.ServicerContext[hop_pb2.HopRequest, hop_pb2.HopReply],
@@ -256,7 +263,7 @@ def _method_handler(
             elif name == traceparent.HEADER:
                 trace = str(value)
         try:
-            header = default if text is None else ticket.parse_header(text)
+            header = ticket.BARE if text is None else ticket.parse_header(text)
         except ValueError:
             context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
             context.set_details("malformed hopbench metadata")

@@ -7,10 +7,10 @@ Every operation has two routes, ``POST /<operation>`` and ``POST /<operation>/{k
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import monotonic_ns
-from typing import Final
-from urllib.parse import quote
+from typing import Final, cast
+from urllib.parse import quote, unquote
 
 from aiohttp import ClientConnectionError, ClientError, ClientRequest, ClientSession, web
 from aiohttp.client import ClientTimeout
@@ -21,7 +21,6 @@ from yarl import URL
 from services import ticket, traceparent
 from services.errors import CannotStart
 from services.ports import (
-    Address,
     Directory,
     Handler,
     Incoming,
@@ -32,7 +31,7 @@ from services.ports import (
     Transport,
 )
 from services.transports.payload import BLOCK, payload
-from services.transports.site import Site
+from services.transports.site import WARM_CONNECTIONS, BrokerKind, Site
 
 DETAIL_HEADER: Final = "hopbench-detail"
 CODE_OF_STATUS: Final = {
@@ -49,6 +48,22 @@ _IDLE_S: Final = 3600.0
 _CONNECT_S: Final = 10.0
 _NO_TIMEOUT: Final = ClientTimeout(total=None, sock_connect=_CONNECT_S)
 _BACKLOG: Final = 1024
+_MALFORMED: Final = "malformed hopbench header"
+_PLAIN: Final = " !'()*+,/:;<=>?@[]{}"
+"""Kept as it is in a detail; the rest is percent-encoded: a header is one line of ASCII."""
+_CUT_S: Final = 0.001
+_UNWIND_S: Final = 1.0
+"""How long cancelled handlers may take to unwind."""
+
+
+def settings(kind: BrokerKind | None) -> Mapping[str, object]:
+    return {
+        "pool_limit": 0,
+        "idle_s": _IDLE_S,
+        "connect_s": _CONNECT_S,
+        "backlog": _BACKLOG,
+        "warm_connections": WARM_CONNECTIONS,
+    }
 
 
 def client(site: Site) -> Transport:
@@ -149,7 +164,7 @@ class HttpTransport:
         return Reply(
             STATUS_OF_CODE.get(response.status, Status.ERROR),
             len(body),
-            response.headers.get(DETAIL_HEADER) or f"HTTP {response.status}",
+            unquote(response.headers.get(DETAIL_HEADER, f"HTTP {response.status}")),
         )
 
     async def publish(self, out: Outgoing) -> Reply:
@@ -157,6 +172,11 @@ class HttpTransport:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+class _Refusal(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast(asyncio.Transport, transport).abort()
 
 
 class HttpListener:
@@ -171,18 +191,18 @@ class HttpListener:
             self._app, handler_cancellation=True, access_log=None, keepalive_timeout=_IDLE_S
         )
         self._socket: asyncio.Server | None = None
+        self._open: set[asyncio.Task[object]] = set()
 
     async def start(self, handler: Handler) -> int:
         for operation in self._site.operations():
-            route = _route(self._site.service, operation, handler)
+            route = _route(self._site.service, operation, handler, self._open)
             self._app.router.add_post(f"/{operation}", route)
             self._app.router.add_post(f"/{operation}/{{key}}", route)
         await self._runner.setup()
-        assert self._runner.server is not None
         loop = asyncio.get_running_loop()
         try:
             self._socket = await loop.create_server(
-                self._runner.server, self._site.host, 0, backlog=_BACKLOG
+                self._accept, self._site.host, 0, backlog=_BACKLOG
             )
         except OSError as error:
             raise CannotStart(
@@ -191,57 +211,69 @@ class HttpListener:
         port: int = self._socket.sockets[0].getsockname()[1]
         return port
 
+    def _accept(self) -> asyncio.Protocol:
+        """Connections that the kernel had taken before the socket closed still come in after it."""
+        server = self._runner.server
+        return _Refusal() if self._socket is None or server is None else server()
+
     async def stop(self, grace_ns: int) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        if self._runner.server is not None:
-            self._runner.server.pre_shutdown()
-            await self._runner.server.shutdown(grace_ns / 1e9)
+        server = self._runner.server
+        if self._socket is None or server is None:
+            return
+        self._socket.close()
+        self._socket = None
+        # A connection accepted just now is made known to the server on the loop's next turn.
+        await asyncio.sleep(0)
+        server.pre_shutdown()
+        if self._open:
+            # Not left to shutdown(): it would wait twice its timeout, and for ever where that is 0.
+            await asyncio.wait(set(self._open), timeout=grace_ns / 1e9)
+        await server.shutdown(_CUT_S)
+        if self._open:
+            await asyncio.wait(set(self._open), timeout=_UNWIND_S)
         await self._runner.cleanup()
 
 
 def _route(
-    service: str, operation: str, handler: Handler
+    service: str, operation: str, handler: Handler, open_tasks: set[asyncio.Task[object]]
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    default = ticket.Header(ticket.entry_ticket(0, 0), 0, None, 0, "")
-
     async def route(request: web.Request) -> web.StreamResponse:
         received_ns = monotonic_ns()
-        body = await request.read()
-        headers = request.headers
-        text = headers.get(ticket.HEADER)
+        task = asyncio.current_task()
+        assert task is not None
+        open_tasks.add(task)
         try:
-            header = default if text is None else ticket.parse_header(text)
-        except ValueError:
-            return web.Response(status=400, headers={DETAIL_HEADER: "malformed hopbench header"})
-        reply = await handler(
-            Incoming(
-                service=service,
-                operation=operation,
-                protocol="http",
-                mode="call",
-                ticket=header.ticket,
-                key=request.match_info.get("key"),
-                request_bytes=len(body),
-                response_bytes=header.response_bytes,
-                timeout_ns=header.timeout_ns,
-                attempt=header.attempt,
-                trace=traceparent.parse(headers.get(traceparent.HEADER)),
-                received_ns=received_ns,
-                peer=header.peer,
+            body = await request.read()
+            headers = request.headers
+            text = headers.get(ticket.HEADER)
+            try:
+                header = ticket.BARE if text is None else ticket.parse_header(text)
+            except ValueError:
+                return web.Response(status=400, headers={DETAIL_HEADER: _MALFORMED})
+            reply = await handler(
+                Incoming(
+                    service=service,
+                    operation=operation,
+                    protocol="http",
+                    mode="call",
+                    ticket=header.ticket,
+                    key=request.match_info.get("key"),
+                    request_bytes=len(body),
+                    response_bytes=header.response_bytes,
+                    timeout_ns=header.timeout_ns,
+                    attempt=header.attempt,
+                    trace=traceparent.parse(headers.get(traceparent.HEADER)),
+                    received_ns=received_ns,
+                    peer=header.peer,
+                )
             )
-        )
+        finally:
+            open_tasks.discard(task)
         response = web.Response(
             status=CODE_OF_STATUS[reply.status], body=payload(reply.response_bytes)
         )
         if reply.detail:
-            response.headers[DETAIL_HEADER] = quote(reply.detail, safe=" ()/:;,=")
+            response.headers[DETAIL_HEADER] = quote(reply.detail, safe=_PLAIN)
         return response
 
     return route
-
-
-def address(host: str, port: int) -> Address:
-    """A directory entry for a listener of this protocol alone."""
-    return Address(host=host, http_port=port, grpc_port=None)

@@ -45,7 +45,7 @@ from services.ports import (
 )
 from services.scenario.model import KafkaOptions, Mode
 from services.transports.payload import payload
-from services.transports.site import Broker, Site
+from services.transports.site import Broker, BrokerKind, Site
 from services.transports.tether import BrokerLost, Tether
 from services.transports.topics import (
     REPLY_PARTITION,
@@ -62,7 +62,7 @@ STATUS: Final = "hopbench-status"
 DETAIL: Final = "hopbench-detail"
 ROUND: Final = "hopbench-round"
 
-FETCH_WAIT_MS: Final = {"embedded": 10, "kafka": 500}
+FETCH_WAIT_MS: Final[Mapping[BrokerKind, int]] = {"embedded": 10, "kafka": 500}
 """500 is aiokafka's own default, which a real broker cuts short when a message comes."""
 EMBEDDED_ACKS: Final = {
     "0": "acks: 0 is asked for; the embedded broker acknowledges all the same",
@@ -79,6 +79,16 @@ _STOP_S: Final = 2.0
 _ID_BYTES: Final = 8
 
 Header = tuple[str, bytes]
+
+
+def settings(kind: BrokerKind | None) -> Mapping[str, object]:
+    return {
+        "fetch_max_wait_ms": None if kind is None else FETCH_WAIT_MS[kind],
+        "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        "max_request_size": LARGEST_MESSAGE,
+        "reply_acks": REPLY_OPTIONS.acks,
+        "reply_linger_ms": REPLY_OPTIONS.linger_ns / 1e6,
+    }
 
 
 def client(site: Site) -> Transport:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from services.ports import Wire
 from services.scenario.model import Protocol as WireProtocol
 from services.topology import Topology
+
+BrokerKind = Literal["embedded", "kafka"]
+
+WARM_CONNECTIONS: Final = 8
+GRPC_CHANNELS: Final = 1
+"""One event loop gains nothing from a second: benchmarks/transports.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +23,7 @@ class Broker:
     """A Kafka broker: ``address`` is ``HOST:PORT``; ``kind`` tells what may be expected of it."""
 
     address: str
-    kind: Literal["embedded", "kafka"]
+    kind: BrokerKind
 
 
 @dataclass(slots=True)
@@ -69,9 +75,9 @@ class Site:
     hooks: Hooks = Hooks()
     host: str = "127.0.0.1"
     """Where listeners bind."""
-    warm_connections: int = 4
+    warm_connections: int = WARM_CONNECTIONS
     """HTTP connections opened to each replica of each callee before the first request."""
-    grpc_channels: int = 1
+    grpc_channels: int = GRPC_CHANNELS
     """Channels, each a connection of its own, to each replica of each callee."""
 
     @property

@@ -1,0 +1,198 @@
+"""Claims that hold for calls over each protocol alike."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from services.ports import Incoming, Reply, Status, TraceContext
+from services.scenario.model import PROTOCOLS, Protocol
+from services.transports import TRANSPORTS, load
+from services.transports.site import Broker
+from tests.transports.build import TICKET, Recorder, Run, outgoing, running, wire
+
+every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
+
+
+def test_every_protocol_has_a_transport() -> None:
+    assert tuple(TRANSPORTS) == PROTOCOLS
+    for protocol in PROTOCOLS:
+        module = load(protocol)
+        assert callable(module.client)
+        assert callable(module.listener)
+        assert module.settings("embedded")
+
+
+@every_protocol
+def test_a_call_arrives_as_it_was_sent(protocol: Protocol, run_on: Run, embedded: Broker) -> None:
+    async def main() -> None:
+        recorder = Recorder()
+        trace = TraceContext(2**127 + 5, 2**63 + 9, True)
+        to = wire(protocol, "order-book.place-order")
+        async with running(to, broker=embedded, recorder=recorder) as it:
+            reply = await it.transport.call(
+                outgoing(
+                    to,
+                    key="été/7 ?#%",
+                    request_bytes=33,
+                    response_bytes=44,
+                    timeout_ns=9 * 10**9,
+                    attempt=2,
+                    trace=trace,
+                )
+            )
+        assert reply == Reply(Status.OK, 44)
+        assert replace(recorder.last, received_ns=0) == Incoming(
+            service="order-book",
+            operation="place-order",
+            protocol=protocol,
+            mode="call",
+            ticket=TICKET,
+            key="été/7 ?#%",
+            request_bytes=33,
+            response_bytes=44,
+            timeout_ns=9 * 10**9,
+            attempt=2,
+            trace=trace,
+            received_ns=0,
+            peer="a/0",
+        )
+
+    run_on(main)
+
+
+@every_protocol
+def test_what_is_not_sent_is_absent(protocol: Protocol, run: Run, embedded: Broker) -> None:
+    async def main() -> None:
+        recorder = Recorder()
+        to = wire(protocol)
+        async with running(to, broker=embedded, recorder=recorder) as it:
+            await it.transport.call(outgoing(to))
+        assert (recorder.last.key, recorder.last.timeout_ns, recorder.last.trace) == (None,) * 3
+
+    run(main)
+
+
+@every_protocol
+@pytest.mark.parametrize("size", [0, 1, 1000, 64 * 1024, 256 * 1024 + 1, 700_000])
+def test_sizes_are_exact_both_ways(
+    protocol: Protocol, size: int, run: Run, embedded: Broker
+) -> None:
+    async def main() -> None:
+        recorder = Recorder()
+        to = wire(protocol)
+        async with running(to, broker=embedded, recorder=recorder) as it:
+            reply = await it.transport.call(outgoing(to, request_bytes=size, response_bytes=size))
+        assert reply == Reply(Status.OK, size)
+        assert recorder.last.request_bytes == size
+
+    run(main)
+
+
+@every_protocol
+@pytest.mark.parametrize("status", [s for s in Status if s is not Status.OK])
+def test_a_failure_arrives_with_its_status_and_its_reason(
+    protocol: Protocol, status: Status, run: Run, embedded: Broker
+) -> None:
+    async def fail(_: Incoming) -> Reply:
+        return Reply(status, 0, "no stock: nichts übrig\n(50%)")
+
+    async def main() -> None:
+        to = wire(protocol)
+        async with running(to, broker=embedded, handler=fail) as it:
+            assert await it.transport.call(outgoing(to)) == Reply(
+                status, 0, "no stock: nichts übrig\n(50%)"
+            )
+
+    run(main)
+
+
+@every_protocol
+def test_services_and_operations_are_told_apart(
+    protocol: Protocol, run: Run, embedded: Broker
+) -> None:
+    async def main() -> None:
+        recorder = Recorder()
+        places = ["b.reserve", "b.release", "c.reserve"]
+        wires = [wire(protocol, place, index=i) for i, place in enumerate(places)]
+        async with running(*wires, broker=embedded, recorder=recorder) as it:
+            for to in reversed(wires):
+                assert (await it.transport.call(outgoing(to))).status is Status.OK
+        seen = [f"{incoming.service}.{incoming.operation}" for _, incoming in recorder.seen]
+        assert seen == places[::-1]
+
+    run(main)
+
+
+@every_protocol
+def test_calls_in_flight_do_not_wait_for_each_other(
+    protocol: Protocol, run: Run, embedded: Broker
+) -> None:
+    async def main() -> None:
+        everyone = asyncio.Barrier(100)
+
+        async def handler(incoming: Incoming) -> Reply:
+            await everyone.wait()
+            return Reply(Status.OK, incoming.response_bytes)
+
+        to = wire(protocol)
+        async with running(to, broker=embedded, handler=handler) as it:
+            calls = (it.transport.call(outgoing(to)) for _ in range(100))
+            assert set(await asyncio.gather(*calls)) == {Reply(Status.OK, 20)}
+
+    run(main)
+
+
+@every_protocol
+def test_a_graceful_stop_lets_calls_under_way_end(
+    protocol: Protocol, run: Run, embedded: Broker
+) -> None:
+    async def main() -> None:
+        entered, go_on = asyncio.Event(), asyncio.Event()
+
+        async def handler(incoming: Incoming) -> Reply:
+            entered.set()
+            await go_on.wait()
+            return Reply(Status.OK, incoming.response_bytes)
+
+        to = wire(protocol)
+        async with running(to, broker=embedded, handler=handler) as it:
+            call = asyncio.create_task(it.transport.call(outgoing(to)))
+            await entered.wait()
+            stop = asyncio.create_task(it.listeners["b/0"].stop(20 * 10**9))
+            await asyncio.sleep(0)
+            go_on.set()
+            assert await call == Reply(Status.OK, 20)
+            await stop
+
+    run(main)
+
+
+@every_protocol
+def test_a_stop_without_grace_cancels_the_handler(
+    protocol: Protocol, run: Run, embedded: Broker
+) -> None:
+    async def main() -> None:
+        entered, cancelled = asyncio.Event(), asyncio.Event()
+
+        async def handler(_: Incoming) -> Reply:
+            entered.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+            raise AssertionError
+
+        to = wire(protocol)
+        async with running(to, broker=embedded, handler=handler) as it:
+            call = asyncio.create_task(it.transport.call(outgoing(to)))
+            await entered.wait()
+            await it.listeners["b/0"].stop(0)
+            await cancelled.wait()
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+
+    run(main)
