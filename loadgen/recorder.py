@@ -11,15 +11,17 @@ import json
 import os
 from array import array
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from gevent.threadpool import ThreadPool
 from numpy.typing import NDArray
 
 from loadgen.plan import Plan
 from loadgen.samples import RECORD, SCHEMA
 from loadgen.schedule import Schedule
+
+if TYPE_CHECKING:
+    from gevent.threadpool import ThreadPool
 
 Ended = tuple[int, int, int, int, int, int]
 """How a request ended: schedule row, sent ns, done ns, status, code, response bytes."""

@@ -69,3 +69,8 @@ def topology(scenario: Scenario) -> Topology:
         wire_of_step=by_step,
         operation_index={target: i for i, target in enumerate(operations)},
     )
+
+
+def uses_kafka(topology: Topology) -> bool:
+    """Whether any edge needs a broker."""
+    return any(wire.protocol == "kafka" for wire in topology.wires)

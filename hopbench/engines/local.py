@@ -44,7 +44,7 @@ from hopbench.spool import read_spool
 from loadgen.plan import Plan
 from services.errors import CannotStart
 from services.scenario.model import Scenario
-from services.topology import topology
+from services.topology import topology, uses_kafka
 
 HEAD_START_NS = 200_000_000
 """From the order to begin to the schedule's zero: every process has heard it by then."""
@@ -103,7 +103,7 @@ class LocalEngine:
         port = self._settings.web_port
         if port is not None and (why := taken(port)) is not None:
             raise CannotStart("locust", why, hint="--web takes another port")
-        if any(needs_broker(scenario) for scenario in scenarios):
+        if any(uses_kafka(topology(scenario)) for scenario in scenarios):
             await self._open_broker()
         self._cores = place()
         if self._cores is not None and self._embedded is not None:
@@ -377,10 +377,6 @@ class LocalEngine:
         finally:
             if embedded is not None:
                 await embedded.stop()
-
-
-def needs_broker(scenario: Scenario) -> bool:
-    return any(wire.protocol == "kafka" for wire in topology(scenario).wires)
 
 
 def _unfinished(reports: tuple[ProcessReport, ...]) -> str | None:

@@ -1,0 +1,313 @@
+"""The virtual engine: the same behaviour in virtual time, and the same evidence in the same files.
+
+Nothing here is measured: a round is exact and repeatable, to the byte, and its clock says so in
+every document. It runs in a thread, for the simulation has an event loop of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, overload
+
+from hopbench.engines.port import (
+    BrokerKind,
+    EngineName,
+    Evidence,
+    ProcessReport,
+    Progress,
+    RoundPlan,
+    Settings,
+)
+from hopbench.spool import open_spool
+from loadgen.plan import Plan
+from loadgen.recorder import Recorder, header, known
+from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, TIMEOUT
+from loadgen.schedule import Schedule, arrivals
+from services.ports import Address, Status
+from services.scenario.model import Protocol, Scenario
+from services.simulation import Arrival, Outcome, ReplicaResult, SimulationResult, simulate
+from services.telemetry.encode import encode_spans
+from services.telemetry.lean import LeanTelemetry, NullTelemetry
+from services.telemetry.metrics import encode_metrics
+from services.telemetry.pipeline import resource_attributes
+from services.telemetry.records import SAMPLED
+from services.topology import Topology, topology, uses_kafka
+from services.virtual import VirtualClock
+
+UNIX_OFFSET_NS: Final = 1_700_000_000_000_000_000
+"""Unix time of virtual zero: any fixed moment, so that equal rounds leave equal files."""
+RECORDS_PER_REQUEST: Final = 2_000
+"""Hop records in one export request, as an exporter's batches are bounded too."""
+_TELLS: Final = 50
+
+_CODES: Final[Mapping[Protocol, Mapping[Status, int]]] = {
+    "http": {
+        Status.OK: 200,
+        Status.ERROR: 500,
+        Status.TIMEOUT: 504,
+        Status.UNAVAILABLE: 503,
+        Status.CANCELLED: 499,
+    },
+    "grpc": {
+        Status.OK: 0,
+        Status.ERROR: 13,
+        Status.TIMEOUT: 4,
+        Status.UNAVAILABLE: 14,
+        Status.CANCELLED: 1,
+    },
+    "kafka": dict.fromkeys(Status, -1),
+}
+"""What the listeners answer (services/transports), without importing their libraries."""
+_NOWHERE: Final = Address("virtual", 0, 0)
+
+
+class Interrupted(Exception):
+    """The bench asked a simulation to end."""
+
+
+class VirtualEngine:
+    name: EngineName = "virtual"
+    clock: Literal["wall", "virtual"] = "virtual"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.broker_kind: BrokerKind | None = None
+
+    async def open(self, scenarios: tuple[Scenario, ...], directory: Path) -> None:
+        if any(uses_kafka(topology(scenario)) for scenario in scenarios):
+            self.broker_kind = "memory"
+
+    async def round(self, plan: RoundPlan, directory: Path, progress: Progress) -> Evidence:
+        loop = asyncio.get_running_loop()
+        stop = threading.Event()
+
+        def tell(phase: str, share: float) -> None:
+            loop.call_soon_threadsafe(progress, phase, share)
+
+        work = asyncio.ensure_future(
+            asyncio.to_thread(execute, plan, self._settings, directory, tell, stop)
+        )
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            stop.set()
+            await asyncio.wait({work})
+            work.exception()
+            raise
+
+    async def close(self) -> None:
+        return
+
+
+def execute(
+    plan: RoundPlan,
+    settings: Settings,
+    directory: Path,
+    tell: Callable[[str, float], None],
+    stop: threading.Event,
+) -> Evidence:
+    """Simulate one round and write its files. Raises Interrupted soon after ``stop`` is set."""
+    load = plan.scenario.load
+    schedule = arrivals(
+        load,
+        plan.seed,
+        trace_ratio=settings.trace_ratio if settings.tracing else 0.0,
+        trace_salt=plan.trace_salt,
+    )
+
+    def telemetry(
+        service: str, replica: int, topology: Topology, clock: VirtualClock
+    ) -> LeanTelemetry:
+        chance = random.Random(f"{plan.seed}/{plan.trace_salt}/{service}/{replica}")
+        kind = LeanTelemetry if settings.tracing else NullTelemetry
+        return kind(topology, service, replica, clock, chance.getrandbits)
+
+    result = simulate(
+        plan.scenario,
+        plan.seed,
+        Due(schedule, settings.tracing, load.warmup_ns, tell, stop),
+        load.warmup_ns,
+        telemetry,
+    )
+    tell("drain", 0.0)
+    _write_samples(plan, settings, directory, schedule, result.outcomes)
+    spans = _write_telemetry(plan, settings, directory, result)
+    tell("drain", 1.0)
+    return Evidence(
+        plan=plan,
+        directory=directory,
+        start_ns=0,
+        unix_offset_ns=UNIX_OFFSET_NS,
+        measured_from_ns=load.warmup_ns,
+        measured_to_ns=load.warmup_ns + load.duration_ns,
+        processes=tuple(_report(replica) for replica in result.replicas),
+        service_pids={},
+        locust_pids=(),
+        generator_cpu_ns=0,
+        elapsed_ns=result.ended_ns,
+        spans_received=spans,
+        undrained=_unconsumed(result),
+        broken=None,
+        interrupted=False,
+        doubts=(("virtual_clock", "simulated, not measured"),),
+    )
+
+
+class Due(Sequence[Arrival]):
+    """The schedule as the simulation takes it, one arrival at a time; tells how far it is."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        tracing: bool,
+        warmup_ns: int,
+        tell: Callable[[str, float], None],
+        stop: threading.Event,
+    ) -> None:
+        self._schedule = schedule
+        self._tracing = tracing
+        self._warmup_ns = warmup_ns
+        self._tell = tell
+        self._stop = stop
+
+    def __len__(self) -> int:
+        return len(self._schedule)
+
+    @overload
+    def __getitem__(self, index: int) -> Arrival: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Arrival]: ...
+    def __getitem__(self, index: int | slice) -> Arrival | Sequence[Arrival]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        schedule = self._schedule
+        high, low = int(schedule.trace_hi[index]), int(schedule.trace_lo[index])
+        return Arrival(
+            number=int(schedule.number[index]),
+            intended_ns=int(schedule.offset_ns[index]),
+            entry=int(schedule.entry[index]),
+            sampled=bool(schedule.sampled[index]),
+            trace_id=(high << 64) | low if self._tracing else 0,
+        )
+
+    def __iter__(self) -> Iterator[Arrival]:
+        step = max(1, len(self) // _TELLS)
+        for index in range(len(self)):
+            arrival = self[index]
+            if index % step == 0:
+                phase = "warmup" if arrival.intended_ns < self._warmup_ns else "measured"
+                self._tell(phase, index / len(self))
+            if self._stop.is_set():
+                raise Interrupted
+            yield arrival
+
+
+def _write_samples(
+    plan: RoundPlan,
+    settings: Settings,
+    directory: Path,
+    schedule: Schedule,
+    outcomes: Sequence[Outcome],
+) -> None:
+    load = plan.scenario.load
+    written = Plan(
+        seed=plan.seed,
+        load=load,
+        addresses=tuple((_NOWHERE,) for _ in load.entries),
+        trace_ratio=settings.trace_ratio,
+        tracing=settings.tracing,
+        trace_salt=plan.trace_salt,
+        samples=directory / "samples.spool",
+    )
+    recorder = Recorder(written.samples, header(written, 0), known(schedule, written, 0))
+    codes = [_CODES[entry.protocol] for entry in load.entries]
+    try:
+        for row, outcome in enumerate(outcomes):
+            if outcome.status is None or outcome.sent_ns is None:
+                recorder.add((row, NOT_REACHED, NOT_REACHED, DROPPED, -1, 0))
+                continue
+            status = {Status.OK: OK, Status.TIMEOUT: TIMEOUT}.get(outcome.status, ERROR)
+            done_ns = NOT_REACHED if outcome.done_ns is None else outcome.done_ns
+            code = codes[int(schedule.entry[row])][outcome.status]
+            recorder.add((row, outcome.sent_ns, done_ns, status, code, outcome.response_bytes))
+        recorder.flush()
+    finally:
+        recorder.close()
+
+
+def _write_telemetry(
+    plan: RoundPlan,
+    settings: Settings,
+    directory: Path,
+    result: SimulationResult[LeanTelemetry],
+) -> int:
+    """Both spools, as a collector would have left them; the number of spans written."""
+    traces, _ = open_spool(directory / "traces.otlp")
+    metrics, _ = open_spool(directory / "metrics.otlp")
+    spans = 0
+    try:
+        for replica in result.replicas:
+            records = replica.telemetry.records
+            resource = resource_attributes(replica.service, replica.replica, plan.variant)
+            resource["host.name"], resource["process.pid"] = "virtual", 0
+            if settings.tracing:
+                sampled = [record for record in records if record[SAMPLED]]
+                for start in range(0, len(sampled), RECORDS_PER_REQUEST):
+                    part = sampled[start : start + RECORDS_PER_REQUEST]
+                    traces.append(encode_spans(result.topology, part, resource, UNIX_OFFSET_NS))
+                spans += len(sampled)
+            body = encode_metrics(
+                result.topology,
+                records,
+                resource,
+                UNIX_OFFSET_NS,
+                start_ns=0,
+                end_ns=result.ended_ns,
+            )
+            if body is not None:
+                metrics.append(body)
+    finally:
+        traces.close()
+        metrics.close()
+    return spans
+
+
+def _report(replica: ReplicaResult[LeanTelemetry]) -> ProcessReport:
+    counters = replica.counters
+    return ProcessReport(
+        service=replica.service,
+        replica=replica.replica,
+        pid=0,
+        cpu_ns=replica.cpu_ns,
+        handled=counters.handled,
+        open_handlers=counters.open_handlers,
+        spans_ended=sum(record[SAMPLED] for record in replica.telemetry.records),
+        produced=dict(replica.wire.produced),
+        consumed=dict(replica.wire.consumed),
+        sleep_bias_ns={"n": 0},
+        cpu_bias_ns={"n": 0},
+        loop_lag_ns={},
+        gc_pauses={},
+        retries=counters.retries,
+        timeouts=counters.timeouts,
+        errors=counters.errors,
+        faults_fired=counters.faults_fired,
+        doubts=tuple(replica.wire.doubts),
+    )
+
+
+def _unconsumed(result: SimulationResult[LeanTelemetry]) -> str | None:
+    """A message that nobody took: impossible, unless memory transport is wrong."""
+    produced: Counter[str] = Counter()
+    consumed: Counter[str] = Counter()
+    for replica in result.replicas:
+        produced.update(replica.wire.produced)
+        consumed.update(replica.wire.consumed)
+    if produced == consumed:
+        return None
+    return f"messages produced {dict(produced)}, consumed {dict(consumed)}"
