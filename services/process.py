@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import os
 import signal
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -35,6 +37,9 @@ from services.telemetry.pipeline import Pipeline, resource_attributes
 from services.topology import Topology, topology
 from services.transports.site import Broker, Counters, Hooks, Site
 from services.vitals import Heartbeat, Pauses, cpu_ns
+
+if TYPE_CHECKING:
+    from services.telemetry.official import OfficialPipeline
 
 BROKEN = 5
 
@@ -65,6 +70,8 @@ class Job:
 def read_job(document: Mapping[str, Any]) -> Job:
     """A round's job from ``POST /start``. Raises BadInput for a scenario that is none."""
     settings, endpoints = document["settings"], document["endpoints"]
+    if settings["instrumentation"] == "official":
+        _official()
     scenario = apply(parse_text(document["source"]), document["variant"])
     broker = endpoints["broker"]
     return Job(
@@ -260,15 +267,27 @@ class Process:
 
 def instruments(
     job: Job, service: str, replica: int, clock: WallClock
-) -> tuple[LeanTelemetry, Pipeline, Hooks]:
-    """What sees the hops, and what sends them on."""
+) -> tuple[LeanTelemetry, Pipeline | OfficialPipeline, Hooks]:
+    """What sees the hops, what sends them on, and what hangs into the transports' libraries."""
+    endpoint = f"http://{job.collector}"
+    resource = resource_attributes(service, replica, job.variant, job.instrumentation)
+    if job.tracing and job.instrumentation == "official":
+        found: tuple[LeanTelemetry, OfficialPipeline, Hooks] = _official().official(
+            job.topology,
+            service,
+            replica,
+            clock,
+            endpoint=endpoint,
+            resource=resource,
+            offset_ns=job.unix_offset_ns,
+        )
+        return found
     kind = LeanTelemetry if job.tracing else NullTelemetry
     seen = kind(job.topology, service, replica, clock)
-    pipeline = Pipeline(
-        seen,
-        f"http://{job.collector}",
-        resource_attributes(service, replica, job.variant),
-        spans=job.tracing,
-        offset_ns=job.unix_offset_ns,
-    )
+    pipeline = Pipeline(seen, endpoint, resource, spans=job.tracing, offset_ns=job.unix_offset_ns)
     return seen, pipeline, Hooks()
+
+
+def _official() -> ModuleType:
+    """Imported only where it is asked for: the instrumentations cost every process 5 MB."""
+    return importlib.import_module("services.telemetry.official")
