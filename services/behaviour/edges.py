@@ -336,8 +336,9 @@ class EdgeRunner:
         latencies = self._latencies
         assert latencies is not None
         after_ns = self._hedge_after_ns
-        if after_ns is None:
-            after_ns = latencies.p95_ns
+        if after_ns is None and latencies.p95_ns is not None:
+            # Slower than the P95, not as slow: many calls may take exactly that long.
+            after_ns = latencies.p95_ns + 1
         started_ns = self._now()
         if after_ns is None:
             reply = await self._attempt(frame, sent, attempt, replica)
