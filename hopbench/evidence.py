@@ -1,7 +1,6 @@
-"""Evidence on disk: ``trial.json`` (hopbench.trial/1), written as a round starts and as it ends.
+"""Evidence on disk: ``trial.json`` (hopbench.trial/1), written as a round ends.
 
-A round that never ended leaves the first form, without evidence: what it measured lies in its
-spools all the same.
+A round that never ended has none: what it measured lies in its spools all the same.
 """
 
 from __future__ import annotations
@@ -22,25 +21,31 @@ _HERE: Final = ("plan", "directory")
 """Fields of Evidence that the run's plan and the file's place already say."""
 
 
-def started(trial: TrialDir, plan: RoundPlan, pair: int) -> None:
-    rundir.write_json(trial.evidence, {**_head(plan, pair), "state": "started", "evidence": None})
-
-
 def ended(trial: TrialDir, evidence: Evidence, pair: int) -> None:
     body = {
         field.name: getattr(evidence, field.name)
         for field in fields(evidence)
         if field.name not in _HERE
     }
+    plan = evidence.plan
     rundir.write_json(
-        trial.evidence, {**_head(evidence.plan, pair), "state": "done", "evidence": body}
+        trial.evidence,
+        {
+            "schema": SCHEMA,
+            "variant": plan.variant,
+            "round": plan.round,
+            "pair": pair,
+            # 64 bits; a number in JSON is exact to 53.
+            "seed": str(plan.seed),
+            "evidence": body,
+        },
     )
 
 
 def is_done(trial: TrialDir) -> bool:
     """Whether the round ran to its end, whole: a resumed run need not repeat it."""
     document = _document(trial)
-    if document is None or document["state"] != "done":
+    if document is None:
         return False
     body = document["evidence"]
     return body["broken"] is None and not body["interrupted"]
@@ -49,7 +54,7 @@ def is_done(trial: TrialDir) -> bool:
 def read(trial: TrialDir, plan: RoundPlan) -> Evidence | None:
     """None where the round did not end. Raises BadInput for a file that is no trial."""
     document = _document(trial)
-    if document is None or document["evidence"] is None:
+    if document is None:
         return None
     body: dict[str, Any] = document["evidence"]
     try:
@@ -63,16 +68,6 @@ def read(trial: TrialDir, plan: RoundPlan) -> Evidence | None:
         return Evidence(plan=plan, directory=trial.path, **body)
     except (KeyError, TypeError) as error:
         raise BadInput(f"does not fit {SCHEMA}: {error}", file=str(trial.evidence)) from error
-
-
-def _head(plan: RoundPlan, pair: int) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "variant": plan.variant,
-        "round": plan.round,
-        "pair": pair,
-        "seed": str(plan.seed),
-    }
 
 
 def _pairs(values: list[list[str]]) -> tuple[tuple[str, str], ...]:

@@ -7,7 +7,8 @@ people are served on stdout, and progress and notes always go to stderr.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,13 +37,27 @@ class Output:
         return Console(stderr=True, highlight=False, quiet=self.quiet)
 
     def show(self, result: RenderableType) -> None:
-        """A result, for people."""
-        if not (self.quiet and self.json == STDOUT):
+        """A result, for people. Plain text is printed as it is, whatever the width."""
+        if self.quiet and self.json == STDOUT:
+            return
+        if isinstance(result, str):
+            self.people.print(result, markup=False, soft_wrap=True)
+        else:
             self.people.print(result)
 
     def note(self, text: str) -> None:
         """What goes on, for people."""
         self.notes.print(text, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """Show that something takes its time, where somebody looks."""
+        notes = self.notes
+        if self.quiet or not notes.is_terminal:
+            yield
+            return
+        with notes.status(what):
+            yield
 
     def document(self, document: object) -> None:
         """The machine's document, where ``--json`` asked for it."""

@@ -1,0 +1,75 @@
+"""``hopbench validate``: check a scenario, and print what it asks for, without running it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hopbench.exits import Exit
+from hopbench.output import Output
+from services.scenario.capacity import Shape, shape
+from services.scenario.model import Scenario
+from services.scenario.parse import Loaded, load
+from services.scenario.refactors import variant_scenarios
+from services.scenario.validate import Problem, validate
+
+
+def shapes(scenario: Scenario) -> dict[str, Shape]:
+    """Baseline's and every variant's."""
+    return {name: shape(changed) for name, changed in variant_scenarios(scenario).items()}
+
+
+def figures(of: dict[str, Shape]) -> Table:
+    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    shown.add_column("variant", style="bold", no_wrap=True)
+    for header in ("calls/request", "at worst", "hops deep", "at once", "hops/s", "most CPU"):
+        shown.add_column(header, justify="right", no_wrap=True)
+    for name, one in of.items():
+        busiest, demand = max(one.demand.items(), key=lambda item: item[1].cpu_cores)
+        shown.add_row(
+            name,
+            f"{one.calls_mean:.2f}",
+            str(one.calls_worst),
+            str(one.depth),
+            str(one.fan_out),
+            f"{one.hops_per_s:.0f}",
+            f"{busiest} {demand.cpu_cores:.2f}",
+        )
+    return shown
+
+
+def warnings(loaded: Loaded) -> list[Text]:
+    """Those of the base: a variant changes what is asked, rarely what is wrong."""
+    return [_warning(loaded, p) for p in validate(loaded.scenario) if p.severity == "warning"]
+
+
+def _warning(loaded: Loaded, problem: Problem) -> Text:
+    line = loaded.lines.get(problem.at)
+    place = loaded.file if line is None else f"{loaded.file}:{line}"
+    shown = Text.assemble((f"{place}: ", "bold"), ("warning: ", "yellow"), problem.text)
+    if problem.hint:
+        shown.append(f"\n  {problem.hint}", style="dim")
+    return shown
+
+
+def report(loaded: Loaded) -> RenderableType:
+    scenario = loaded.scenario
+    operations = sum(len(service.operations) for service in scenario.services.values())
+    head = Text.assemble(
+        (scenario.name, "bold"),
+        f" is valid: {len(scenario.services)} services, {operations} operations, "
+        f"{len(scenario.variants)} variants, {scenario.load.rate_rps:g} requests/s",
+    )
+    return Group(head, "", figures(shapes(scenario)), *warnings(loaded))
+
+
+def command(
+    scenario: Annotated[str, typer.Argument(help="A bundled name, a path, a run, or - .")],
+) -> Exit:
+    """Check a scenario without running it; errors name file and line."""
+    Output().show(report(load(scenario)))
+    return Exit.DONE

@@ -1,0 +1,97 @@
+"""What a run will cost, before it starts: requests, spans, memory, disk, minutes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from hopbench.plan import RunPlan
+from loadgen.schedule import arrivals
+from services.replay import expected_spans
+from services.scenario.chance import round_seed
+from services.scenario.model import Load, Scenario
+from services.simulation import Arrival
+
+PROBE: Final = 40
+"""Requests of each variant that are simulated to learn how many spans one makes."""
+PROCESS_MB: Final = 80
+BENCH_MB: Final = 300
+SPAN_BYTES: Final = 350
+"""In memory while they are analysed; on disk a spool and then Parquet hold about as much."""
+SAMPLE_BYTES: Final = 200
+START_S: Final = 4.0
+"""Service processes come up, connect, and stop after the round."""
+BROKER_S: Final = 4.0
+READ_SPANS_PER_S: Final = 60_000
+VIRTUAL_CALLS_PER_S: Final = 15_000
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    requests: int
+    spans: int | None
+    """None where how many there are hangs on time (retries, hedges…)."""
+    processes: int
+    """At once, beside the bench itself."""
+    memory_mb: float
+    disk_mb: float
+    minutes: float
+
+    def document(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
+    """Of the whole plan, or of so many of its rounds (a resumed run)."""
+    load = plan.scenario.load
+    total = plan.rounds * len(plan.scenarios)
+    rounds = total if rounds is None else rounds
+    seconds = (load.warmup_ns + load.duration_ns) / 1e9
+    each = load.rate_rps * seconds
+    ratio = plan.settings.trace_ratio if plan.settings.tracing else 0.0
+    per_request = [_spans_per_request(plan, scenario) for scenario in plan.scenarios.values()]
+    known = [spans for spans in per_request if spans is not None]
+    mean = sum(known) / len(known) if known else 0.0
+    spans = each * ratio * mean * rounds
+    local = plan.settings.engine == "local"
+    processes = (
+        max(sum(s.replicas for s in of.services.values()) for of in plan.scenarios.values()) + 4
+        if local
+        else 0
+    )
+    per_round = seconds + START_S if local else each * (mean or 1) / 2 / VIRTUAL_CALLS_PER_S
+    # Analysis holds all rounds of one variant at once.
+    held = spans / len(plan.scenarios) * SPAN_BYTES + each * rounds * SAMPLE_BYTES
+    return Estimate(
+        requests=round(each * rounds),
+        spans=round(spans) if len(known) == len(per_request) else None,
+        processes=processes,
+        memory_mb=round(BENCH_MB + processes * PROCESS_MB + held / 1e6, 1),
+        disk_mb=round((spans * SPAN_BYTES / 4 + each * rounds * SAMPLE_BYTES / 2) / 1e6, 1),
+        minutes=round(
+            (per_round * rounds + (BROKER_S if local else 0) + 2 * spans / READ_SPANS_PER_S) / 60, 2
+        ),
+    )
+
+
+def _spans_per_request(plan: RunPlan, scenario: Scenario) -> float | None:
+    """Simulated: a sampled request's spans, on average."""
+    seed = round_seed(plan.scenario.seed, 0)
+    schedule = arrivals(_shortened(scenario), seed, trace_ratio=1.0)
+    due = [
+        Arrival(int(n), int(at), int(entry), True, 1)
+        for n, at, entry in zip(
+            schedule.number[:PROBE], schedule.offset_ns[:PROBE], schedule.entry[:PROBE], strict=True
+        )
+    ]
+    if not due:
+        return 0.0
+    expected = expected_spans(scenario, seed, due, plan.settings.instrumentation)
+    return None if expected.spans is None else expected.spans / len(due)
+
+
+def _shortened(scenario: Scenario) -> Load:
+    """The load, no longer than the probe needs."""
+    load = scenario.load
+    needed = int(2 * PROBE / load.rate_rps * 1e9)
+    return replace(load, warmup_ns=0, duration_ns=min(needed, load.warmup_ns + load.duration_ns))

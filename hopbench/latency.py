@@ -1,0 +1,123 @@
+"""What the generator saw of one round: rates and times of the requests due in the measured phase.
+
+response = done − intended, service = done − sent, lag = sent − intended. Dropped requests and
+timeouts rank as infinitely slow; requests answered with an error have times of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import polars as pl
+
+from analysis.quantiles import Quantiles, quantiles
+from services.scenario.model import Load
+
+MS: Final = 1e6
+Headline = Literal["unsampled", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Times in ms, all but ``lag`` of the measured phase's ``ok``, ``timeout`` and dropped."""
+
+    response: Quantiles
+    service: Quantiles
+    """Without those that were dropped: they were never sent."""
+    sampled: Quantiles
+    """Response times of sampled requests."""
+    unsampled: Quantiles
+    failed: Quantiles
+    """Response times of requests answered with an error."""
+    lag: Quantiles
+
+    def headline(self, kind: Headline) -> Quantiles:
+        return self.unsampled if kind == "unsampled" else self.response
+
+    @property
+    def direct_tax_ms(self) -> float | None:
+        """Sampled minus unsampled P50."""
+        if self.sampled.p50 is None or self.unsampled.p50 is None:
+            return None
+        return self.sampled.p50 - self.unsampled.p50
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "response": self.response.document(),
+            "service": self.service.document(),
+            "sampled": self.sampled.document(),
+            "unsampled": self.unsampled.document(),
+            "failed": self.failed.document(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Requests of the measured phase. ``failed`` holds timeouts; ``sent`` all but dropped."""
+
+    scheduled: int
+    sent: int
+    ok: int
+    failed: int
+    dropped: int
+
+
+def headline(tracing: bool, trace_ratio: float) -> Headline:
+    """What ``response_*`` means: unsampled requests, unless there are none apart."""
+    return "unsampled" if tracing and 0.0 < trace_ratio < 1.0 else "all"
+
+
+def latency(samples: pl.DataFrame) -> Latency:
+    """``samples`` as in samples.parquet, all phases."""
+    of = samples.filter(pl.col("phase") == "measured")
+    timed = of.filter(pl.col("status") != "error")
+    return Latency(
+        response=_times(timed, "done_ns", "intended_ns"),
+        service=_times(timed.filter(pl.col("status") != "dropped"), "done_ns", "sent_ns"),
+        sampled=_times(timed.filter(pl.col("sampled")), "done_ns", "intended_ns"),
+        unsampled=_times(timed.filter(~pl.col("sampled")), "done_ns", "intended_ns"),
+        failed=_times(of.filter(pl.col("status") == "error"), "done_ns", "intended_ns"),
+        lag=_times(
+            of.filter(pl.col("sent_ns").is_not_null()).with_columns(status=pl.lit("ok")),
+            "sent_ns",
+            "intended_ns",
+        ),
+    )
+
+
+def _times(samples: pl.DataFrame, to: str, since: str) -> Quantiles:
+    ended = (pl.col("status") != "timeout") & pl.col(to).is_not_null()
+    took = samples.filter(ended).select(pl.col(to) - pl.col(since)).to_series()
+    return quantiles(took.to_numpy(), divisor=MS, endless=samples.height - took.len())
+
+
+def counts(samples: pl.DataFrame) -> Counts:
+    of = samples.filter(pl.col("phase") == "measured")
+    by = dict(of.group_by("status").len().iter_rows())
+    dropped = by.get("dropped", 0)
+    return Counts(
+        scheduled=of.height,
+        sent=of.height - dropped,
+        ok=by.get("ok", 0),
+        failed=by.get("error", 0) + by.get("timeout", 0),
+        dropped=dropped,
+    )
+
+
+def load_document(load: Load, scheduled: int, count: Counts, lag: Quantiles) -> dict[str, Any]:
+    """``load`` of a trial. ``scheduled`` are the arrivals that the schedule has in the measured
+    phase, recorded or not."""
+    seconds = load.duration_ns / 1e9
+    return {
+        "model": load.model,
+        "arrivals": load.arrivals,
+        "rate_rps": load.rate_rps,
+        "offered_rps": scheduled / seconds,
+        "achieved_rps": count.sent / seconds,
+        "sent": count.sent,
+        "ok": count.ok,
+        "failed": count.failed,
+        "dropped": count.dropped,
+        "lag_ms": lag.document(),
+    }

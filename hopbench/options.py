@@ -1,0 +1,85 @@
+"""Flags that mean the same everywhere, and the text that they hold, parsed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from services.errors import BadInput
+from services.scenario import units
+
+T = TypeVar("T")
+
+SCENARIO_HELP = "A bundled name, a path, a run directory, or - for standard input."
+Scenario = Annotated[str, typer.Argument(help=SCENARIO_HELP, show_default=False)]
+Variants = Annotated[
+    list[str] | None,
+    typer.Option("--variant", metavar="NAME", help="Repeatable; 'baseline' is the base."),
+]
+Rounds = Annotated[int, typer.Option("--rounds", min=1, metavar="N", help="Rounds per variant.")]
+Rate = Annotated[str | None, typer.Option("--rate", metavar="50/s", help="Mean arrival rate.")]
+Duration = Annotated[
+    str | None, typer.Option("--duration", metavar="20s", help="Length of the measured phase.")
+]
+Warmup = Annotated[
+    str | None, typer.Option("--warmup", metavar="2s", help="Length of the warm-up before it.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="Of all chance.")]
+Engine = Annotated[
+    str, typer.Option("--engine", metavar="local|virtual", help="What the services run as.")
+]
+Broker = Annotated[
+    str,
+    typer.Option("--broker", metavar="embedded|HOST:PORT", help="Which Kafka carries messages."),
+]
+Jaeger = Annotated[str | None, typer.Option("--jaeger", metavar="URL", help="Not yet.")]
+TraceRatio = Annotated[
+    float, typer.Option("--trace-ratio", metavar="0..1", help="Share of the requests traced.")
+]
+Tracing = Annotated[str, typer.Option("--tracing", metavar="on|off", help="Off: metrics alone.")]
+Instrumentation = Annotated[
+    str, typer.Option("--instrumentation", metavar="lean|official", help="Who makes the spans.")
+]
+Workers = Annotated[int, typer.Option("--workers", metavar="N", help="More than 1: not yet.")]
+Web = Annotated[
+    int | None,
+    typer.Option("--web", min=0, max=65535, metavar="PORT", help="Locust's own web UI."),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="The directory to make and fill.")
+]
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="-|FILE", help="The document, on standard output or to a file."),
+]
+FailOn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-on", metavar="EXPR", help="Repeatable gate, such as 'findings.chatty > 0'."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and stop.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where no valid round is left.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No notes and no progress.")]
+
+
+def quantity(flag: str, text: str | None, parse: Callable[[object], T]) -> T | None:
+    """``text`` of ``flag`` by one of services.scenario.units. Raises BadInput naming the flag."""
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except units.Unreadable as error:
+        raise BadInput(f"{flag}: {error.text}", hint=error.hint) from error
+
+
+def one_of(flag: str, text: str, known: tuple[str, ...], later: tuple[str, ...] = ()) -> str:
+    """``text`` where it is known. Raises BadInput otherwise, ``not yet`` for those of ``later``."""
+    if text in known:
+        return text
+    if text in later:
+        raise BadInput(f"{flag} {text}: not yet", hint=f"there is: {', '.join(known)}")
+    raise BadInput(f"{flag}: {text!r} is none of {', '.join(known)}")

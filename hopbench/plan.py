@@ -1,0 +1,139 @@
+"""What a run will do: variants, rounds, order, seeds. ``plan.json`` (hopbench.run-plan/1).
+
+Round i of every variant makes up pair i and shares its seed; within a pair the order is drawn from
+the scenario's seed, so that no variant always runs first (MEASUREMENT.md, fact 1).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import orjson
+
+from hopbench.engines.port import RoundPlan, Settings
+from hopbench.limits import Limits
+from hopbench.rundir import RunDir
+from services.errors import BadInput
+from services.scenario.chance import round_seed
+from services.scenario.model import Scenario
+from services.scenario.parse import parse_text
+from services.scenario.refactors import BASELINE, apply
+from services.scenario.render import to_yaml
+
+SCHEMA: Final = "hopbench.run-plan/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One round of the order. ``round`` counts over the whole run, ``pair`` within a variant."""
+
+    round: int
+    pair: int
+    variant: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """``scenario`` is the base with every flag applied, ``source`` the same as YAML;
+    ``scenarios`` has what each variant of the run makes of it, in order."""
+
+    scenario: Scenario
+    source: str
+    scenarios: Mapping[str, Scenario]
+    sha256: str
+    """Of the scenario file as it was read, before any flag."""
+    rounds: int
+    settings: Settings
+    limits: Limits
+
+    @property
+    def order(self) -> tuple[Turn, ...]:
+        turns: list[Turn] = []
+        for pair in range(self.rounds):
+            names = list(self.scenarios)
+            random.Random(f"order:{self.scenario.seed}:{pair}").shuffle(names)
+            seed = round_seed(self.scenario.seed, pair)
+            turns += (Turn(len(turns) + i, pair, name, seed) for i, name in enumerate(names))
+        return tuple(turns)
+
+    def round_plan(self, turn: Turn) -> RoundPlan:
+        return RoundPlan(
+            base=self.scenario,
+            scenario=self.scenarios[turn.variant],
+            source=self.source,
+            variant=turn.variant,
+            round=turn.round,
+            seed=turn.seed,
+            trace_salt=turn.round,
+        )
+
+    def document(self) -> dict[str, Any]:
+        load = self.scenario.load
+        return {
+            "schema": SCHEMA,
+            "scenario": self.scenario.name,
+            "scenario_sha256": self.sha256,
+            "seed": self.scenario.seed,
+            "variants": list(self.scenarios),
+            "rounds": self.rounds,
+            "rate_rps": load.rate_rps,
+            "duration_s": load.duration_ns / 1e9,
+            "warmup_s": load.warmup_ns / 1e9,
+            "settings": asdict(self.settings),
+            "limits": self.limits.document(),
+            # Seeds have 64 bits; a number in JSON is exact to 53.
+            "order": [{**asdict(turn), "seed": str(turn.seed)} for turn in self.order],
+        }
+
+
+def plan_of(
+    scenario: Scenario,
+    sha256: str,
+    *,
+    variants: tuple[str, ...],
+    rounds: int,
+    settings: Settings,
+    limits: Limits,
+) -> RunPlan:
+    """``scenario`` has every flag applied; no ``variants`` stands for baseline and all of them.
+
+    Raises BadInput for a variant that does not exist or does not apply.
+    """
+    names = variants or (BASELINE, *scenario.variants)
+    return RunPlan(
+        scenario=scenario,
+        source=to_yaml(scenario),
+        scenarios={name: apply(scenario, name) for name in dict.fromkeys(names)},
+        sha256=sha256,
+        rounds=rounds,
+        settings=settings,
+        limits=limits,
+    )
+
+
+def read(run: RunDir) -> RunPlan:
+    """The plan that a run directory was begun with. Raises BadInput for a damaged one."""
+    try:
+        document = orjson.loads(run.plan.read_bytes())
+        source = run.scenario.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise BadInput(f"cannot be read: {error}", file=str(run.plan)) from error
+    if document.get("schema") != SCHEMA:
+        raise BadInput(
+            f"its schema is {document.get('schema')!r}, not {SCHEMA!r}", file=str(run.plan)
+        )
+    try:
+        return plan_of(
+            parse_text(source, str(run.scenario)),
+            document["scenario_sha256"],
+            variants=tuple(document["variants"]),
+            rounds=document["rounds"],
+            settings=Settings(**document["settings"]),
+            limits=Limits(**document["limits"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise BadInput(f"does not fit {SCHEMA}: {error}", file=str(run.plan)) from error

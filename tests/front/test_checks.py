@@ -1,0 +1,235 @@
+"""Each limit of MEASUREMENT.md, step 10, from the figures of one round."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hopbench.checks import Observed, Sent, judge
+from hopbench.doubts import CODES, void
+from hopbench.engines.port import Evidence, ProcessReport, RoundPlan, Settings
+from hopbench.limits import Limits
+from loadgen.schedule import MEASURED, arrivals
+from services.scenario.parse import parse_text
+
+SCENARIO = parse_text(
+    """
+version: 1
+name: two
+services:
+  order: {operations: {create: [{call: stock.take}]}}
+  stock: {operations: {take: [{sleep: 1ms}]}}
+load: {rate: 100/s, duration: 20s, warmup: 5s, entry: order.create}
+"""
+)
+LOAD = SCENARIO.load
+SCHEDULE = arrivals(LOAD, 5, trace_ratio=0.5)
+START = 1_000_000_000
+MS = 1_000_000
+
+
+def process(**changes: Any) -> ProcessReport:
+    report = ProcessReport(
+        service="order",
+        replica=0,
+        pid=7,
+        cpu_ns=0,
+        handled=0,
+        open_handlers=0,
+        spans_ended=0,
+        produced={},
+        consumed={},
+        sleep_bias_ns={"p50": 50_000.0},
+        cpu_bias_ns={"p50": 0.0},
+        loop_lag_ns={"max": 2.0 * MS},
+        gc_pauses={},
+        retries=0,
+        timeouts=0,
+        errors=0,
+        faults_fired=0,
+    )
+    return replace(report, **changes)
+
+
+def evidence(**changes: Any) -> Evidence:
+    plan = RoundPlan(SCENARIO, SCENARIO, "", "baseline", 0, 5, 0)
+    whole = Evidence(
+        plan=plan,
+        directory=Path(),
+        start_ns=START,
+        unix_offset_ns=0,
+        measured_from_ns=START + LOAD.warmup_ns,
+        measured_to_ns=START + LOAD.warmup_ns + LOAD.duration_ns,
+        processes=(process(),),
+        service_pids={},
+        locust_pids=(),
+        generator_cpu_ns=0,
+        elapsed_ns=LOAD.warmup_ns + LOAD.duration_ns,
+        spans_received=10_000,
+        undrained=None,
+        broken=None,
+        interrupted=False,
+        host={"steal_share": 0.0, "foreign_cpu_share": 0.0, "generator_cpu_share": 0.3},
+    )
+    return replace(whole, **changes)
+
+
+def sent(**changes: Any) -> Sent:
+    due = SCHEDULE.offset_ns + START
+    whole = Sent(
+        seq=SCHEDULE.number,
+        intended_ns=due,
+        sent_ns=due + 100_000,
+        done_ns=due + 3 * MS,
+        measured=SCHEDULE.phase == MEASURED,
+        dropped=np.zeros(len(due), np.bool_),
+        sampled=SCHEDULE.sampled,
+    )
+    return replace(whole, **changes)
+
+
+def observed(**changes: Any) -> Observed:
+    """A round without fault."""
+    whole = Observed(
+        clock="wall",
+        broker=None,
+        settings=Settings("local", "embedded", True, 0.5, "lean", None),
+        load=LOAD,
+        evidence=evidence(),
+        scheduled=SCHEDULE,
+        sent=sent(),
+        lag_p99_ms=0.2,
+        service_p50_ms=2.9,
+        offered_rps=100.0,
+        achieved_rps=100.0,
+        failed=0,
+        failures_planned=False,
+        spans_expected=10_000,
+        spans_received=10_000,
+        spans_by_scenario=10_000,
+        replay_refused=None,
+        answered=(2500, 2500),
+        counted=2500,
+        requests_sampled=1000,
+        requests_complete=1000,
+        kafka_used=False,
+        unidentifiable=(),
+    )
+    return replace(whole, **changes)
+
+
+def codes(of: Observed) -> list[str]:
+    return [doubt.code for doubt in judge(of, Limits())]
+
+
+def test_a_round_without_fault_raises_no_doubt() -> None:
+    assert codes(observed()) == []
+
+
+WORSE: list[tuple[str, dict[str, Any]]] = [
+    ("lag", {"lag_p99_ms": 1.01}),
+    ("rate", {"achieved_rps": 97.9}),
+    ("rate", {"achieved_rps": 102.1}),
+    (
+        "generator_cpu",
+        {"evidence": evidence(host={**evidence().host, "generator_cpu_share": 0.81})},
+    ),
+    ("steal", {"evidence": evidence(host={**evidence().host, "steal_share": 0.021})}),
+    ("foreign_cpu", {"evidence": evidence(host={**evidence().host, "foreign_cpu_share": 0.11})}),
+    ("spans_lost", {"spans_expected": 10_011, "spans_by_scenario": None}),
+    ("spans_mismatch", {"spans_by_scenario": 10_001}),
+    ("spans_mismatch", {"spans_expected": 9_999, "spans_by_scenario": None}),
+    ("replay", {"spans_by_scenario": None, "replay_refused": "retries fired"}),
+    ("metrics_mismatch", {"counted": 2501}),
+    ("metrics_mismatch", {"counted": 2499}),
+    ("incomplete_traces", {"requests_complete": 999}),
+    ("failures", {"failed": 1}),
+    ("undrained", {"evidence": evidence(undrained="2 requests in flight after 15 s")}),
+    ("broken", {"evidence": evidence(broken="order/0 died (SIGKILL)")}),
+    ("interrupted", {"evidence": evidence(interrupted=True)}),
+    ("interrupted", {"evidence": None}),
+    ("consumed_produced", {"evidence": evidence(processes=(process(produced={"a.b": 2}),))}),
+    ("loop_blocked", {"evidence": evidence(processes=(process(loop_lag_ns={"max": 51e6}),))}),
+    ("sleep_bias", {"evidence": evidence(processes=(process(sleep_bias_ns={"p50": 6e5}),))}),
+    ("cpu_bias", {"evidence": evidence(processes=(process(cpu_bias_ns={"p50": 6e5}),))}),
+    ("broker_cannot", {"evidence": evidence(doubts=(("broker_cannot", "acks"),))}),
+    ("short_round", {"load": replace(LOAD, duration_ns=8 * 10**9)}),
+    ("short_warmup", {"load": replace(LOAD, warmup_ns=2 * 10**9)}),
+    ("embedded_broker", {"broker": "embedded", "kafka_used": True}),
+    ("not_identifiable", {"unidentifiable": ("response_p99_ms",)}),
+    ("samples_mismatch", {"sent": sent(seq=SCHEDULE.number + 1)}),
+    ("sampling", {"sent": sent(sampled=np.ones(len(SCHEDULE), np.bool_))}),
+    ("few_traces", {"requests_sampled": 19, "requests_complete": 19}),
+]
+
+
+@pytest.mark.parametrize(("code", "worse"), WORSE)
+def test_each_limit_raises_its_own_doubt(code: str, worse: dict[str, Any]) -> None:
+    assert code in codes(observed(**worse))
+
+
+def test_every_doubt_raised_is_in_the_list_of_codes() -> None:
+    raised = {code for _, worse in WORSE for code in codes(observed(**worse))}
+    assert raised <= set(CODES)
+
+
+def test_the_limit_on_lag_grows_with_the_service_time() -> None:
+    assert codes(observed(lag_p99_ms=4.9, service_p50_ms=50.0)) == []
+    assert codes(observed(lag_p99_ms=5.1, service_p50_ms=50.0)) == ["lag"]
+
+
+def test_a_request_that_was_due_off_the_schedule_is_seen() -> None:
+    moved = SCHEDULE.offset_ns + START
+    moved = np.where(SCHEDULE.number == 9, moved + 1, moved)
+    assert codes(observed(sent=sent(intended_ns=moved))) == ["arrivals"]
+
+
+def test_arrivals_of_another_kind_do_not_fit() -> None:
+    even = np.arange(len(SCHEDULE)) * 10 * MS + START
+    assert "arrivals" in codes(observed(sent=sent(intended_ns=even)))
+
+
+def test_drops_are_explained_only_by_a_full_pipe() -> None:
+    """Twenty requests that never end fill a bound of 20; the next is dropped, and rightly."""
+    load = replace(LOAD, max_in_flight=20)
+    row = np.arange(len(SCHEDULE))
+    stuck = np.where(row < 20, -1, sent().done_ns)
+    full = sent(done_ns=stuck, dropped=row == 20)
+    assert "drops_unexplained" not in codes(observed(load=load, sent=full))
+    assert "drops_unexplained" in codes(observed(load=load, sent=sent(dropped=row == 20)))
+
+
+def test_simulated_rounds_have_no_host_to_doubt() -> None:
+    assert codes(observed(clock="virtual", evidence=evidence(host={}))) == []
+    assert codes(observed(evidence=evidence(host={}))) == ["unmeasured"] * 3
+
+
+def test_tracing_off_raises_one_doubt_about_traces() -> None:
+    off = Settings("local", "embedded", False, 0.5, "lean", None)
+    nothing = np.zeros(len(SCHEDULE), np.bool_)
+    of = observed(
+        settings=off,
+        sent=sent(sampled=nothing),
+        spans_expected=0,
+        spans_received=0,
+        spans_by_scenario=None,
+        requests_sampled=0,
+        requests_complete=0,
+    )
+    assert codes(of) == ["tracing_off"]
+
+
+@pytest.mark.parametrize(
+    ("worse", "voids"),
+    [
+        ({"lag_p99_ms": 2.0}, True),
+        ({"spans_by_scenario": 1}, False),
+        ({"load": replace(LOAD, duration_ns=8 * 10**9)}, False),
+    ],
+)
+def test_what_doubts_the_measurement_voids_the_round(worse: dict[str, Any], voids: bool) -> None:
+    assert void(judge(observed(**worse), Limits())) is voids
