@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 from services.scenario.graph import callees, ordered
 from services.scenario.model import (
@@ -19,6 +20,7 @@ from services.scenario.model import (
     Edge,
     OnErrorFallback,
     Parallel,
+    Protocol,
     Publish,
     Repeat,
     Scenario,
@@ -28,7 +30,7 @@ from services.scenario.model import (
     Target,
     Work,
 )
-from services.scenario.tree import Steps
+from services.scenario.tree import Steps, operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,19 @@ class Shape:
     """Calls and publishes a second, entries not counted."""
     demand: Mapping[str, Demand]
     """By service."""
+
+
+class EdgeKey(NamedTuple):
+    """An edge as analyzers tell edges apart."""
+
+    caller: str
+    caller_operation: str
+    callee: str
+    operation: str
+    protocol: Protocol
+
+    def __str__(self) -> str:
+        return f"{self.caller}.{self.caller_operation}->{self.callee}.{self.operation}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +127,25 @@ def shape(scenario: Scenario) -> Shape:
         hops_per_s=calls_mean * scenario.load.rate_rps,
         demand=_demand(scenario, visits, items, wait),
     )
+
+
+def calls_by_edge(scenario: Scenario) -> dict[EdgeKey, float]:
+    """Expected calls (and publishes) over each edge for a request, whichever entry it takes."""
+    order, cycle = ordered(callees(scenario))
+    if cycle is not None:
+        raise ValueError("a scenario with a cycle has no calls to count")
+    visits, items = _traffic(scenario, order)
+    found: dict[EdgeKey, float] = defaultdict(float)
+    for service, operation in operations(scenario):
+        at = Target(service.name, operation.name)
+        for step, runs, _ in _runs(operation.steps, visits[at], items[at]):
+            if isinstance(step, Call | Publish):
+                to = step.edge.target
+                key = EdgeKey(
+                    service.name, operation.name, to.service, to.operation, step.edge.protocol
+                )
+                found[key] += runs * _expected_calls(step.edge) / scenario.load.rate_rps
+    return dict(found)
 
 
 def calls_of(edge: Edge) -> int:

@@ -13,6 +13,7 @@ import yaml
 
 from services.scenario.findings import write_expectations
 from services.scenario.model import Call, Origin, Publish, Scenario, Service, Variant
+from services.scenario.names import is_name
 from services.scenario.refactors import to_mapping
 from services.scenario.steps import write_steps
 from services.scenario.steps.kind import WritePlace
@@ -23,9 +24,11 @@ _DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def to_yaml(scenario: Scenario) -> str:
-    """The file. Raises ValueError for a scenario with joined items (apply variants after)."""
-    for _, operation in operations(scenario):
+    """The file. Raises ValueError for what refactors made (apply variants after reading)."""
+    for service, operation in operations(scenario):
         for step in walk(operation.steps):
+            if not is_name(step.id) and not step.id.startswith(f"{service.name}.{operation.name}/"):
+                raise ValueError(f"the id {step.id} was made by a refactor: not a base")
             if isinstance(step, Call | Publish) and step.edge.origins != (
                 Origin(step.id, step.edge.count),
             ):

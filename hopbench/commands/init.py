@@ -1,0 +1,62 @@
+"""``hopbench init``: a commented scenario to start from."""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hopbench.exits import Exit
+from hopbench.output import STDOUT, Output
+from services.errors import BadInput
+from services.scenario.parse import bundled
+from services.scenario.reader import did_you_mean
+
+
+def starter(name: str | None) -> str:
+    """The text of the bundled scenario ``name``, or of the commented starter.
+
+    Raises BadInput with the names that exist.
+    """
+    if name is None:
+        return resources.files("services.scenario").joinpath("starter.yaml").read_text("utf-8")
+    known = bundled()
+    if name not in known:
+        hint = did_you_mean(name, known) or f"bundled: {', '.join(known)}"
+        raise BadInput(f"there is no bundled scenario {name!r}", hint=hint)
+    return known[name]
+
+
+def write_new(path: Path, text: str, *, force: bool) -> None:
+    """Write the file; BadInput where it exists already, unless forced, or can't be written."""
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise BadInput("exists already", str(path), hint="--force overwrites it") from None
+    except OSError as error:
+        raise BadInput(f"cannot be written: {error.strerror}", str(path)) from None
+
+
+def command(
+    file: Annotated[
+        str, typer.Argument(help="Where to write it; - for standard output.")
+    ] = "scenario.yaml",
+    *,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="A bundled scenario to start from instead.", metavar="NAME"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> Exit:
+    """Write a commented scenario to start from."""
+    text = starter(source)
+    if file == STDOUT:
+        sys.stdout.write(text)
+        return Exit.DONE
+    write_new(Path(file), text, force=force)
+    Output().note(f"wrote {file}; try: hopbench run {file}")
+    return Exit.DONE

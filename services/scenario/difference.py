@@ -1,0 +1,139 @@
+"""What one form of a scenario changes against another: figures, edges, steps."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import ndiff
+
+import yaml
+
+from services.scenario.capacity import Shape, calls_by_edge, calls_of, shape
+from services.scenario.edges import delay_text
+from services.scenario.model import Call, Edge, Operation, Publish, Scenario
+from services.scenario.steps import write_steps
+from services.scenario.steps.kind import WritePlace
+from services.scenario.tree import operations, walk
+
+EdgeName = tuple[str, str, str, str]
+"""Caller, its operation, callee, operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSide:
+    calls_per_request: float
+    how: str
+    """``http, 6 calls of 1 item, one by one``."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeChange:
+    edge: EdgeName
+    before: EdgeSide | None
+    after: EdgeSide | None
+
+    def __str__(self) -> str:
+        caller, operation, callee, of = self.edge
+        return f"{caller}.{operation}->{callee}.{of}"
+
+
+@dataclass(frozen=True, slots=True)
+class StepsChange:
+    service: str
+    operation: str
+    lines: tuple[str, ...]
+    """The operation's steps as YAML, each line behind ``- ``, ``+ `` or two spaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    before: Shape
+    after: Shape
+    edges: tuple[EdgeChange, ...]
+    """Those that differ, in the order of the scenario."""
+    steps: tuple[StepsChange, ...]
+
+
+def difference(before: Scenario, after: Scenario) -> Difference:
+    return Difference(
+        before=shape(before),
+        after=shape(after),
+        edges=_edges(before, after),
+        steps=_steps(before, after),
+    )
+
+
+def _edges(before: Scenario, after: Scenario) -> tuple[EdgeChange, ...]:
+    old, new = _sides(before), _sides(after)
+    names = list(dict.fromkeys([*old, *new]))
+    return tuple(
+        EdgeChange(name, old.get(name), new.get(name))
+        for name in names
+        if old.get(name) != new.get(name)
+    )
+
+
+def _sides(scenario: Scenario) -> Mapping[EdgeName, EdgeSide]:
+    calls: dict[EdgeName, float] = defaultdict(float)
+    for key, number in calls_by_edge(scenario).items():
+        calls[key[:4]] += number
+    ways: dict[EdgeName, list[str]] = defaultdict(list)
+    for service, operation in operations(scenario):
+        for step in walk(operation.steps):
+            if isinstance(step, Call | Publish):
+                to = step.edge.target
+                name = (service.name, operation.name, to.service, to.operation)
+                ways[name].append(_how(step.edge))
+    return {
+        name: EdgeSide(calls[name], "; ".join(_counted(described)))
+        for name, described in ways.items()
+    }
+
+
+def _how(edge: Edge) -> str:
+    calls = calls_of(edge)
+    parts: list[str] = [edge.protocol if edge.mode == "call" else "published"]
+    items = min(edge.count, edge.batch)
+    parts.append(f"{calls} {_plural('call', calls)} of {items} {_plural('item', items)}")
+    if calls > 1:
+        bound = edge.max_parallel
+        at_once = "all at once" if bound is None else f"{bound} at once"
+        parts.append("one by one" if bound == 1 else at_once)
+    if edge.hedge is not None:
+        parts.append(f"hedged after {delay_text(edge.hedge.after_ns)}")
+    return ", ".join(parts)
+
+
+def _counted(ways: list[str]) -> list[str]:
+    counts = {way: ways.count(way) for way in ways}
+    return [way if number == 1 else f"{number} × ({way})" for way, number in counts.items()]
+
+
+def _plural(noun: str, number: int) -> str:
+    return noun if number == 1 else f"{noun}s"
+
+
+def _steps(before: Scenario, after: Scenario) -> tuple[StepsChange, ...]:
+    new = {(s.name, o.name): o for s, o in operations(after)}
+    changes = []
+    for service, old in operations(before):
+        now = new.get((service.name, old.name))
+        if now is not None and now != old:
+            lines = ndiff(_written(service.name, old), _written(service.name, now))
+            changes.append(
+                StepsChange(
+                    service.name,
+                    old.name,
+                    tuple(line.rstrip() for line in lines if not line.startswith("?")),
+                )
+            )
+    return tuple(changes)
+
+
+def _written(service: str, operation: Operation) -> list[str]:
+    place = WritePlace(service, operation.name, "", write_steps)
+    text: str = yaml.safe_dump(
+        write_steps(place, operation.steps), sort_keys=False, default_flow_style=None, width=1000
+    )
+    return text.splitlines()
