@@ -1,8 +1,9 @@
 """The generator's end of the control socket: JSON lines, as docs/architecture.md says.
 
-Generator → bench: ``{"ready": true}``, ``{"progress": sent, "done": ended}``, ``{"finished": …}``.
-Bench → generator: ``{"start_ns": …}``, ``{"stop": true}``. When the bench is gone the socket reads
-end-of-file, and the generator leaves.
+Generator → bench: ``{"ready": true}``, ``{"progress": sent, "done": ended}``,
+``{"finished": {…loadgen.generator.Counts}}``, and ``{"broken": why}`` when it cannot start or go
+on. Bench → generator: ``{"start_ns": …}``, ``{"stop": true}``. When the bench is gone the socket
+reads end-of-file, and the generator leaves.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ _SEND_S = 2.0
 
 
 class Control:
-    """``on_stop(gone)`` runs once, in a greenlet, when the bench says stop or is gone."""
+    """``on_stop`` runs once, in a greenlet of its own, when the bench says stop or is gone."""
 
-    def __init__(self, fd: int, on_stop: Callable[[bool], None]) -> None:
+    def __init__(self, fd: int, on_stop: Callable[[], None]) -> None:
         self._socket = socket.socket(fileno=fd)
         self._socket.settimeout(None)
         self._start: AsyncResult = AsyncResult()
@@ -29,9 +30,14 @@ class Control:
         self._reader = gevent.spawn(self._read)
 
     def start_ns(self) -> int | None:
-        """Wait for the bench to name the schedule's zero; None when it says stop instead."""
+        """Wait for the bench to name the schedule's zero; None once :meth:`abandon` was called."""
         answer: int | None = self._start.get()
         return answer
+
+    def abandon(self) -> None:
+        """Wait no longer for a start."""
+        if not self._start.ready():
+            self._start.set(None)
 
     def send(self, message: Mapping[str, object]) -> None:
         """Tell the bench; a bench that is gone is told nothing."""
@@ -46,7 +52,6 @@ class Control:
         self._socket.close()
 
     def _read(self) -> None:
-        gone = True
         try:
             with self._socket.makefile("rb") as lines:
                 for line in lines:
@@ -54,10 +59,7 @@ class Control:
                     if "start_ns" in message:
                         self._start.set(int(message["start_ns"]))
                     if message.get("stop"):
-                        gone = False
                         break
-        except OSError:
-            gone = True
-        if not self._start.ready():
-            self._start.set(None)
-        self._on_stop(gone)
+        except ConnectionError:
+            pass  # gone, as at end-of-file
+        self._on_stop()

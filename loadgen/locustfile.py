@@ -49,8 +49,7 @@ def begin(environment: Any, **_: Any) -> None:
     except BadInput as error:
         print(f"hopbench: {error}", file=sys.stderr)
         sys.exit(2)
-    except CannotStart as error:
-        print(f"hopbench: {error}", file=sys.stderr)
+    except CannotStart:
         sys.exit(BROKEN)
 
 

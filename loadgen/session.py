@@ -17,11 +17,12 @@ from typing import Any, Final
 
 import gevent
 from locust.env import Environment
+from locust.stats import CSV_STATS_INTERVAL_SEC
 
 from loadgen.control import Control
 from loadgen.generator import Generator
 from loadgen.plan import CONTROL_VARIABLE, Plan, located
-from loadgen.samples import NOT_REACHED, OK, STATUSES
+from loadgen.samples import NOT_REACHED, STATUSES
 from services.death import die_with
 from services.errors import CannotStart
 
@@ -31,7 +32,10 @@ _STOP_S: Final = 10.0
 """Stopping takes milliseconds; a disk that hangs must not keep the process."""
 _MS: Final = 1e6
 BROKEN: Final = 5
-"""Exit code: a part could not start, or broke."""
+BUG: Final = 70
+"""Exit codes: a part could not start, or broke; a bug in hopbench."""
+_FAILURES: Final = [None if status == "ok" else RuntimeError(status) for status in STATUSES]
+"""What Locust counts as the failure of a request, by status."""
 
 
 class Session:
@@ -40,88 +44,97 @@ class Session:
     def __init__(self, environment: Environment, variables: Mapping[str, str]) -> None:
         """Raises BadInput without a usable plan, CannotStart where an entry does not answer."""
         self._environment = environment
+        self._options: Any = environment.parsed_options
+        self._fire: Any = environment.events.request.fire
         self._plan = Plan.read(located(variables))
+        entries = self._plan.load.entries
+        self._names = [str(entry.target) for entry in entries]
+        self._kinds = [entry.protocol.upper() for entry in entries]
         self._rounds = 0
         self._running: gevent.Greenlet | None = None
-        self._interrupted_by: int | None = None
+        self._terminated = False
         self.over = False
         """The round has ended; the load shape says so to Locust."""
         self._generator: Generator = Generator(self._plan, self._observe)
-        self._names = [str(entry.target) for entry in self._plan.load.entries]
-        self._kinds = [entry.protocol.upper() for entry in self._plan.load.entries]
-        self._failures: list[Exception | None] = [
-            None if status == OK else RuntimeError(name) for status, name in enumerate(STATUSES)
-        ]
-        self._fire: Any = environment.events.request.fire
         self._control: Control | None = None
         fd = variables.get(CONTROL_VARIABLE)
         if fd is not None:
             # The socket tells when the bench is gone; this acts even when nobody reads it.
             die_with(os.getppid(), signal.SIGTERM)
-            self._control = Control(int(fd), self._leave)
-        self._terminated = gevent.get_hub().loop.signal(signal.SIGTERM)
-        self._terminated.start(self._note_sigterm)
+            self._control = Control(int(fd), self.stop)
+        self._sigterm = gevent.get_hub().loop.signal(signal.SIGTERM)
+        self._sigterm.start(self._on_sigterm)
         self._open()
 
     def play(self) -> None:
         """Run one round: Locust's only user does this, and nothing else."""
-        if self._rounds:
-            self._plan = _again(self._plan, self._rounds)
-            self._generator = Generator(self._plan, self._observe)
-            self._open()
+        if self._rounds and not self._prepare_again():
+            return
         self._rounds += 1
         self.over = False
         running = self._running = gevent.spawn(self._round)
         try:
             running.join()
-        finally:
-            # Killed: Locust's Stop button, or its end.
+        except gevent.GreenletExit:
+            # Locust's Stop button, or Locust's end, which SIGINT brings about as well.
+            if not running.dead and (self._options.headless or self._options.autostart):
+                self._exit(128 + (signal.SIGTERM if self._terminated else signal.SIGINT))
             self.stop()
+            raise
+        if isinstance(running.exception, OSError):
+            self._broken(f"cannot write samples: {running.exception}", BROKEN)
+        elif running.exception is not None:
+            self._broken(repr(running.exception), BUG)
         self.over = True
         gevent.spawn(self._end)
 
     def stop(self) -> None:
         """End the running round early, and wait until its samples are written."""
+        if self._control is not None:
+            self._control.abandon()
         self._generator.stop()
         if self._running is not None:
             self._running.join(timeout=_STOP_S)
 
     def quit(self) -> None:
-        """Locust is quitting: end what runs, and set the exit code."""
+        """Locust is quitting, perhaps in the middle of a round."""
         if self._running is not None and not self._running.dead:
-            self._interrupted_by = self._interrupted_by or signal.SIGINT
+            self._exit(128 + (signal.SIGTERM if self._terminated else signal.SIGINT))
             self.stop()
-        if self._interrupted_by is not None and self._environment.process_exit_code is None:
-            self._environment.process_exit_code = 128 + self._interrupted_by
 
     def _open(self) -> None:
         try:
             self._generator.open()
         except CannotStart as error:
-            if self._control is not None:
-                self._control.send({"broken": str(error)})
+            self._broken(str(error), BROKEN)
             raise
         if self._control is not None:
             self._control.send({"ready": True})
 
+    def _prepare_again(self) -> bool:
+        plan = _again(self._plan, self._rounds)
+        self._generator = Generator(plan, self._observe)
+        try:
+            self._generator.open()
+        except CannotStart as error:
+            self._broken(str(error), BROKEN)
+            gevent.spawn(self._end)
+            return False
+        return True
+
     def _round(self) -> None:
         control = self._control
-        if control is None:
-            start_ns: int | None = monotonic_ns() + _HEAD_START_NS
-        else:
-            start_ns = control.start_ns()
-        if start_ns is None:
-            return
-        counts = self._generator.run(start_ns, None if control is None else self._tell)
+        tell = None if control is None else self._tell
+        start_ns = monotonic_ns() + _HEAD_START_NS if control is None else control.start_ns()
+        if start_ns is not None:
+            counts = self._generator.run(start_ns, tell)
+            if counts.broken is not None:
+                self._broken(counts.broken, BROKEN)
+            if control is not None:
+                control.send({"finished": asdict(counts)})
         self._generator.close()
-        if counts.broken is not None:
-            print(f"generator: {counts.broken}", file=sys.stderr)
-            self._environment.process_exit_code = BROKEN
-        elif counts.complete:
-            # Failed requests are a result of the round, not of the generator.
-            self._environment.process_exit_code = 0
-        if control is not None:
-            control.send({"finished": asdict(counts)})
+        # Failed requests are a result of the round, not of the generator.
+        self._exit(0)
 
     def _tell(self, sent: int, ended: int) -> None:
         if self._control is not None:
@@ -129,24 +142,34 @@ class Session:
 
     def _end(self) -> None:
         """Let Locust end the test now; its shape would look again only within a second."""
+        if self._options.csv_prefix:
+            # Its files are as old as its last look at the statistics.
+            gevent.sleep(CSV_STATS_INTERVAL_SEC + 0.1)
         runner: Any = self._environment.runner
-        options: Any = self._environment.parsed_options
         shape = runner.shape_greenlet
-        if (options.headless or options.autostart) and shape is not None:
+        if (self._options.headless or self._options.autostart) and shape is not None:
             # Locust's main greenlet waits for the shape, and stops or quits when it ends.
             shape.kill(block=False)
         else:
             runner.stop()
 
-    def _leave(self, gone: bool) -> None:
-        if gone:
-            self._interrupted_by = signal.SIGTERM
-        elif self._environment.process_exit_code is None:
-            self._environment.process_exit_code = 0
-        self.stop()
+    def _broken(self, why: str, code: int) -> None:
+        print(f"hopbench: {why}", file=sys.stderr, flush=True)
+        if self._control is not None:
+            self._control.send({"broken": why})
+        self._exit(code)
 
-    def _note_sigterm(self) -> None:
-        self._interrupted_by = signal.SIGTERM
+    def _exit(self, code: int) -> None:
+        """The exit code, unless an earlier event has set one."""
+        if self._environment.process_exit_code is None:
+            self._environment.process_exit_code = code
+
+    def _on_sigterm(self) -> None:
+        """Runs in the hub. Locust listens to SIGTERM itself only once its shape has ended."""
+        self._terminated = True
+        if self._running is not None and not self._running.dead:
+            self._exit(128 + signal.SIGTERM)
+            gevent.spawn(self.stop)
 
     def _observe(self, row: int, status: int, response_ns: int, response_bytes: int) -> None:
         entry = self._generator.entries[row]
@@ -155,7 +178,7 @@ class Session:
             name=self._names[entry],
             response_time=None if response_ns == NOT_REACHED else response_ns / _MS,
             response_length=response_bytes,
-            exception=self._failures[status],
+            exception=_FAILURES[status],
             context={},
         )
 

@@ -33,6 +33,7 @@ _OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
+_PERHAPS_OURS: Final = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 _CONNECT_S: Final = 5.0
 _NANO: Final = 1e9
 
@@ -124,9 +125,11 @@ def _size(reply: bytes) -> int:
 
 
 def _failed(error: Any) -> Answer:
-    """A failed call carries its status itself: grpc raises its own call object."""
-    code: int = error.code().value[0]
-    if code == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]:
-        # Our own deadline makes no trailers, an answer of the callee's does.
-        return Answer(TIMEOUT, code, 0, bool(error.trailing_metadata()))
-    return Answer(ERROR, code, 0, True)
+    """A failed call carries its status itself: grpc raises its own call object.
+
+    Deadlines that passed and broken connections are mostly this side's own finding, and cannot be
+    told from the same statuses sent by the callee: they count as no answer.
+    """
+    code = error.code()
+    status = TIMEOUT if code is grpc.StatusCode.DEADLINE_EXCEEDED else ERROR
+    return Answer(status, code.value[0], 0, code not in _PERHAPS_OURS)
