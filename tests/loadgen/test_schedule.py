@@ -1,0 +1,189 @@
+"""The arrival schedule, as properties of loads and seeds."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadgen.schedule import MEASURED, NO_KEY, WARMUP, Schedule, arrivals, fits, offsets, share
+from services.scenario.chance import request_key, round_seed, uniform
+from services.scenario.distributions import LogNormal, Uniform
+from services.scenario.model import Load
+from tests.loadgen.rig import SECOND, entry, load
+
+calm = settings(deadline=None, max_examples=40)
+"""Time is not judged: the first example of a test pays for imports."""
+seeds = st.integers(0, 2**64 - 1)
+kinds = st.sampled_from(["poisson", "uniform"])
+weights = st.floats(0.1, 10.0)
+entries = st.builds(
+    entry,
+    weight=weights,
+    keys=st.none() | st.integers(1, 100),
+    request=st.just(LogNormal(median=200.0, sigma=1.0)),
+    response=st.just(Uniform(0.0, 500.0)),
+)
+loads = st.builds(
+    lambda entries, kind, rate, seconds, warmup: load(
+        *entries, arrivals=kind, rate=rate, seconds=seconds, warmup=warmup
+    ),
+    st.lists(entries, min_size=1, max_size=4),
+    kinds,
+    st.floats(0.5, 400.0),
+    st.floats(0.1, 1.0),
+    st.floats(0.0, 0.5),
+)
+
+
+def columns(schedule: Schedule) -> dict[str, list[object]]:
+    return {field.name: getattr(schedule, field.name).tolist() for field in fields(Schedule)}
+
+
+@calm
+@given(loads, seeds)
+def test_one_seed_gives_one_schedule_arrival_by_arrival(given: Load, seed: int) -> None:
+    assert columns(arrivals(given, seed)) == columns(arrivals(given, seed))
+
+
+@calm
+@given(loads, seeds, st.integers(1, 5))
+def test_the_shares_of_all_workers_are_the_whole_schedule(
+    given: Load, seed: int, workers: int
+) -> None:
+    whole = arrivals(given, seed)
+    shares = [share(whole, k, workers) for k in range(workers)]
+    for k, part in enumerate(shares):
+        assert (part.number % workers == k).all()
+    order = np.argsort(np.concatenate([part.number for part in shares]))
+    for name, column in columns(whole).items():
+        together = np.concatenate([getattr(part, name) for part in shares])
+        assert together[order].tolist() == column
+
+
+@calm
+@given(loads, seeds)
+def test_arrivals_rise_within_warm_up_and_duration(given: Load, seed: int) -> None:
+    schedule = arrivals(given, seed)
+    due = schedule.offset_ns
+    assert (np.diff(due) >= 0).all()
+    assert ((due >= 0) & (due < given.warmup_ns + given.duration_ns)).all()
+    assert (schedule.phase == np.where(due < given.warmup_ns, WARMUP, MEASURED)).all()
+    assert (schedule.trace_lo > 0).all()
+
+
+@calm
+@given(loads, seeds, st.floats(0.0, 1.0))
+def test_every_choice_is_a_draw_of_the_requests_own_key(
+    given: Load, seed: int, ratio: float
+) -> None:
+    schedule = arrivals(given, seed, trace_ratio=ratio)
+    for row in range(len(schedule)):
+        key = request_key(seed, row)
+        assert schedule.chance[row] == key
+        assert schedule.sampled[row] == (uniform(key, "sampled") < ratio)
+        picked = given.entries[schedule.entry[row]]
+        assert schedule.request_bytes[row] == round(
+            picked.request_bytes.at(uniform(key, "request"))
+        )
+        assert schedule.response_bytes[row] == round(
+            picked.response_bytes.at(uniform(key, "response"))
+        )
+        distinct = picked.key_distinct
+        expected = NO_KEY if distinct is None else int(uniform(key, "key") * distinct)
+        assert schedule.key[row] == expected
+
+
+@calm
+@given(kinds, st.floats(1.0, 500.0), seeds)
+def test_a_longer_schedule_begins_with_the_shorter(kind: str, rate: float, seed: int) -> None:
+    short = offsets(kind, rate, SECOND, seed)  # type: ignore[arg-type]
+    long = offsets(kind, rate, 2 * SECOND, seed)  # type: ignore[arg-type]
+    assert long[: len(short)].tolist() == short.tolist()
+
+
+@calm
+@given(loads, seeds)
+def test_a_salt_changes_trace_ids_and_nothing_else(given: Load, seed: int) -> None:
+    one, other = (columns(arrivals(given, seed, trace_salt=salt)) for salt in (1, 2))
+    for name in ("trace_hi", "trace_lo"):
+        assert set(one[name]).isdisjoint(other.pop(name))
+        one.pop(name)
+    assert one == other
+
+
+def test_seeds_give_schedules_of_their_own() -> None:
+    first, second = (offsets("poisson", 200.0, SECOND, round_seed(1, pair)) for pair in (0, 1))
+    assert set(first.tolist()).isdisjoint(second.tolist())
+
+
+def test_a_uniform_schedule_has_one_arrival_every_gap_from_zero() -> None:
+    assert offsets("uniform", 4.0, SECOND, seed=1).tolist() == [
+        0,
+        250_000_000,
+        500_000_000,
+        750_000_000,
+    ]
+
+
+@pytest.mark.parametrize("rate", [20.0, 500.0])
+def test_poisson_counts_have_the_mean_and_variance_of_their_rate(rate: float) -> None:
+    counts = [len(offsets("poisson", rate, SECOND, round_seed(3, pair))) for pair in range(1000)]
+    assert np.mean(counts) == pytest.approx(rate, rel=5 / np.sqrt(rate * 1000))
+    assert np.var(counts) == pytest.approx(rate, rel=0.25)
+
+
+def test_entries_are_drawn_by_weight_and_requests_sampled_by_ratio() -> None:
+    mixed = load(entry(weight=1), entry(weight=3), rate=20_000, seconds=1, warmup=0)
+    schedule = arrivals(mixed, 5, trace_ratio=0.25)
+    sigma = np.sqrt(0.25 * 0.75 / len(schedule))
+    assert schedule.entry.mean() == pytest.approx(0.75, abs=5 * sigma)
+    assert schedule.sampled.mean() == pytest.approx(0.25, abs=5 * sigma)
+
+
+def test_trace_ids_do_not_repeat() -> None:
+    schedule = arrivals(load(rate=20_000, seconds=1), 5)
+    ids = zip(schedule.trace_hi.tolist(), schedule.trace_lo.tolist(), strict=True)
+    assert len(set(ids)) == len(schedule)
+
+
+def test_a_schedule_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        arrivals(load(), 5).offset_ns[0] = 1
+
+
+@calm
+@given(seeds)
+def test_what_was_scheduled_fits_its_model(seed: int) -> None:
+    poisson = offsets("poisson", 300.0, 3 * SECOND, seed)
+    assert fits(poisson + 12345, "poisson", 300.0, level=1e-9).holds
+    even = offsets("uniform", 300.0, 3 * SECOND, seed)
+    assert fits(even + 12345, "uniform", 300.0).holds
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate", "model", "claimed"),
+    [
+        ("uniform", 300.0, "poisson", 300.0),
+        ("poisson", 300.0, "uniform", 300.0),
+        ("poisson", 300.0, "poisson", 400.0),
+        ("uniform", 300.0, "uniform", 301.0),
+    ],
+)
+def test_what_was_not_asked_for_does_not_fit(
+    kind: str, rate: float, model: str, claimed: float
+) -> None:
+    due = offsets(kind, rate, 5 * SECOND, 9)  # type: ignore[arg-type]
+    assert not fits(due, model, claimed).holds  # type: ignore[arg-type]
+
+
+def test_nothing_can_be_said_of_a_single_gap() -> None:
+    assert fits(np.array([0, 5], dtype=np.int64), "poisson", 1.0).holds
+
+
+def test_a_load_of_no_length_has_no_arrivals() -> None:
+    nothing = replace(load(), duration_ns=0, warmup_ns=0)
+    assert len(arrivals(nothing, 5)) == 0
