@@ -215,11 +215,11 @@ class Process:
         gc.freeze()
 
     async def stop(self, grace_ns: int) -> None:
-        """Take nothing new, finish what is under way, send every span."""
+        """Take nothing new, finish what is under way, send every span: each for ``grace_ns``."""
         self._heartbeat.stop()
         await asyncio.gather(*(one.stop(grace_ns) for one in self._listeners.values()))
         await asyncio.gather(*(one.close() for one in self._transports.values()))
-        if not await self._pipeline.flush():
+        if not await self._pipeline.flush(grace_ns / 1e9):
             self._counters.doubt("export", f"{self._site.peer}: the collector took too long")
         await self._pipeline.close()
         await self._clock.close()

@@ -1,0 +1,108 @@
+"""How long twelve services take to be ready, and what each weighs.
+
+    python benchmarks/startup.py
+
+Target: twelve services of `checkout` ready (forked, listening, answering, connected) in ≤ 5 s on
+two cores, ≤ 80 MB resident each. Resident memory counts pages shared with the fork server in every
+process; the proportional size (PSS) counts each page once over all processes that share it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from time import monotonic_ns
+
+from hopbench import broker
+from hopbench.engines.supervisor import directory_of, start_supervisor
+from hopbench.parts import start_part
+from services.scenario.parse import load
+from services.scenario.render import to_yaml
+
+SECONDS = 5.0
+MEGABYTES = 80.0
+ROUNDS = 5
+
+
+def sizes_mb(pid: int) -> tuple[float, float]:
+    """Resident and proportional size of a process, MB of 10^6 bytes."""
+    found: dict[str, float] = {}
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+        name, kilobytes, *_ = line.split()
+        found[name] = int(kilobytes) * 1024 / 1e6
+    return found["Rss:"], found["Pss:"]
+
+
+async def measure(directory: Path) -> bool:
+    scenario = load("checkout").scenario
+    services = [
+        [service.name, replica]
+        for service in scenario.services.values()
+        for replica in range(service.replicas)
+    ]
+    kafka = await broker.start(directory / "broker.log")
+    collector = await start_part(
+        "collector", "hopbench.collector", (f"--out={directory}",), directory / "collector.log"
+    )
+    begun = time.perf_counter()
+    node = await start_supervisor(directory / "node.log")
+    node_s = time.perf_counter() - begun
+    took: list[float] = []
+    resident: list[float] = []
+    proportional: list[float] = []
+    try:
+        for number in range(ROUNDS):
+            job = {
+                "source": to_yaml(scenario),
+                "variant": "baseline",
+                "services": services,
+                "settings": {
+                    "seed": 1,
+                    "round": f"startup-{os.getpid()}-{number}",
+                    "instrumentation": "lean",
+                    "tracing": True,
+                    "unix_offset_ns": time.time_ns() - monotonic_ns(),
+                    "host": "127.0.0.1",
+                    "listen_all": False,
+                    "logs": str(directory / "logs"),
+                },
+                "endpoints": {
+                    "collector": f"127.0.0.1:{collector.ready['grpc_port']}",
+                    "broker": {"address": kafka.address, "kind": "embedded"},
+                },
+            }
+            begun = time.perf_counter()
+            processes = await node.start(job)
+            await node.connect(directory_of(processes))
+            took.append(time.perf_counter() - begun + (node_s if number == 0 else 0.0))
+            sizes = [sizes_mb(process["pid"]) for process in processes]
+            resident.append(max(size[0] for size in sizes))
+            proportional.append(median(size[1] for size in sizes))
+            await node.stop(0)
+    finally:
+        await node.close()
+        await collector.stop()
+        await kafka.stop()
+    print(f"{len(services)} services of checkout, {os.cpu_count()} cores, {ROUNDS} starts")
+    print(f"  first start, node and imports included   {took[0]:6.2f} s   target ≤ {SECONDS:g} s")
+    print(f"  later starts, median                     {median(took[1:]):6.2f} s")
+    largest = max(resident)
+    print(
+        f"  resident, the largest                    {largest:6.1f} MB  target ≤ {MEGABYTES:g} MB"
+    )
+    print(f"  proportional (shared pages once), median {median(proportional):6.1f} MB")
+    return max(took) <= SECONDS and max(resident) <= MEGABYTES
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="hopbench-startup-") as directory:
+        return 0 if asyncio.run(measure(Path(directory))) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
