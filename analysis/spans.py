@@ -90,8 +90,9 @@ COLUMNS: Final = (
     Column("status", np.uint8, "Status", "OTLP status code"),
     Column("service", np.int32, "name", "service.name"),
     Column("instance", np.int32, "name", "service.instance.id"),
-    Column("operation", np.int32, "name", "what is served or asked for, or the span's name"),
-    Column("template", np.int32, "name", "the operation with ids replaced by *"),
+    Column("label", np.int32, "name", "the span's own name, as recorded"),
+    Column("operation", np.int32, "name", "what is served or asked for, or else the label"),
+    Column("template", np.int32, "name", "the operation as the wire has it, ids replaced by *"),
     Column("peer", np.int32, "name", "the other side, as the span's own attributes say"),
     Column("protocol", np.int32, "name", "http, grpc, kafka or another system's name"),
     Column("host", np.int32, "name", "host.name"),
@@ -128,7 +129,8 @@ class Messages:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Span links, in row order. ``target`` is the row linked to, -1 where it is not here."""
+    """Span links, in row order. ``target`` is the row linked to and ``trace`` its trace's code;
+    -1 where the target, or all of its trace, is not in the table."""
 
     row: I32
     target: I32
@@ -184,6 +186,7 @@ class SpanTable:
     status: U8
     service: I32
     instance: I32
+    label: I32
     operation: I32
     template: I32
     peer: I32
@@ -244,7 +247,8 @@ class SpanTable:
         return str(self.span_ids[int(self.span[row])])
 
     def has(self, flag: Flag) -> Bool:
-        return np.asarray(self.flags & np.uint16(flag)) != 0
+        marked: Bool = (self.flags & np.uint16(flag)) != 0
+        return marked
 
     def select(self, traces: Bool) -> SpanTable:
         """The rows of the traces that are marked, one mark for each trace code.
@@ -264,8 +268,6 @@ class SpanTable:
         columns["root"] = moved(columns["root"])
         links, attributes, absent = self.links, self.attributes, self.absent
         lk, ak, bk = keep[links.row], keep[attributes.row], keep[absent.row]
-        # A link may point into a trace that is left out; its trace id would lose its meaning.
-        lk &= traces[links.trace] if len(links.trace) else lk
         return replace(
             self,
             **columns,
@@ -274,7 +276,11 @@ class SpanTable:
             links=Links(
                 new_row[links.row[lk]],
                 moved(links.target[lk]),
-                new_trace[links.trace[lk]],
+                np.where(
+                    (links.trace[lk] >= 0) & traces[links.trace[lk]],
+                    new_trace[links.trace[lk]],
+                    np.int32(NONE),
+                ),
                 links.span[lk],
             ),
             attributes=Attributes(
@@ -304,6 +310,12 @@ class SpanTable:
             by_trace = np.fromiter((code(p) for p in phase), np.int32, count=len(phase))
             changed["phase"] = by_trace[self.trace]
         return replace(self, names=tuple(names), **changed)
+
+
+def mark(flags: U16, rows: Bool | NDArray[np.integer], flag: Flag) -> None:
+    """Set ``flag`` on ``rows``, in place."""
+    # NumPy takes an IntFlag for an int64.
+    flags[rows] |= np.uint16(flag)
 
 
 def empty() -> SpanTable:

@@ -1,0 +1,28 @@
+"""The analyzers: each looks at the same observations and returns candidates for findings.
+
+To add one: a new file with a function of this type, and a line in ``ANALYZERS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from analysis.analyzers.chain import chains
+from analysis.analyzers.chatty import chatty
+from analysis.analyzers.fanout import fanouts
+from analysis.analyzers.payload import oversize
+from analysis.analyzers.protocol_tax import protocol_tax
+from analysis.analyzers.retry import retry_storms
+from analysis.observed import Candidate, Observed
+
+Analyzer = Callable[[Observed], Iterator[Candidate]]
+
+ANALYZERS: Final[tuple[Analyzer, ...]] = (
+    chatty,
+    chains,
+    fanouts,
+    retry_storms,
+    protocol_tax,
+    oversize,
+)

@@ -1,0 +1,147 @@
+"""Chattiness: many calls of one edge on behalf of one request.
+
+Calls are grouped by context (the nearest SERVER or CONSUMER above) and edge. A group of
+``chatty_calls`` or more is, in this order,
+
+- *redundant* where so many share one key: cache it. A call without a key is never redundant;
+- *parallel* where calls overlap: batch or bound it. At its peak ``chatty_peak`` or more in flight;
+  2 to that is minor. Not where Facts say that the calls are spread over replicas: then the
+  parallel calls are the point. A storm (fanout.py) supersedes it;
+- *sequential* else: batch it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.analyzers.siblings import Siblings, by_edge
+from analysis.analyzers.storm import stormy_contexts
+from analysis.findings import Confidence
+from analysis.grouping import counted, distinct, highest
+from analysis.observed import Candidate, Observed, Shown, conclude, of_calls, where_of
+from analysis.pairs import Place
+from analysis.quantiles import median
+
+I64 = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+Class = Literal["redundant", "parallel", "sequential"]
+CLASSES: Final[tuple[Class, ...]] = ("redundant", "parallel", "sequential")
+
+
+class _Keys(NamedTuple):
+    most: I64
+    """Calls that share the commonest key, by group."""
+    distinct: I64
+    unkeyed: I64
+
+
+def chatty(seen: Observed) -> Iterator[Candidate]:
+    groups = by_edge(seen).at_least(seen.settings.chatty_calls)
+    if groups.count == 0:
+        return
+    keys = _keys(groups)
+    redundant = keys.most >= seen.settings.chatty_calls
+    parallel = ~redundant & (groups.peak >= 2)
+    place = seen.calls.place[groups.call[groups.first]]
+    stormy = np.isin(seen.calls.context[groups.call[groups.first]], stormy_contexts(seen))
+    of_class = {
+        "redundant": redundant,
+        "parallel": parallel & ~stormy,
+        "sequential": ~redundant & ~parallel,
+    }
+    for number in np.unique(place).tolist():
+        at = seen.hops.places[number]
+        for name in CLASSES:
+            chosen = (place == number) & of_class[name]
+            if name == "parallel" and seen.facts.replicas.get(at.callee, 1) > 1:
+                continue
+            if chosen.any():
+                yield _candidate(groups, keys, at, name, chosen)
+
+
+def _keys(groups: Siblings) -> _Keys:
+    key = groups.seen.calls.key[groups.call]
+    keyed = np.flatnonzero(key >= 0)
+    unkeyed = groups.size - counted(groups.group[keyed], groups.count)
+    if len(keyed) == 0:
+        nothing = np.zeros(groups.count, np.int64)
+        return _Keys(nothing, nothing, unkeyed)
+    same = distinct(groups.group[keyed], key[keyed])
+    group_of_same = groups.group[keyed][same.first]
+    return _Keys(
+        most=highest(group_of_same, counted(same.of, same.count), groups.count),
+        distinct=counted(group_of_same, groups.count),
+        unkeyed=unkeyed,
+    )
+
+
+def _candidate(groups: Siblings, keys: _Keys, at: Place, name: Class, chosen: Bool) -> Candidate:
+    seen, settings = groups.seen, groups.seen.settings
+    minor = False
+    if name == "parallel":
+        bursts = chosen & (groups.peak >= settings.chatty_peak)
+        units = seen.call_unit[groups.call[groups.first]]
+        often = len(np.unique(units[bursts])) >= settings.trace_share * seen.units_with(
+            at.caller, at.caller_operation
+        )
+        minor = not often
+        chosen = bursts if often else chosen
+    which = np.flatnonzero(chosen)
+    member = np.flatnonzero(chosen[groups.group])
+    case = np.searchsorted(which, groups.group[member])
+    context = seen.calls.context[groups.call[groups.first[which]]]
+    size = groups.size[which]
+    most = int(size.max())
+    tax = _tax(seen, groups.call[member])
+    unkeyed = bool(keys.unkeyed[which].any())
+
+    typical = int(median(size))
+    text = f"{at.caller}.{at.caller_operation} calls {at.target} {typical} times in one request"
+    confidence: Confidence = "high"
+    saving: tuple[float, float]
+    refactor: dict[str, object] = {"op": "batch", "edge": seen.edge(at), "size": most}
+    match name:
+        case "redundant":
+            asked = keys.distinct[which] + keys.unkeyed[which]
+            text += f", for {int(median(asked))} distinct keys: the answers could be kept"
+            spared = groups.cost[which] * (size - asked) / size
+            saving = (0.0 if (groups.peak[which] > 1).any() else median(spared), median(spared))
+            refactor = {"op": "cache", "edge": seen.edge(at), "scope": "request"}
+        case "parallel":
+            text += f", up to {int(median(groups.peak[which]))} at once: one call could carry all"
+            rest = groups.union[which] - groups.total[which] // size
+            saving = (0.0, median(np.minimum(np.maximum(rest, 0), groups.cost[which])))
+            confidence = "medium"
+        case "sequential":
+            text += ", one after another: one call could carry all"
+            upper = median(np.maximum(groups.cost[which] - groups.longest[which], 0))
+            saving = (min((typical - 1) * tax, upper), upper)
+    if unkeyed and name != "redundant":
+        text += "; calls carry no key, so repeated ones cannot be told from distinct ones"
+    return conclude(
+        seen,
+        f"chatty.{name}",
+        where_of(at),
+        Shown(
+            unit=seen.unit[context],
+            count=size,
+            cost=groups.cost[which],
+            rows=of_calls(seen, case, groups.call[member]),
+        ),
+        units_with_place=seen.units_with(at.caller, at.caller_operation),
+        saving_ns=saving,
+        confidence=confidence,
+        text=text + ".",
+        refactor=refactor,
+        minor=minor,
+    )
+
+
+def _tax(seen: Observed, calls: I64) -> float:
+    tax = seen.hops.tax[seen.calls.answered[calls]]
+    return median(tax[tax >= 0])

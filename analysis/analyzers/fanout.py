@@ -1,0 +1,333 @@
+"""Fan-out: what one context calls, and how its calls lie beside each other.
+
+- *sequential*: calls of ``sequential_edges`` or more different edges that overlap no other call of
+  their context and do not need each other's results. Repeats of one edge are chatty, not this.
+- *storm*: more than ``storm_peak`` calls in flight at once.
+- *straggler*: among overlapping calls of one edge, one that takes ``straggler_ratio`` times the
+  median of its siblings. It costs what the context waited for it alone: from the end of the last
+  call that does not straggle to the end of the last that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.analyzers.siblings import Siblings, by_edge, of
+from analysis.analyzers.storm import storms
+from analysis.findings import Confidence, Where
+from analysis.grouping import counted, distinct, highest, summed
+from analysis.intervals import line
+from analysis.observed import Candidate, Observed, Shown, conclude, of_calls, where_of
+from analysis.pairs import Place
+from analysis.quantiles import median, rank
+from services.scenario.units import time_text
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+
+def fanouts(seen: Observed) -> Iterator[Candidate]:
+    yield from _sequential(seen)
+    yield from _storms(seen)
+    yield from _stragglers(seen)
+
+
+def common(places: list[Place]) -> Where:
+    """Where several edges of one calling operation are: None where they differ."""
+
+    def same(values: set[str | None]) -> str | None:
+        return next(iter(values)) if len(values) == 1 else None
+
+    targets = {p.target for p in places}
+    return Where(
+        caller=places[0].caller,
+        caller_operation=places[0].caller_operation,
+        callee=same({p.callee for p in places}),
+        operation=same({p.operation for p in places}) if len(targets) == 1 else None,
+        protocol=same({p.protocol for p in places}),
+    )
+
+
+# -- sequential ------------------------------------------------------------------------------
+
+
+def _sequential(seen: Observed) -> Iterator[Candidate]:
+    call = _alone(seen)
+    if len(call) == 0:
+        return
+    contexts = of(seen, call, seen.calls.context[call])
+    edges = distinct(contexts.group, seen.calls.place[call])
+    different = counted(contexts.group[edges.first], contexts.count)
+    contexts = contexts.only(different >= seen.settings.sequential_edges)
+    if contexts.count == 0:
+        return
+    for signature, which in _by_edges_used(seen, contexts):
+        independent = _independent(seen, signature)
+        if len(independent) >= seen.settings.sequential_edges:
+            yield _in_turn(seen, contexts, which, independent)
+
+
+def _alone(seen: Observed) -> I64:
+    """Calls that wait for an answer, are not chatty, and overlap no other of their context."""
+    calls = seen.calls
+    waits = np.flatnonzero(~seen.hops.messages[calls.first])
+    if len(waits) == 0:
+        return waits
+    edges = of(seen, waits, calls.context[waits], calls.place[waits])
+    few = edges.size[edges.group] < seen.settings.chatty_calls
+    groups = of(seen, waits, calls.context[waits])
+    on = line(groups.group, groups.start, groups.end, groups.count)
+    order = np.argsort(on.start, kind="stable")
+    start, end = on.start[order], on.end[order]
+    reached = np.maximum.accumulate(end)
+    # Another context's calls lie before or after all of this one's, so neighbours are enough.
+    apart = np.ones(len(order), np.bool_)
+    apart[1:] &= start[1:] >= reached[:-1]
+    apart[:-1] &= start[1:] >= end[:-1]
+    alone = np.zeros(len(order), np.bool_)
+    alone[order] = apart
+    return waits[alone & few]
+
+
+def _by_edges_used(seen: Observed, contexts: Siblings) -> Iterator[tuple[list[int], Bool]]:
+    """The distinct sets of edges that contexts call, and which contexts call just those.
+
+    A set is told by the sum of its members' random numbers (Zobrist hashing), 63 bits of them.
+    """
+    place = seen.calls.place[contexts.call]
+    edges = distinct(contexts.group, place)
+    once_group, once_place = contexts.group[edges.first], place[edges.first]
+    numbers = np.random.default_rng(0).integers(0, 2**62, len(seen.hops.places), dtype=np.int64)
+    signature = np.zeros(contexts.count, np.int64)
+    np.add.at(signature, once_group, numbers[once_place])
+    sets = distinct(signature)
+    for number in range(sets.count):
+        example = sets.first[number]
+        member = np.flatnonzero(contexts.group == example)
+        in_turn = member[np.argsort(contexts.start[member], kind="stable")]
+        yield list(dict.fromkeys(place[in_turn].tolist())), sets.of == number
+
+
+def _independent(seen: Observed, places: list[int]) -> list[int]:
+    """As many of the edges as need none of the others, earliest first."""
+    chosen: list[int] = []
+    for number in places:
+        at = seen.hops.places[number]
+        needs = any(
+            seen.facts.depends(
+                at.caller, at.caller_operation, seen.hops.places[earlier].target, at.target
+            )
+            for earlier in chosen
+        )
+        if not needs:
+            chosen.append(number)
+    return chosen
+
+
+def _in_turn(seen: Observed, contexts: Siblings, which: Bool, independent: list[int]) -> Candidate:
+    places = [seen.hops.places[number] for number in independent]
+    member = np.flatnonzero(
+        which[contexts.group] & np.isin(seen.calls.place[contexts.call], independent)
+    )
+    numbers = np.flatnonzero(which)
+    case = np.searchsorted(numbers, contexts.group[member])
+    call = contexts.call[member]
+    cost = summed(case, seen.call_cost[call], len(numbers))
+    longest = highest(case, seen.call_cost[call], len(numbers))
+    at = places[0]
+    where = common(places)
+    known = seen.facts.known
+    text = (
+        f"{at.caller}.{at.caller_operation} calls {len(places)} different operations one after "
+        f"another ({', '.join(p.target for p in places)})"
+    )
+    text += (
+        ", and none of them needs another's result."
+        if known
+        else ". Whether one needs another's result does not show in traces: taken as independent."
+    )
+    return conclude(
+        seen,
+        "fanout.sequential",
+        where,
+        Shown(
+            unit=seen.unit[seen.calls.context[contexts.call[contexts.first[numbers]]]],
+            count=counted(case, len(numbers)),
+            cost=cost,
+            rows=of_calls(seen, case, call),
+        ),
+        units_with_place=seen.units_with(at.caller, at.caller_operation),
+        saving_ns=(0.0, median(cost - longest)),
+        confidence="high" if known else "low",
+        text=text,
+        refactor={"op": "parallelize", "at": f"{at.caller}.{at.caller_operation}"},
+    )
+
+
+# -- storm -----------------------------------------------------------------------------------
+
+
+def _storms(seen: Observed) -> Iterator[Candidate]:
+    groups = storms(seen)
+    if groups.count == 0:
+        return
+    context = seen.calls.context[groups.call[groups.first]]
+    callers = distinct(seen.spans.service[context], seen.spans.operation[context])
+    for number in range(callers.count):
+        chosen = callers.of == number
+        which = np.flatnonzero(chosen)
+        member = np.flatnonzero(chosen[groups.group])
+        call = groups.call[member]
+        used = seen.calls.place[call]
+        places = [seen.hops.places[p] for p in np.unique(used).tolist()]
+        where = common(places)
+        busiest = seen.hops.places[int(np.bincount(used).argmax())]
+        peak = int(median(groups.peak[which]))
+        critical = peak > seen.settings.storm_critical_peak
+        rest = np.maximum(groups.union[which] - groups.longest[which], 0)
+        yield conclude(
+            seen,
+            "fanout.storm",
+            where,
+            Shown(
+                unit=seen.unit[context[which]],
+                count=groups.size[which],
+                cost=groups.cost[which],
+                rows=of_calls(seen, np.searchsorted(which, groups.group[member]), call),
+            ),
+            units_with_place=seen.units_with(where.caller or "", where.caller_operation or ""),
+            saving_ns=(0.0, median(rest)),
+            confidence="high" if critical else "medium",
+            text=(
+                f"{where.caller}.{where.caller_operation} has {peak} calls in flight at once"
+                f"{', a critical number' if critical else ''}: bound them."
+            ),
+            refactor={
+                "op": "bound",
+                "edge": seen.edge(busiest),
+                "max": seen.settings.storm_peak,
+            },
+        )
+
+
+# -- straggler -------------------------------------------------------------------------------
+
+
+class _Late(NamedTuple):
+    groups: Siblings
+    slow: Bool
+    """By member: it straggles."""
+    middle: I64
+    """By group: the median duration, ns."""
+    cost: I64
+    """By group: what was waited for stragglers alone, on the critical path."""
+
+
+def _stragglers(seen: Observed) -> Iterator[Candidate]:
+    groups = by_edge(seen).at_least(seen.settings.straggler_siblings)
+    groups = groups.only(groups.peak >= 2)
+    if groups.count == 0:
+        return
+    late = _late(seen, groups)
+    place = seen.calls.place[groups.call[groups.first]]
+    struck = counted(groups.group[late.slow], groups.count) > 0
+    for number in np.unique(place[struck]).tolist():
+        yield _straggling(seen, late, seen.hops.places[number], place == number, struck)
+
+
+def _late(seen: Observed, groups: Siblings) -> _Late:
+    duration = groups.end - groups.start
+    order = np.lexsort((duration, groups.group))
+    begins = np.searchsorted(groups.group[order], np.arange(groups.count))
+    middle_at = begins + np.array([rank(50, int(n)) for n in groups.size], np.int64)
+    middle = duration[order][middle_at]
+    slow = (duration >= seen.settings.straggler_ratio * middle[groups.group]) & (duration > 0)
+    least = int(groups.start.min())
+    usual_end = highest(groups.group[~slow], groups.end[~slow] - least, groups.count)
+    last_end = highest(groups.group, groups.end - least, groups.count)
+    alone = np.maximum(last_end - usual_end, 0)
+    waited = summed(groups.group[slow], seen.call_cost[groups.call[slow]], groups.count)
+    return _Late(groups, slow, middle, np.minimum(alone, waited))
+
+
+def _straggling(seen: Observed, late: _Late, at: Place, of_place: Bool, struck: Bool) -> Candidate:
+    groups = late.groups
+    chosen = of_place & struck
+    which = np.flatnonzero(chosen)
+    member = np.flatnonzero(chosen[groups.group] & late.slow)
+    case = np.searchsorted(which, groups.group[member])
+    siblings = np.flatnonzero(of_place[groups.group])
+    instance = _stands_out(seen, groups, siblings, late.slow)
+    typical = median(late.middle[which])
+    longest = highest(case, (groups.end - groups.start)[member], len(which))
+    # Tail amplification: what one call in so many does to a request that waits for all.
+    share = float(late.slow[siblings].mean())
+    size = int(median(groups.size[which]))
+    struck_share = 1 - (1 - share) ** size
+    times = median(longest) / max(typical, 1)
+    text = (
+        f"Of {size} calls of {at.target} at once, the slowest takes {times:.1f} times the median; "
+        f"{share:.0%} of single calls straggle, which hits {struck_share:.0%} of requests"
+    )
+    text += f". Most of them are answered by {instance}." if instance else "."
+    after = time_text(float(_two_digits(typical)))
+    hedgeable = not seen.facts.known or seen.facts.replicas.get(at.callee, 1) > 1
+    confidence: Confidence = "high" if instance else "medium"
+    refactor: dict[str, Any] | None = (
+        {"op": "hedge", "edge": seen.edge(at), "after": after} if hedgeable else None
+    )
+    return conclude(
+        seen,
+        "fanout.straggler",
+        where_of(at, instance),
+        Shown(
+            unit=seen.unit[seen.calls.context[groups.call[groups.first[which]]]],
+            count=groups.size[which],
+            cost=late.cost[which],
+            rows=of_calls(seen, case, groups.call[member]),
+        ),
+        units_with_place=seen.units_with(at.caller, at.caller_operation),
+        # A hedge waits for one median before it asks again, and then for another.
+        saving_ns=(
+            median(np.maximum(late.cost[which] - late.middle[which], 0)),
+            median(late.cost[which]),
+        ),
+        confidence=confidence,
+        text=text,
+        refactor=refactor,
+    )
+
+
+def _stands_out(seen: Observed, groups: Siblings, siblings: I64, slow: Bool) -> str | None:
+    """The instance that answers most of the straggling calls, and more than its share."""
+    calls = groups.call[siblings]
+    # The attempt that was asked first tells who straggles, also where a hedge answered.
+    server = seen.hops.server[seen.calls.first[calls]]
+    instance = np.where(server >= 0, seen.spans.instance[server], -1)
+    late = slow[siblings] & (instance >= 0)
+    if not late.any():
+        return None
+    answered = np.bincount(instance[instance >= 0])
+    straggled = np.bincount(instance[late], minlength=len(answered))
+    worst = int(straggled.argmax())
+    share = straggled[worst] / late.sum()
+    expected = answered[worst] / answered.sum()
+    if len(np.flatnonzero(answered)) < 2:
+        return None
+    settings = seen.settings
+    if share < settings.instance_share or share < settings.instance_excess * expected:
+        return None
+    return seen.spans.name(worst)
+
+
+def _two_digits(ns: float) -> int:
+    """A time a person would write."""
+    if ns <= 0:
+        return 1
+    unit: int = 10 ** max(len(str(int(ns))) - 2, 0)
+    return max(round(ns / unit), 1) * unit

@@ -1,0 +1,94 @@
+"""Calls by the context that made them: what chattiness and fan-out both start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import intervals
+from analysis.grouping import counted, distinct, highest, summed
+from analysis.observed import Observed
+
+I64 = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Siblings:
+    """Some calls of the table, in groups: ``call`` and ``group`` are parallel."""
+
+    seen: Observed
+    call: I64
+    group: I64
+    first: I64
+    """A position in ``call`` for each group."""
+
+    @property
+    def count(self) -> int:
+        return len(self.first)
+
+    def column(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        """A call column's value for each group; it must not differ within one."""
+        return values[self.call[self.first]]
+
+    @cached_property
+    def size(self) -> I64:
+        return counted(self.group, self.count)
+
+    @cached_property
+    def start(self) -> I64:
+        return self.seen.calls.start[self.call]
+
+    @cached_property
+    def end(self) -> I64:
+        return self.seen.calls.end[self.call]
+
+    @cached_property
+    def peak(self) -> I64:
+        """Most calls in flight at once."""
+        return intervals.peak(self.group, self.start, self.end, self.count)
+
+    @cached_property
+    def union(self) -> I64:
+        return intervals.union(self.group, self.start, self.end, self.count)
+
+    @cached_property
+    def total(self) -> I64:
+        return summed(self.group, self.end - self.start, self.count)
+
+    @cached_property
+    def longest(self) -> I64:
+        return highest(self.group, self.end - self.start, self.count)
+
+    @cached_property
+    def cost(self) -> I64:
+        return summed(self.group, self.seen.call_cost[self.call], self.count)
+
+    def at_least(self, size: int) -> Siblings:
+        """The groups of at least so many calls."""
+        return self.only(self.size >= size)
+
+    def only(self, groups: Bool) -> Siblings:
+        """The groups that are marked."""
+        keep = groups[self.group]
+        return of(self.seen, self.call[keep], self.group[keep])
+
+
+def of(seen: Observed, call: I64, *by: NDArray[np.integer]) -> Siblings:
+    """``call`` grouped by the columns ``by``, which are parallel to it."""
+    groups = distinct(*by)
+    return Siblings(seen, call, groups.of, groups.first)
+
+
+def by_edge(seen: Observed) -> Siblings:
+    """All calls, by context and place."""
+    calls = seen.calls
+    return of(seen, np.arange(len(calls)), calls.context, calls.place)
+
+
+def by_context(seen: Observed) -> Siblings:
+    calls = seen.calls
+    return of(seen, np.arange(len(calls)), calls.context)

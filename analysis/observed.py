@@ -1,0 +1,212 @@
+"""What analyzers look at, and how what they see becomes a finding.
+
+A *unit* is one path root with all that lies below it: a request, or the handling of one message.
+Counts, costs and shares of a finding are by unit, and its floor is against the unit's root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.critical_path import CriticalPath
+from analysis.findings import Confidence, Evidence, Finding, Hop, Where
+from analysis.grouping import counted, distinct, summed
+from analysis.pairs import Calls, Hops, Place
+from analysis.quantiles import median, quantiles
+from analysis.settings import Settings
+from analysis.spans import Kind, SpanTable
+from services.scenario.facts import Facts
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+Mode = Literal["run", "analyze", "protocols"]
+
+NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True)
+class Observed:
+    spans: SpanTable
+    facts: Facts
+    settings: Settings
+    mode: Mode
+    hops: Hops
+    calls: Calls
+    path: CriticalPath
+    complete: Bool
+    """By trace code."""
+
+    @cached_property
+    def unit(self) -> I32:
+        """The row of each span's unit: its path's root, or its trace's where it is on none."""
+        root = self.path.root
+        return np.where(root >= 0, root, self.spans.root)
+
+    @cached_property
+    def hop_cost(self) -> I64:
+        """Time on the critical path of each hop, ns, with all that it waited for."""
+        return self.path.inclusive[self.hops.caller_end]
+
+    @cached_property
+    def call_cost(self) -> I64:
+        """The same of each logical call, all attempts."""
+        return summed(self.hops.call, self.hop_cost, len(self.calls))
+
+    @cached_property
+    def call_unit(self) -> I32:
+        return self.unit[self.calls.context]
+
+    @cached_property
+    def _callers(self) -> dict[tuple[int, int], int]:
+        """How many units contain an operation, by (service, operation) code."""
+        spans, role = self.spans, self.hops.role
+        rows = np.flatnonzero((role == Kind.SERVER) | (role == Kind.CONSUMER) | (spans.parent < 0))
+        if len(rows) == 0:
+            return {}
+        seen = distinct(spans.service[rows], spans.operation[rows], self.unit[rows])
+        once = rows[seen.first]
+        places = distinct(spans.service[once], spans.operation[once])
+        counts = counted(places.of, places.count)
+        service = spans.service[once[places.first]].tolist()
+        operation = spans.operation[once[places.first]].tolist()
+        return dict(zip(zip(service, operation, strict=True), counts.tolist(), strict=True))
+
+    def units_with(self, caller: str, operation: str) -> int:
+        """Units that contain an operation of a service as a caller."""
+        return self._callers.get((self.spans.code(caller), self.spans.code(operation)), 0)
+
+    @cached_property
+    def edge_callers(self) -> dict[tuple[str, str, str], int]:
+        """How many calling operations use an edge, by (caller, callee, operation)."""
+        found: dict[tuple[str, str, str], set[str]] = {}
+        for p in self.hops.places:
+            found.setdefault((p.caller, p.callee, p.operation), set()).add(p.caller_operation)
+        return {edge: len(callers) for edge, callers in found.items()}
+
+    def edge(self, place: Place) -> str:
+        """An edge as a scenario writes it; with the caller's operation where several use it."""
+        caller = place.caller
+        if self.edge_callers[place.caller, place.callee, place.operation] > 1:
+            caller = f"{caller}.{place.caller_operation}"
+        return f"{caller}->{place.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A finding, before it is known whether it matters."""
+
+    finding: Finding
+    minor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a rule saw: one row a case (a calling context, say); several may be of one unit."""
+
+    unit: I32
+    """Row of the case's unit."""
+    count: I64
+    cost: I64
+    """ns on the critical path."""
+    rows: tuple[I32, I32]
+    """Evidence: (number of the case, row of a span), in the order to cite."""
+
+
+def where_of(place: Place, instance: str | None = None) -> Where:
+    return Where(
+        caller=place.caller,
+        caller_operation=place.caller_operation,
+        callee=place.callee,
+        operation=place.operation,
+        protocol=place.protocol,
+        instance=instance,
+    )
+
+
+def conclude(
+    seen: Observed,
+    kind: str,
+    where: Where,
+    shown: Shown,
+    *,
+    units_with_place: int,
+    saving_ns: tuple[float, float],
+    confidence: Confidence,
+    text: str,
+    refactor: Mapping[str, Any] | None,
+    minor: bool = False,
+    hops: tuple[Hop, ...] = (),
+) -> Candidate:
+    """A finding with its cost and evidence, and whether it is minor.
+
+    It is where it shows in less than ``trace_share`` of the units that contain its place, or costs
+    less than ``cost_share`` of the median duration of the roots it shows under.
+    """
+    settings, spans = seen.settings, seen.spans
+    units = distinct(shown.unit)
+    count = summed(units.of, shown.count, units.count)
+    cost = summed(units.of, shown.cost, units.count)
+    roots = shown.unit[units.first]
+    floor = settings.cost_share * median(spans.duration[roots])
+    rare = units.count < settings.trace_share * units_with_place
+    return Candidate(
+        finding=Finding(
+            kind=kind,
+            where=where,
+            count_per_request=quantiles(count),
+            cost_ms=quantiles(cost, divisor=NS_PER_MS),
+            saving_ms=(
+                round(min(saving_ns) / NS_PER_MS, 6),
+                round(max(saving_ns) / NS_PER_MS, 6),
+            ),
+            confidence=confidence,
+            completeness=round(float(seen.complete[spans.trace[roots]].mean()), 4),
+            text=text,
+            evidence=_evidence(seen, shown, units.of, cost, roots),
+            refactor=refactor,
+            hops=hops,
+        ),
+        minor=minor or rare or median(cost) < floor,
+    )
+
+
+def _evidence(
+    seen: Observed, shown: Shown, unit_of: I64, cost: I64, roots: I32
+) -> tuple[Evidence, ...]:
+    """The dearest units, and the spans that show it there."""
+    spans, settings = seen.spans, seen.settings
+    # Ids are compared only where costs tie, among what could be cited at all.
+    most = min(settings.evidence_traces, len(cost))
+    bar = np.partition(cost, len(cost) - most)[len(cost) - most]
+    dear = np.flatnonzero(cost >= bar)
+    ids = spans.trace_ids.gather(spans.trace[roots[dear]].astype(np.int64))
+    order = np.lexsort((ids.rank("ordinal").to_numpy(), -cost[dear]))[:most]
+    case, row = shown.rows
+    found = []
+    for unit in dear[order].tolist():
+        cited = row[unit_of[case] == unit]
+        if len(cited) > settings.evidence_spans:
+            cited = cited[np.argsort(-spans.duration[cited], kind="stable")]
+        cited = np.unique(cited[: settings.evidence_spans])
+        ids_at = spans.span_ids.gather(spans.span[cited].astype(np.int64)).to_list()
+        started = spans.start[cited].tolist()
+        found.append(
+            Evidence(
+                spans.trace_id(int(roots[unit])),
+                tuple(i for _, i in sorted(zip(started, ids_at, strict=True))),
+            )
+        )
+    return tuple(found)
+
+
+def of_calls(seen: Observed, cases: I64, calls: I64) -> tuple[I32, I32]:
+    """Evidence rows: ``cases`` and ``calls`` are parallel, a call of each case."""
+    end = seen.hops.caller_end[seen.calls.answered[calls]]
+    return cases.astype(np.int32), end.astype(np.int32)

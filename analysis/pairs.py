@@ -1,0 +1,294 @@
+"""Hops: the two ends of every call and message, paired, and attempts gathered into calls.
+
+- CLIENT and SERVER pair by parent; PRODUCER and CONSUMER by parent, or by the consumer's span
+  link (the conventions allow both). A client span without its other end is a hop all the same, to
+  whatever its attributes name; a server span below anything but a client span is a hop whose
+  caller was not recorded.
+- Kinds are trusted over names. Where no kind is stated, a child in another service is the server
+  end, and its parent, if that is its only such child, the client end.
+- The caller's operation is that of the nearest SERVER or CONSUMER above, or of the root.
+- One logical call has one first attempt (0); attempts after it (retries, hedges) belong to the
+  latest earlier attempt of the same number of steps on that had failed, or was still under way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.grouping import counted, distinct
+from analysis.spans import NONE, Flag, Kind, SpanTable
+
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+Bool = NDArray[np.bool_]
+
+
+class Place(NamedTuple):
+    """An edge as a calling operation uses it."""
+
+    caller: str
+    caller_operation: str
+    callee: str
+    operation: str
+    protocol: str | None
+
+    @property
+    def target(self) -> str:
+        return f"{self.callee}.{self.operation}"
+
+
+@dataclass(frozen=True)
+class Hops:
+    """One row an attempt. Rows of the span table in ``client``, ``server``, ``context``."""
+
+    spans: SpanTable
+    role: NDArray[np.uint8]
+    """Of every span of the table: its kind, or what it stands for where none is stated."""
+    client: I32
+    """The CLIENT or PRODUCER span; -1 where it was not recorded."""
+    server: I32
+    """The SERVER span or first CONSUMER; -1 where there is none."""
+    context: I32
+    """The span on whose behalf the call was made."""
+    place: I32
+    """Into ``places``."""
+    places: tuple[Place, ...]
+    attempt: I32
+    call: I32
+    """The logical call, numbered from 0."""
+    error: Bool
+    messages: Bool
+    """Whether it is a message: nobody waits for the answer."""
+    deliveries: tuple[I32, I32]
+    """Every (PRODUCER, CONSUMER) pair of rows; a message may have several consumers."""
+
+    def __len__(self) -> int:
+        return len(self.client)
+
+    @cached_property
+    def caller_end(self) -> I32:
+        """The client span, or the server span where that is all there is."""
+        return np.where(self.client >= 0, self.client, self.server)
+
+    @cached_property
+    def tax(self) -> I64:
+        """Client duration minus server duration, ns; -1 where either is missing.
+
+        Immune to clock skew. A server span that outlasts its client's makes 0: the answer had
+        left before the span ended.
+        """
+        both = (self.client >= 0) & (self.server >= 0) & ~self.messages
+        duration = self.spans.duration
+        tax = np.maximum(duration[self.client] - duration[self.server], 0)
+        return np.where(both, tax, NONE)
+
+
+@dataclass(frozen=True)
+class Calls:
+    """One row a logical call, in the order of their first attempts."""
+
+    hops: Hops
+    first: I32
+    """The hop of the first attempt."""
+    context: I32
+    place: I32
+    start: I64
+    end: I64
+    """When the answer was there: the end of the earliest attempt that succeeded, or of the last."""
+    failed: Bool
+    """No attempt succeeded."""
+    attempts: I32
+    key: I32
+    answered: I32
+    """The hop of the attempt that ``end`` is of."""
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def duration(self) -> I64:
+        return self.end - self.start
+
+
+def pair(spans: SpanTable) -> tuple[Hops, Calls]:
+    """Every hop of the table, and its logical calls."""
+    role = _roles(spans)
+    client, server, deliveries = _ends(spans, role)
+    hops = _described(spans, role, client, server, deliveries)
+    return hops, _calls(hops)
+
+
+def _roles(spans: SpanTable) -> NDArray[np.uint8]:
+    role = spans.kind.copy()
+    silent = role == Kind.UNSPECIFIED
+    if not silent.any():
+        return role
+    parent = spans.parent
+    child = np.flatnonzero(silent & (parent >= 0))
+    above = parent[child]
+    crossing = child[spans.service[above] != spans.service[child]]
+    role[crossing] = Kind.SERVER
+    role[silent & (parent < 0)] = Kind.SERVER
+    callers, crossings = np.unique(parent[crossing], return_counts=True)
+    single = callers[crossings == 1]
+    role[single[role[single] == Kind.UNSPECIFIED]] = Kind.CLIENT
+    return role
+
+
+def _ends(spans: SpanTable, role: NDArray[np.uint8]) -> tuple[I32, I32, tuple[I32, I32]]:
+    """Client and server rows of every hop, and every delivery of a message."""
+    parent = spans.parent
+    rows = np.arange(len(spans), dtype=np.int32)
+    serving = rows[((role == Kind.SERVER) | (role == Kind.CONSUMER)) & (parent >= 0)]
+    above = parent[serving]
+    producing = role[serving] == Kind.CONSUMER
+    fits = np.where(producing, role[above] == Kind.PRODUCER, role[above] == Kind.CLIENT)
+    # An older instrumentation may call a request over a queue CLIENT at one end only.
+    fits |= producing & (role[above] == Kind.CLIENT)
+    paired, sender = serving[fits], above[fits]
+
+    link = spans.links
+    by_link = (link.target >= 0) & (role[link.row] == Kind.CONSUMER) if len(link.row) else None
+    if by_link is not None and by_link.any():
+        reader, writer = link.row[by_link], link.target[by_link]
+        new = (role[writer] == Kind.PRODUCER) & (parent[reader] != writer)
+        paired = np.concatenate((paired, reader[new]))
+        sender = np.concatenate((sender, writer[new]))
+
+    order = np.lexsort((spans.start[paired], sender))
+    paired, sender = paired[order], sender[order]
+    first = np.concatenate(([True], sender[1:] != sender[:-1])) if len(sender) else sender > 0
+    server_of = np.full(len(spans), NONE, np.int32)
+    server_of[sender[first]] = paired[first]
+
+    client = rows[(role == Kind.CLIENT) | (role == Kind.PRODUCER)]
+    is_paired = np.zeros(len(spans), np.bool_)
+    is_paired[paired] = True
+    alone = serving[~is_paired[serving]]
+    # Below its own service's spans a server span is somebody's local root, not a hop.
+    alone = alone[(spans.service[parent[alone]] != spans.service[alone])]
+    message = role[paired] == Kind.CONSUMER
+    return (
+        np.concatenate((client, np.full(len(alone), NONE, np.int32))),
+        np.concatenate((server_of[client], alone)),
+        (sender[message], paired[message]),
+    )
+
+
+def _described(
+    spans: SpanTable,
+    role: NDArray[np.uint8],
+    client: I32,
+    server: I32,
+    deliveries: tuple[I32, I32],
+) -> Hops:
+    near = np.where(client >= 0, client, server)
+    context = spans.forest.nearest((role == Kind.SERVER) | (role == Kind.CONSUMER))[near]
+    context = np.where(context >= 0, context, spans.root[near])
+
+    def either(column: I32, first: I32, second: I32) -> I32:
+        """A column's value at ``first``, or where there is none at ``second``."""
+        if len(column) == 0:
+            return first
+        one = np.where(first >= 0, column[first], NONE)
+        two = np.where(second >= 0, column[second], NONE)
+        return np.where(one >= 0, one, two).astype(np.int32)
+
+    above = np.where(near >= 0, spans.parent[near], NONE) if len(near) else near
+    caller = np.where(client >= 0, spans.service[near], either(spans.service, above, context))
+    callee = np.where(
+        server >= 0, either(spans.service, server, server), either(spans.peer, client, client)
+    )
+    columns = (
+        caller,
+        spans.operation[context],
+        callee,
+        either(spans.operation, server, client),
+        either(spans.protocol, client, server),
+    )
+    groups = distinct(*columns)
+    named = zip(*(column[groups.first].tolist() for column in columns), strict=True)
+    places = tuple(
+        Place(
+            caller=spans.name(codes[0]) or "",
+            caller_operation=spans.name(codes[1]) or "",
+            callee=spans.name(codes[2]) or "",
+            operation=spans.name(codes[3]) or "",
+            protocol=spans.name(codes[4]),
+        )
+        for codes in named
+    )
+    place = groups.of.astype(np.int32)
+    failed = spans.has(Flag.ERROR)
+    attempt = spans.messages.attempt
+    return Hops(
+        spans=spans,
+        role=role,
+        client=client,
+        server=server,
+        context=context.astype(np.int32),
+        place=place,
+        places=places,
+        attempt=attempt[near],
+        call=_numbered(spans, near, distinct(context, place, spans.messages.key[near]).of),
+        error=failed[near],
+        messages=(role[near] == Kind.PRODUCER) | (role[near] == Kind.CONSUMER),
+        deliveries=deliveries,
+    )
+
+
+def _numbered(spans: SpanTable, near: I32, group: I64) -> I32:
+    """The number of each hop's logical call; ``group`` is where its attempts can be."""
+    number = np.arange(len(near), dtype=np.int32)
+    attempt, failed = spans.messages.attempt[near], spans.has(Flag.ERROR)[near]
+    start, end = spans.start[near], spans.end[near]
+    again = attempt > 0
+    if again.any():
+        # Few hops are attempts of one call, so these may be looked at one by one, in time order.
+        concerned = np.zeros(int(group.max()) + 1, np.bool_)
+        concerned[group[again]] = True
+        members = np.flatnonzero(concerned[group])
+        members = members[np.lexsort((attempt[members], start[members]))]
+        waiting: dict[tuple[int, int], list[int]] = {}
+        for i in members.tolist():
+            here, step = int(group[i]), int(attempt[i])
+            before = waiting.get((here, step - 1), [])
+            # The newest that had failed or was under way; a failure hidden by a clock is second.
+            open_ = [w for w in before if failed[w] or end[w] >= start[i]] or before
+            if step and open_:
+                number[i] = number[open_[-1]]
+                before.remove(open_[-1])
+            waiting.setdefault((here, step), []).append(i)
+    return distinct(number).of.astype(np.int32)
+
+
+def _calls(hops: Hops) -> Calls:
+    spans = hops.spans
+    count = int(hops.call.max()) + 1 if len(hops) else 0
+    near = hops.caller_end
+    start, end = spans.start[near], spans.end[near]
+    order = np.lexsort((start, hops.attempt, hops.call))
+    bounds = np.searchsorted(hops.call[order], np.arange(count))
+    first = order[bounds].astype(np.int32)
+    attempts = counted(hops.call, count).astype(np.int32)
+    # The answer is the earliest success, or without one the last failure to end.
+    worth = np.where(hops.error, np.iinfo(np.int64).max - end, end)
+    order = np.lexsort((worth, hops.error, hops.call))
+    answered = order[np.searchsorted(hops.call[order], np.arange(count))].astype(np.int32)
+    return Calls(
+        hops=hops,
+        first=first,
+        context=hops.context[first],
+        place=hops.place[first],
+        start=start[first],
+        end=end[answered],
+        failed=hops.error[answered],
+        attempts=attempts,
+        key=spans.messages.key[near[first]],
+        answered=answered,
+    )

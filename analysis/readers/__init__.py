@@ -1,0 +1,135 @@
+"""Trace readers: which formats there are, and how an input finds its own.
+
+The content decides, never the file's name. To add a format: a new file with a :class:`Format`, and
+a line in ``FORMATS``; the first that recognises the content reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from analysis.normalise import REPAIRS, normalise
+from analysis.readers.content import Content, Format, uncompressed
+from analysis.readers.jaeger import JAEGER
+from analysis.readers.otlp_binary import OTLP_BINARY
+from analysis.readers.otlp_json import OTLP_JSON
+from analysis.readers.zipkin import ZIPKIN
+from analysis.reading import Recorder, Skipped, Unreadable
+from analysis.spans import SpanTable, concat
+from analysis.table import read_parquet
+from services.errors import BadInput
+
+FORMATS: Final[tuple[Format, ...]] = (OTLP_BINARY, OTLP_JSON, JAEGER, ZIPKIN)
+
+_PARQUET: Final = b"PAR1"
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Everything read, and what was repaired or left out on the way."""
+
+    spans: SpanTable
+    files: int
+    repairs: dict[str, int]
+    skipped: tuple[Skipped, ...]
+
+
+def read(paths: Sequence[Path], *, skew: bool = False) -> Read:
+    """Trace files and directories: run directories, what ``hopbench collect`` wrote, or any that
+    hold trace files.
+
+    Traces may be spread over files. One malformed span is skipped and counted. Raises BadInput for
+    a file that cannot be read, with its name and offset.
+    """
+    recorder = Recorder()
+    tables: list[SpanTable] = []
+    files = 0
+    for path in paths:
+        if path.is_dir():
+            inside = [_load(each, recorder, tables, required=False) for each in _inside(path)]
+            files += sum(inside)
+            if not any(inside):
+                raise BadInput(
+                    "no traces in this directory",
+                    file=str(path),
+                    hint="a run directory, what `hopbench collect` wrote, or files of "
+                    + ", ".join(f.name for f in FORMATS),
+                )
+        else:
+            files += _load(path, recorder, tables, required=True)
+    repairs = dict.fromkeys(REPAIRS, 0)
+    if len(recorder):
+        found = normalise(recorder, skew=skew)
+        repairs = found.repairs
+        tables.insert(0, found.spans)
+    return Read(concat(tables), files, repairs, tuple(recorder.skipped))
+
+
+def read_otlp(path: Path) -> SpanTable:
+    """One file in any format; for a round's spool, whose cut tail is no error."""
+    recorder = Recorder()
+    tables: list[SpanTable] = []
+    _load(path, recorder, tables, required=False)
+    if len(recorder):
+        tables.append(normalise(recorder).spans)
+    return concat(tables)
+
+
+def _inside(directory: Path) -> Iterable[Path]:
+    """Files that may hold traces, in a fixed order. In a trial, what was read before goes first:
+    its spool holds the same spans."""
+    for path in sorted(directory.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _inside(path)
+        elif path.name != "traces.otlp" or not (directory / "spans.parquet").exists():
+            yield path
+
+
+def _load(path: Path, recorder: Recorder, tables: list[SpanTable], *, required: bool) -> bool:
+    """Read one file into ``recorder`` or ``tables``. False where it holds no traces, which is an
+    error where it was asked for."""
+    file = str(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}", file=file) from error
+    if data.startswith(_PARQUET):
+        return _load_parquet(path, tables, required=required)
+    try:
+        content = Content(file, uncompressed(data))
+        found = next((f for f in FORMATS if f.recognises(content)), None)
+        if found is None:
+            if not required:
+                return False
+            raise BadInput(
+                "the file is empty" if not content.data.strip() else _unknown(content),
+                file=file,
+                hint="known formats: " + ", ".join(f.name for f in FORMATS),
+            )
+        found.read(content, recorder)
+    except Unreadable as error:
+        where = "" if error.offset is None else f" at byte {error.offset}"
+        raise BadInput(f"{error.reason}{where}", file=file) from error
+    recorder.files += 1
+    return True
+
+
+def _load_parquet(path: Path, tables: list[SpanTable], *, required: bool) -> bool:
+    try:
+        tables.append(read_parquet(path))
+    except BadInput:
+        if required:
+            raise
+        return False
+    return True
+
+
+def _unknown(content: Content) -> str:
+    if content.broken_lines and not content.documents:
+        return f"{content.broken_lines[0].reason} at byte {content.broken_lines[0].offset}"
+    return "no known trace format at byte 0"

@@ -1,0 +1,159 @@
+"""OTLP in JSON, and the answers that wrap it.
+
+One export request, or one a line in any order (the collector's file exporter); Jaeger's API v3
+(``{"result": {"resourceSpans": …}}``); Tempo's v1 (``batches``, base64 ids) and v2
+(``{"trace": {"resourceSpans": …}}``). Lines with metrics or logs are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from analysis.readers.content import Content, Format
+from analysis.reading import NONE, Malformed, Recorder, Skipped, Unreadable, text_of
+
+_KINDS: Final[Mapping[str, int]] = {
+    "SPAN_KIND_UNSPECIFIED": 0,
+    "SPAN_KIND_INTERNAL": 1,
+    "SPAN_KIND_SERVER": 2,
+    "SPAN_KIND_CLIENT": 3,
+    "SPAN_KIND_PRODUCER": 4,
+    "SPAN_KIND_CONSUMER": 5,
+}
+_STATUSES: Final[Mapping[str, int]] = {
+    "STATUS_CODE_UNSET": 0,
+    "STATUS_CODE_OK": 1,
+    "STATUS_CODE_ERROR": 2,
+}
+_OTHER_SIGNALS: Final = ("resourceMetrics", "resourceLogs", "resourceProfiles")
+
+
+def _groups(document: Any) -> list[Any] | None:
+    """The resource spans of a document; None where it is no such document."""
+    if not isinstance(document, dict):
+        return None
+    for wrapper in ("result", "trace"):
+        if isinstance(document.get(wrapper), dict):
+            document = document[wrapper]
+    for key in ("resourceSpans", "batches"):
+        if isinstance(document.get(key), list):
+            groups: list[Any] = document[key]
+            return groups
+    if any(key in document for key in _OTHER_SIGNALS):
+        return []
+    return None
+
+
+def _recognises(content: Content) -> bool:
+    return any(_groups(document.value) is not None for document in content.documents[:16])
+
+
+def _read(content: Content, recorder: Recorder) -> None:
+    recorder.skipped.extend(content.broken_lines)
+    for offset, document in content.documents:
+        groups = _groups(document)
+        if groups is None:
+            recorder.skipped.append(Skipped(content.file, offset, "no export request"))
+            continue
+        for group in groups:
+            try:
+                _group(group, recorder, content.file, offset)
+            except Malformed as error:
+                raise Unreadable(str(error), offset) from error
+
+
+def _group(group: Any, recorder: Recorder, file: str, offset: int) -> None:
+    if not isinstance(group, dict):
+        raise Malformed("resourceSpans holds something that is no object")
+    resource = recorder.add_resource(
+        dict(_attributes((group.get("resource") or {}).get("attributes")))
+    )
+    scopes = group.get("scopeSpans") or group.get("instrumentationLibrarySpans") or ()
+    for scope in scopes:
+        for span in scope.get("spans") or ():
+            try:
+                _span(span, resource, recorder)
+            except Malformed as error:
+                recorder.skipped.append(Skipped(file, offset, str(error)))
+
+
+def _span(span: Any, resource: int, recorder: Recorder) -> None:
+    if not isinstance(span, dict):
+        raise Malformed("a span that is no object")
+    trace, own = span.get("traceId"), span.get("spanId")
+    if not isinstance(trace, str) or not isinstance(own, str) or not trace or not own:
+        raise Malformed("no traceId and spanId")
+    parent = span.get("parentSpanId")
+    # Zeros are how some exporters spell "none".
+    has_parent = isinstance(parent, str) and parent.strip("0") != ""
+    attributes = list(_attributes(span.get("attributes")))
+    links = [link for link in span.get("links") or () if isinstance(link, dict)]
+    recorder.add(
+        trace=recorder.traces.text(trace),
+        span=recorder.ids.text(own),
+        parent=recorder.ids.text(str(parent)) if has_parent else NONE,
+        name=str(span.get("name", "")),
+        kind=_enum(span.get("kind", 0), _KINDS, "kind"),
+        status=_enum((span.get("status") or {}).get("code", 0), _STATUSES, "status"),
+        start=_integer(span.get("startTimeUnixNano", 0), "startTimeUnixNano"),
+        end=_integer(span.get("endTimeUnixNano", 0), "endTimeUnixNano"),
+        resource=resource,
+        attributes=attributes,
+        links=[
+            (recorder.traces.text(str(link["traceId"])), recorder.ids.text(str(link["spanId"])))
+            for link in links
+            if link.get("traceId") and link.get("spanId")
+        ],
+    )
+
+
+def _enum(value: Any, names: Mapping[str, int], what: str) -> int:
+    if isinstance(value, str) and not value.isdigit():
+        if value not in names:
+            raise Malformed(f"unknown {what} {value!r}")
+        return names[value]
+    return _integer(value, what)
+
+
+def _integer(value: Any, what: str) -> int:
+    """int64 is a string or a number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise Malformed(f"{what} {value!r} is no integer") from None
+
+
+def _attributes(given: Any) -> Iterator[tuple[str, str]]:
+    if given is None:
+        return
+    if not isinstance(given, list):
+        raise Malformed("attributes that are no list")
+    for kv in given:
+        if not isinstance(kv, dict) or not isinstance(kv.get("key"), str):
+            raise Malformed("an attribute without a key")
+        yield kv["key"], text_of(_value(kv.get("value")))
+
+
+def _value(value: Any) -> object:
+    """An ``AnyValue``: the one field that is there."""
+    if not isinstance(value, dict) or not value:
+        return ""
+    which, content = next(iter(value.items()))
+    match which:
+        case "intValue":
+            return _integer(content, "an attribute")
+        case "arrayValue":
+            return [_value(item) for item in (content or {}).get("values") or ()]
+        case "kvlistValue":
+            return {
+                str(kv.get("key")): _value(kv.get("value"))
+                for kv in (content or {}).get("values") or ()
+            }
+        case _:
+            return content
+
+
+OTLP_JSON: Final = Format("OTLP JSON", _recognises, _read)
