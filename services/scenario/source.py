@@ -93,6 +93,8 @@ def tree(text: str, file: str) -> Node:
             builder.feed(event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if mark is not None and mark.line >= len(text.splitlines()):
+            mark = error.context_mark or mark  # at the end of the file: where it was opened
         raise BadInput(
             f"not YAML: {error.problem or error.context}"
             + (f" ({error.context})" if error.problem and error.context else ""),

@@ -1,0 +1,268 @@
+"""Scenarios as hypothesis draws them: every kind of step, every option, in any nesting.
+
+Services ``s0, s1, …`` each have one or two operations; a step targets only later services, so
+there is no cycle. Ids are the positions', or given names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+
+from services.scenario.distributions import (
+    Constant,
+    Distribution,
+    Empirical,
+    Exponential,
+    LogNormal,
+    Percentiles,
+    Uniform,
+)
+from services.scenario.findings import KINDS
+from services.scenario.model import (
+    Call,
+    Choice,
+    Edge,
+    Entry,
+    Expectation,
+    Fail,
+    Fault,
+    FaultScope,
+    HedgePolicy,
+    KafkaOptions,
+    Load,
+    OnErrorFail,
+    OnErrorFallback,
+    OnErrorIgnore,
+    Operation,
+    Option,
+    Origin,
+    Parallel,
+    Publish,
+    Repeat,
+    Retry,
+    Scenario,
+    Sequence,
+    Service,
+    Sleep,
+    Step,
+    Target,
+    Work,
+)
+from services.scenario.steps.kind import child, default_id
+
+Draw = Callable[[Any], Any]
+
+amounts = st.floats(min_value=0, max_value=1e15, allow_subnormal=False)
+shares = st.floats(min_value=0, max_value=1)
+nanos = st.integers(min_value=1, max_value=10**15)
+counts = st.integers(min_value=1, max_value=12)
+
+
+@st.composite
+def percentiles(draw: Draw) -> Percentiles:
+    inner = draw(st.lists(st.integers(1, 9999), max_size=4, unique=True).map(sorted))
+    values = sorted(draw(st.lists(amounts, min_size=len(inner) + 2, max_size=len(inner) + 2)))
+    return Percentiles((0.0, *(q / 10_000 for q in inner), 1.0), tuple(values))
+
+
+distributions: st.SearchStrategy[Distribution] = st.one_of(
+    st.builds(Constant, amounts),
+    st.tuples(amounts, amounts).map(lambda pair: Uniform(min(pair), max(pair))),
+    st.builds(Exponential, amounts),
+    st.builds(LogNormal, amounts, st.floats(0, 10, allow_subnormal=False)),
+    percentiles(),
+    st.builds(Empirical, st.lists(amounts, min_size=1, max_size=4).map(tuple)),
+)
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Draws the steps of one operation; knows where it stands, and which names are taken."""
+
+    draw: Draw
+    service: str
+    operation: str
+    targets: list[Target]
+    names: set[str]
+    replicas: dict[str, int] = field(default_factory=dict)
+
+    def steps(self, position: str, depth: int) -> tuple[Step, ...]:
+        found: list[Step] = []
+        for number in range(1, self.draw(st.integers(0, 3)) + 1):
+            earlier = [step.id for step in found]
+            after = (
+                self.draw(st.lists(st.sampled_from(earlier), max_size=2, unique=True))
+                if (earlier)
+                else []
+            )
+            found.append(self._step(child(position, number), depth, tuple(after)))
+        return tuple(found)
+
+    def _step(self, position: str, depth: int, after: tuple[str, ...]) -> Step:
+        step = default_id(self.service, self.operation, position)
+        if self.draw(st.integers(0, 3)) == 0:
+            step = f"n{len(self.names)}"
+            self.names.add(step)
+        common = {"id": step, "after": after, "per_item": self.draw(st.booleans())}
+        kinds = ["work", "sleep", "fail"]
+        kinds += ["call", "call", "call", "publish"] if self.targets else []
+        kinds += ["sequence", "parallel", "choice", "repeat"] if depth else []
+        match self.draw(st.sampled_from(kinds)):
+            case "work":
+                where = self.draw(st.sampled_from(["loop", "thread", "process"]))
+                rest = self.draw(st.none() | distributions)
+                return Work(**common, cpu=self.draw(distributions), cpu_per_item=rest, where=where)
+            case "sleep":
+                rest = self.draw(st.none() | distributions)
+                return Sleep(**common, time=self.draw(distributions), time_per_item=rest)
+            case "fail":
+                return Fail(**common, probability=self.draw(shares))
+            case "call":
+                return Call(**common, edge=self._edge(step, position, depth, publish=False))
+            case "publish":
+                return Publish(**common, edge=self._edge(step, position, depth, publish=True))
+            case "sequence":
+                return Sequence(**common, steps=self.steps(position, depth - 1))
+            case "parallel":
+                bound = self.draw(st.none() | counts)
+                return Parallel(**common, steps=self.steps(position, depth - 1), max_parallel=bound)
+            case "repeat":
+                times = self.draw(counts)
+                return Repeat(**common, times=times, steps=self.steps(position, depth - 1))
+            case _:
+                options = tuple(
+                    Option(
+                        self.draw(st.floats(1e-3, 1e6)),
+                        self.steps(child(position, number), depth - 1),
+                    )
+                    for number in range(1, self.draw(st.integers(1, 2)) + 1)
+                )
+                return Choice(**common, options=options)
+
+    def _edge(self, step: str, position: str, depth: int, *, publish: bool) -> Edge:
+        target = self.draw(st.sampled_from(self.targets))
+        protocol = "kafka" if publish else self.draw(st.sampled_from(["http", "grpc", "kafka"]))
+        hedges = self.replicas[target.service] > 1 and protocol != "kafka"
+        fails = [OnErrorFail(), OnErrorIgnore()]
+        on_error = self.draw(st.sampled_from(fails))
+        if depth and self.draw(st.integers(0, 4)) == 0:
+            on_error = OnErrorFallback(self.steps(position, depth - 1))
+        count = self.draw(counts)
+        return Edge(
+            target=target,
+            protocol=protocol,
+            mode="publish" if publish else "call",
+            count=count,
+            batch=self.draw(counts),
+            max_parallel=self.draw(st.none() | counts),
+            probability=self.draw(shares),
+            request_bytes=self.draw(distributions),
+            response_bytes=self.draw(distributions),
+            key_distinct=self.draw(st.none() | counts),
+            timeout_ns=self.draw(st.none() | nanos),
+            retry=self.draw(
+                st.none() | st.builds(Retry, counts, nanos, shares, st.none() | shares)
+            ),
+            hedge=self.draw(
+                st.none() | st.builds(HedgePolicy, st.none() | nanos) if hedges else st.none()
+            ),
+            on_error=on_error,
+            kafka=self.draw(
+                st.builds(KafkaOptions, counts, st.sampled_from(["0", "1", "all"]), nanos)
+            ),
+            origins=(Origin(step, count),),
+        )
+
+
+@st.composite
+def scenarios(draw: Draw) -> Scenario:
+    names = [f"s{n}" for n in range(draw(st.integers(1, 3)))]
+    replicas = {name: draw(st.integers(1, 3)) for name in names}
+    given: set[str] = set()
+    below: list[Target] = []
+    services: dict[str, Service] = {}
+    for name in reversed(names):
+        operations = {}
+        for operation in ("o0", "o1")[: draw(st.integers(1, 2))]:
+            writer = _Writer(draw, name, operation, below, given, replicas)
+            operations[operation] = Operation(operation, writer.steps("", 2))
+        below = [*below, *(Target(name, operation) for operation in operations)]
+        services[name] = Service(
+            name=name,
+            replicas=replicas[name],
+            balance=draw(st.sampled_from(["round_robin", "random", "least_pending"])),
+            max_concurrent=draw(st.none() | counts),
+            operations=operations,
+        )
+    entries = st.builds(
+        Entry,
+        st.sampled_from(below),
+        st.sampled_from(["http", "grpc"]),
+        st.floats(1e-3, 1e6),
+        distributions,
+        distributions,
+        st.none() | counts,
+        nanos,
+    )
+    return Scenario(
+        name=draw(st.sampled_from(["x", "1e5", "null-ish", "a: b", "Ünïcode", "#no comment"])),
+        description=draw(st.text(max_size=20).filter(lambda text: "\0" not in text)),
+        seed=draw(st.integers(0, 2**63 - 1)),
+        services=services,
+        load=Load(
+            model="open",
+            arrivals=draw(st.sampled_from(["poisson", "uniform"])),
+            rate_rps=draw(st.floats(1e-3, 1e5)),
+            duration_ns=draw(nanos),
+            warmup_ns=draw(st.integers(0, 10**15)),
+            max_in_flight=draw(counts),
+            entries=tuple(draw(st.lists(entries, min_size=1, max_size=2))),
+        ),
+        faults=tuple(
+            _fault(draw, number, below, replicas)
+            for number in range(1, draw(st.integers(0, 2)) + 1)
+        ),
+        variants={},
+        expectations=tuple(
+            draw(
+                st.lists(
+                    st.builds(
+                        Expectation,
+                        st.sampled_from(KINDS),
+                        st.sampled_from(
+                            [{}, {"caller": "s0"}, {"callee": "s0", "protocol": "grpc"}]
+                        ),
+                    ),
+                    max_size=2,
+                )
+            )
+        ),
+    )
+
+
+def _fault(draw: Draw, number: int, targets: list[Target], replicas: dict[str, int]) -> Fault:
+    target = draw(st.sampled_from(targets))
+    scope = draw(
+        st.sampled_from(
+            [
+                FaultScope(None, None, None, None, None),
+                FaultScope(target.service, None, replicas[target.service] - 1, None, None),
+                FaultScope(target.service, target.operation, None, None, None),
+            ]
+        )
+    )
+    begin = draw(st.none() | nanos)
+    latency = draw(st.booleans())
+    return Fault(
+        id=draw(st.sampled_from([f"fault/{number}", f"slow{number}"])),
+        kind="latency" if latency else "error",
+        scope=scope,
+        latency=draw(distributions) if latency else None,
+        probability=draw(shares),
+        from_ns=begin,
+        to_ns=draw(st.none() | nanos.map(lambda length: (begin or 0) + length)),
+    )
