@@ -7,7 +7,8 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -85,10 +86,17 @@ def _version(
 
 
 def invoke(arguments: Sequence[str]) -> Exit:
-    """Run one command line and return its exit code; every error is told, none escapes."""
+    """Run one command line and return its exit code."""
+    return ended(
+        partial(contents().main, args=list(arguments), prog_name="hopbench", standalone_mode=False),
+        arguments,
+    )
+
+
+def ended(command: Callable[[], int | None], arguments: Sequence[str]) -> Exit:
+    """The exit code of ``command``; every error is told, none escapes."""
     try:
-        code = contents().main(args=list(arguments), prog_name="hopbench", standalone_mode=False)
-        return Exit(code or Exit.DONE)
+        return Exit(command() or Exit.DONE)
     except BadInput as error:
         return _refused(arguments, error)
     except typer.TyperException as error:
@@ -96,9 +104,7 @@ def invoke(arguments: Sequence[str]) -> Exit:
     except CannotStart as error:
         output.complain(str(error), error.log)
         return Exit.BROKEN
-    except typer.Abort:
-        return Exit.INTERRUPTED
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except Terminated:
         return Exit.TERMINATED

@@ -57,7 +57,7 @@ class RunPlan:
             names = list(self.scenarios)
             random.Random(f"order:{self.scenario.seed}:{pair}").shuffle(names)
             seed = round_seed(self.scenario.seed, pair)
-            turns += (Turn(len(turns) + i, pair, name, seed) for i, name in enumerate(names))
+            turns += [Turn(len(turns) + i, pair, name, seed) for i, name in enumerate(names)]
         return tuple(turns)
 
     def round_plan(self, turn: Turn) -> RoundPlan:

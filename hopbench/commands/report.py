@@ -1,0 +1,34 @@
+"""``hopbench report``: a run told again from what lies in its directory, whole or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hopbench import conclusion, options, plan, rundir, subjects
+from hopbench.exits import Exit
+from hopbench.gates import check, parse
+from hopbench.output import Output
+from hopbench.summary import summarise
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)],
+    *,
+    json: options.Json = None,
+    fail_on: options.FailOn = None,
+    strict: options.Strict = False,
+    quiet: options.Quiet = False,
+) -> Exit:
+    """Rebuild findings, summary and reports of a run, also of one that was interrupted."""
+    output = Output(json, quiet)
+    gates = [parse(text) for text in fail_on or ()]
+    directory = rundir.opened(run)
+    planned = plan.read(directory)
+    check(gates, subjects.planned(planned))
+    with output.working("analysing"):
+        summary = summarise(planned, directory)
+    conclusion.show(summary, directory, output)
+    return conclusion.code(planned, summary, gates, output, strict=strict)

@@ -1,0 +1,246 @@
+"""``hopbench run``: from a scenario to findings, and the variants side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final, cast
+
+import typer
+
+from hopbench import conclusion, engines, options, plan, progress, run, rundir, subjects
+from hopbench.engines.port import EngineName, Instrumentation, Settings
+from hopbench.estimate import Estimate, estimate
+from hopbench.exits import Exit, worst
+from hopbench.gates import Gate, check, parse
+from hopbench.limits import Limits
+from hopbench.output import Output, complain
+from hopbench.plan import RunPlan, Turn
+from hopbench.rundir import RunDir
+from hopbench.summary import summarise
+from services.errors import BadInput
+from services.scenario import units
+from services.scenario.model import Scenario
+from services.scenario.parse import load
+
+TRACE_RATIO: Final = 0.5
+TELL_ABOVE_MINUTES: Final = 0.5
+LATER_ENGINES: Final = ("compose", "kubernetes")
+
+
+def command(
+    scenario: Annotated[
+        str | None, typer.Argument(help=options.SCENARIO_HELP, show_default=False)
+    ] = None,
+    *,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="DIR", help="Run the rounds that DIR still lacks."),
+    ] = None,
+    variant: options.Variants = None,
+    rounds: options.Rounds = 1,
+    rate: options.Rate = None,
+    duration: options.Duration = None,
+    warmup: options.Warmup = None,
+    seed: options.Seed = None,
+    engine: options.Engine = "local",
+    broker: options.Broker = "embedded",
+    jaeger: options.Jaeger = None,
+    trace_ratio: options.TraceRatio = TRACE_RATIO,
+    tracing: options.Tracing = "on",
+    instrumentation: options.Instrumentation = "lean",
+    workers: options.Workers = 1,
+    web: options.Web = None,
+    out: options.Out = None,
+    json: options.Json = None,
+    fail_on: options.FailOn = None,
+    dry_run: options.DryRun = False,
+    strict: options.Strict = False,
+    quiet: options.Quiet = False,
+) -> Exit:
+    """Build a scenario out of real services, load it, trace it, and say what is wrong with it.
+
+    Runs the baseline and every variant, or those that --variant names, in interleaved rounds.
+    """
+    output = Output(json, quiet)
+    gates = [parse(text) for text in fail_on or ()]
+    if resume is not None:
+        directory, planned = _resumed(scenario, resume)
+    else:
+        directory = None
+        planned = _planned(
+            _named(scenario),
+            lambda base: _with_load(base, rate, duration, warmup, seed),
+            tuple(variant or ()),
+            rounds,
+            _settings(
+                engine=engine,
+                broker=broker,
+                jaeger=jaeger,
+                trace_ratio=trace_ratio,
+                tracing=tracing,
+                instrumentation=instrumentation,
+                workers=workers,
+                web=web,
+            ),
+        )
+    check(gates, subjects.planned(planned))
+    turns = planned.order if directory is None else run.missing(planned, directory)
+    cost = estimate(planned, len(turns))
+    if dry_run:
+        return _dry(planned, turns, cost, output)
+    if cost.minutes > TELL_ABOVE_MINUTES:
+        output.note(_told(cost, len(turns)))
+    if directory is None:
+        directory = rundir.create(planned.scenario.name, datetime.now(), out)
+        run.begin(planned, directory)
+    return _run(planned, turns, directory, gates, output, strict=strict)
+
+
+def _run(
+    planned: RunPlan,
+    turns: tuple[Turn, ...],
+    directory: RunDir,
+    gates: list[Gate],
+    output: Output,
+    *,
+    strict: bool,
+) -> Exit:
+    with progress.rounds(planned, len(turns), output.notes) as show:
+        engine = engines.engine(planned.settings)
+        ended = run.execute(run.Course(planned, turns, directory, engine, show))
+    for message in ended.messages:
+        complain(message)
+    with output.working("analysing"):
+        summary = summarise(planned, directory)
+    conclusion.show(summary, directory, output)
+    code = conclusion.code(planned, summary, gates, output, strict=strict)
+    if ended.code in run.STOPS.values():
+        output.note(f"stopped; continue with: hopbench run --resume {directory.path}")
+    return worst([ended.code, code])
+
+
+def _named(scenario: str | None) -> str:
+    if scenario is None:
+        raise BadInput("which scenario?", hint="`hopbench list` names the bundled ones")
+    return scenario
+
+
+def _resumed(scenario: str | None, directory: Path) -> tuple[RunDir | None, RunPlan]:
+    if scenario is not None:
+        raise BadInput(
+            "--resume takes the scenario, and every setting, from its directory",
+            hint=f"hopbench run --resume {directory}",
+        )
+    run_dir = rundir.opened(directory)
+    return run_dir, plan.read(run_dir)
+
+
+def _planned(
+    source: str,
+    changed: Callable[[Scenario], Scenario],
+    variants: tuple[str, ...],
+    rounds: int,
+    settings: Settings,
+) -> RunPlan:
+    loaded = load(source)
+    return plan.plan_of(
+        changed(loaded.scenario),
+        loaded.sha256,
+        variants=variants,
+        rounds=rounds,
+        settings=settings,
+        limits=Limits(),
+    )
+
+
+def _with_load(
+    scenario: Scenario,
+    rate: str | None,
+    duration: str | None,
+    warmup: str | None,
+    seed: int | None,
+) -> Scenario:
+    """The scenario with the flags that were given in place of its own values."""
+    base = scenario.load
+    rate_rps = options.quantity("--rate", rate, units.rate)
+    duration_ns = options.quantity("--duration", duration, units.duration)
+    warmup_ns = options.quantity("--warmup", warmup, units.duration)
+    for flag, value in (("--rate", rate_rps), ("--duration", duration_ns)):
+        if value is not None and value <= 0:
+            raise BadInput(f"{flag} must be more than 0")
+    return replace(
+        scenario,
+        seed=scenario.seed if seed is None else seed,
+        load=replace(
+            base,
+            rate_rps=base.rate_rps if rate_rps is None else rate_rps,
+            duration_ns=base.duration_ns if duration_ns is None else duration_ns,
+            warmup_ns=base.warmup_ns if warmup_ns is None else warmup_ns,
+        ),
+    )
+
+
+def _settings(
+    *,
+    engine: str,
+    broker: str,
+    jaeger: str | None,
+    trace_ratio: float,
+    tracing: str,
+    instrumentation: str,
+    workers: int,
+    web: int | None,
+) -> Settings:
+    if jaeger is not None:
+        raise BadInput("--jaeger: not yet", hint="traces go to the embedded collector")
+    if workers != 1:
+        raise BadInput("--workers above 1: not yet", hint="leave it out")
+    if not 0.0 <= trace_ratio <= 1.0:
+        raise BadInput(f"--trace-ratio: {trace_ratio:g} is not in 0..1")
+    host, colon, port = broker.rpartition(":")
+    if broker != "embedded" and not (host and colon and port.isdigit()):
+        raise BadInput(f"--broker: {broker!r} is neither 'embedded' nor HOST:PORT")
+    return Settings(
+        engine=cast(
+            EngineName, options.one_of("--engine", engine, tuple(engines.ENGINES), LATER_ENGINES)
+        ),
+        broker=broker,
+        tracing=options.one_of("--tracing", tracing, ("on", "off")) == "on",
+        trace_ratio=trace_ratio,
+        instrumentation=cast(
+            Instrumentation,
+            options.one_of("--instrumentation", instrumentation, ("lean", "official")),
+        ),
+        web_port=web,
+    )
+
+
+def _dry(planned: RunPlan, turns: tuple[Turn, ...], cost: Estimate, output: Output) -> Exit:
+    document = {**planned.document(), "estimate": cost.document()}
+    output.document(document)
+    settings = planned.settings
+    output.show(f"{planned.scenario.name}: {_told(cost, len(turns))}")
+    output.show(
+        f"engine {settings.engine}, tracing {'on' if settings.tracing else 'off'}"
+        f" (ratio {settings.trace_ratio:g}), instrumentation {settings.instrumentation},"
+        f" seed {planned.scenario.seed}"
+    )
+    for turn in turns:
+        output.show(f"  round {turn.round}: {turn.variant} (pair {turn.pair})")
+    return Exit.DONE
+
+
+def _told(cost: Estimate, rounds: int) -> str:
+    spans = "an unknown number of" if cost.spans is None else f"about {cost.spans:,}"
+    return (
+        f"{rounds} round{'s' if rounds != 1 else ''}, about {cost.requests:,} requests and {spans} "
+        f"spans, {cost.processes} processes, {cost.memory_mb:,.0f} MB of memory, "
+        f"{cost.disk_mb:,.0f} MB on disk, about {_time(cost.minutes)}"
+    )
+
+
+def _time(minutes: float) -> str:
+    return f"{minutes:.1f} minutes" if minutes >= 2 else f"{minutes * 60:.0f} s"

@@ -1,0 +1,62 @@
+"""The end of a run, or of a report on one: reports written, results shown, the exit code found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis import report
+from hopbench import subjects
+from hopbench.exits import Exit, worst
+from hopbench.gates import Gate, Outcome, judge
+from hopbench.output import Output
+from hopbench.plan import RunPlan
+from hopbench.rundir import RunDir
+
+
+def show(summary: Mapping[str, Any], run: RunDir, output: Output) -> None:
+    """Write the reports and show the result to people and machines."""
+    path = report.write(summary, run.path)
+    output.show(report.terminal(summary))
+    output.show(f"report: {path}")
+    output.document(summary)
+
+
+def code(
+    plan: RunPlan,
+    summary: Mapping[str, Any],
+    gates: Sequence[Gate],
+    output: Output,
+    *,
+    strict: bool,
+) -> Exit:
+    """What the result means for the exit code; what failed is told."""
+    values = subjects.of_summary(plan, summary)
+    outcomes = [judge(gate, values) for gate in gates]
+    for outcome in outcomes:
+        output.note(_gate(outcome))
+    unmet = [
+        (variant["name"], expectation)
+        for variant in summary["variants"]
+        for expectation in variant["expectations"]
+        if expectation["met"] is False
+    ]
+    for name, expectation in unmet:
+        where = ", ".join(f"{k} {v}" for k, v in expectation["where"].items())
+        output.note(f"expectation not met in {name}: {expectation['kind']} ({where})")
+    void = [v["name"] for v in summary["variants"] if v["rounds"] == v["void_rounds"]]
+    if strict and void:
+        output.note(f"no valid round: {', '.join(void)}")
+    return worst(
+        [
+            *(outcome.exit for outcome in outcomes),
+            Exit.FAILED if unmet else Exit.DONE,
+            Exit.VOID if strict and void else Exit.DONE,
+        ]
+    )
+
+
+def _gate(outcome: Outcome) -> str:
+    word = {True: "passed", False: "FAILED", None: "not identifiable"}[outcome.passed]
+    value = f"{outcome.value:g}" if isinstance(outcome.value, float) else outcome.value
+    return f"gate {word}: {outcome.gate} (value {value})"

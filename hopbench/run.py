@@ -1,0 +1,139 @@
+"""A run: rounds of every variant in their order, each saved as it ends; stopped at any moment.
+
+What a round measured is on disk before the next one starts, so an interruption loses nothing but
+the round that it hits; and that one's spools stay, for ``hopbench report``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from hopbench import evidence, rundir, trial
+from hopbench.engines.port import Engine, Evidence
+from hopbench.environment import environment
+from hopbench.exits import Exit
+from hopbench.plan import RunPlan, Turn
+from hopbench.rundir import RunDir
+from services.errors import CannotStart
+
+STOPS: Final = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
+
+RoundProgress = Callable[[Turn, str, float], None]
+"""The round, its phase (hopbench/engines/port.py) and the share of the phase that is done."""
+
+
+@dataclass(slots=True)
+class Ended:
+    """How the rounds went. ``code`` is DONE, BROKEN, INTERRUPTED or TERMINATED."""
+
+    code: Exit = Exit.DONE
+    messages: list[str] = field(default_factory=list)
+    """What broke, for people; may have the tail of a log."""
+
+
+def begin(plan: RunPlan, run: RunDir) -> None:
+    """Write down what is to run, before anything is started."""
+    rundir.write_json(run.plan, plan.document())
+    run.scenario.write_text(plan.source, encoding="utf-8")
+
+
+def missing(plan: RunPlan, run: RunDir) -> tuple[Turn, ...]:
+    """The rounds that have not run to their end, in order."""
+    return tuple(
+        turn for turn in plan.order if not evidence.is_done(run.trial(turn.round, turn.variant))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The rounds to run, and what they run on."""
+
+    plan: RunPlan
+    turns: tuple[Turn, ...]
+    run: RunDir
+    engine: Engine
+    """Opened and closed by :func:`execute`."""
+    progress: RoundProgress
+
+
+def execute(course: Course) -> Ended:
+    """Run the rounds in order.
+
+    SIGINT and SIGTERM end the round under way; everything started is stopped before this returns.
+    """
+    ended = Ended()
+    with asyncio.Runner() as runner:
+        runner.run(_until_stopped(course, ended))
+    return ended
+
+
+async def _until_stopped(course: Course, ended: Ended) -> None:
+    rounds = asyncio.create_task(_rounds(course, ended))
+    with _stopping(rounds, ended):
+        try:
+            await rounds
+        except asyncio.CancelledError:
+            if ended.code not in STOPS.values():
+                raise
+        except CannotStart as error:
+            ended.code = Exit.BROKEN
+            ended.messages.append(f"{error}\n{error.log}".rstrip())
+
+
+@contextmanager
+def _stopping(task: asyncio.Task[None], ended: Ended) -> Iterator[None]:
+    """A signal cancels ``task``; further ones change nothing, so that stopping can finish."""
+    loop = asyncio.get_running_loop()
+
+    def stop(code: Exit) -> None:
+        if ended.code not in STOPS.values():
+            ended.code = code
+            task.cancel()
+
+    for number, code in STOPS.items():
+        loop.add_signal_handler(number, stop, code)
+    try:
+        yield
+    finally:
+        for number in STOPS:
+            loop.remove_signal_handler(number)
+
+
+async def _rounds(course: Course, ended: Ended) -> None:
+    plan, engine = course.plan, course.engine
+    try:
+        await engine.open(tuple(plan.scenarios.values()), course.run.path.absolute())
+        rundir.write_json(course.run.environment, _environment(plan, engine))
+        for turn in course.turns:
+            found = await _round(course, turn)
+            if found.broken is not None:
+                ended.code = Exit.BROKEN
+                ended.messages.append(found.broken)
+    finally:
+        await engine.close()
+
+
+async def _round(course: Course, turn: Turn) -> Evidence:
+    place = course.run.trial(turn.round, turn.variant)
+    trial.clear(place)
+    found = await course.engine.round(
+        course.plan.round_plan(turn), place.path.absolute(), partial(course.progress, turn)
+    )
+    evidence.ended(place, found, turn.pair)
+    course.progress(turn, "read", 0.0)
+    trial.settle(place, turn.variant)
+    course.progress(turn, "read", 1.0)
+    return found
+
+
+def _environment(plan: RunPlan, engine: Engine) -> dict[str, Any]:
+    return {
+        **environment(plan.settings, plan.scenario.seed, engine.broker_kind, {}),
+        "clock": engine.clock,
+    }

@@ -1,0 +1,226 @@
+"""``hopbench.summary/1``: a run, told from what lies in its directory (OUTPUT.md).
+
+Variant by variant, so that the spans of one variant alone are in memory. A variant's figures are
+medians over its valid rounds; where none is valid, over all of them, and a doubt says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Final
+
+import orjson
+
+from analysis.analyse import Analysis, analyse
+from analysis.findings import Finding
+from analysis.settings import Settings as AnalysisSettings
+from analysis.spans import SpanTable, concat
+from hopbench import latency, rundir, trial
+from hopbench.account import Account, World, account, edges
+from hopbench.doubts import Doubt
+from hopbench.plan import RunPlan
+from hopbench.rundir import RunDir
+from services.scenario.facts import facts_of
+from services.scenario.model import Expectation, Scenario
+from services.scenario.refactors import BASELINE, to_mapping
+
+SCHEMA: Final = "hopbench.summary/1"
+FINDINGS_SCHEMA: Final = "hopbench.findings/1"
+TRACE_STORES: Final = {"local": "embedded", "virtual": "memory"}
+
+Progress = Callable[[str, float], None]
+"""The variant under work, and the share of the whole that is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One variant over its rounds."""
+
+    name: str
+    accounts: tuple[Account, ...]
+    used: tuple[Account, ...]
+    """The rounds that its figures come from."""
+    analysis: Analysis
+    document: dict[str, Any]
+
+
+def summarise(
+    plan: RunPlan, run: RunDir, progress: Progress = lambda variant, share: None
+) -> dict[str, Any]:
+    """The summary, which is also written to the run directory with the findings apart and the
+    doubts of each round beside its evidence."""
+    surroundings = _environment(run)
+    world = World(
+        clock=surroundings.get("clock", "wall"),
+        broker=surroundings.get("broker"),
+        limits=plan.limits,
+    )
+    told: list[Told] = []
+    for i, name in enumerate(plan.scenarios):
+        progress(name, i / len(plan.scenarios))
+        told.append(_variant(plan, run, name, world))
+    progress("", 1.0)
+    trials = sorted((a for t in told for a in t.accounts), key=lambda a: a.round)
+    settings = plan.settings
+    document = {
+        "schema": SCHEMA,
+        "scenario": plan.scenario.name,
+        "scenario_sha256": plan.sha256,
+        "description": plan.scenario.description,
+        "seed": plan.scenario.seed,
+        "engine": settings.engine,
+        "clock": world.clock,
+        "broker": world.broker,
+        "trace_store": TRACE_STORES[settings.engine],
+        "instrumentation": settings.instrumentation,
+        "tracing": settings.tracing,
+        "trace_ratio": settings.trace_ratio,
+        "headline": latency.headline(settings.tracing, settings.trace_ratio),
+        "run_dir": str(run.path),
+        "limits": plan.limits.document(),
+        "environment": surroundings,
+        "doubts": [d.document() for d in _doubts(plan, world, surroundings, told)],
+        "trials": [a.document for a in trials],
+        "variants": [t.document for t in told],
+    }
+    rundir.write_json(run.summary, document)
+    rundir.write_json(run.findings, _findings(told))
+    return document
+
+
+def _variant(plan: RunPlan, run: RunDir, name: str, world: World) -> Told:
+    scenario = plan.scenarios[name]
+    turns = [turn for turn in plan.order if turn.variant == name]
+    accounts: list[Account] = []
+    spans: dict[int, SpanTable] = {}
+    for turn in turns:
+        found = trial.read(run, plan, turn)
+        if found is None:
+            continue
+        told = account(found, world)
+        rundir.write_json(found.directory.doubts, told.document["doubts"])
+        accounts.append(told)
+        spans[turn.round] = found.measured_spans()
+    used = [a for a in accounts if not a.void] or accounts
+    complete = sum(a.complete for a in used)
+    analysis = analyse(
+        concat(spans[a.round] for a in used),
+        facts_of(scenario),
+        AnalysisSettings(expected_kinds=frozenset(e.kind for e in scenario.expectations)),
+        "run",
+        requests=complete,
+    )
+    judged = plan.settings.tracing and complete >= plan.limits.complete_traces
+    return Told(
+        name=name,
+        accounts=tuple(accounts),
+        used=tuple(used),
+        analysis=analysis,
+        document={
+            "name": name,
+            "description": _description(plan.scenario, name),
+            "refactors": _refactors(plan.scenario, name),
+            "rounds": len(accounts),
+            "void_rounds": sum(a.void for a in accounts),
+            "response_p50_ms": _median(a.latency.headline(a.headline).p50 for a in used),
+            "response_p95_ms": _median(a.latency.headline(a.headline).p95 for a in used),
+            "response_p99_ms": _median(a.latency.headline(a.headline).p99 for a in used),
+            "calls_per_request": _median(a.calls_per_request for a in used),
+            "direct_tax_ms": _median(a.latency.direct_tax_ms for a in used),
+            "complete_traces": complete,
+            "findings": [f.document() for f in analysis.findings],
+            "minor": [f.document() for f in analysis.minor],
+            "expectations": [
+                {
+                    "kind": e.kind,
+                    "where": dict(e.where),
+                    "met": any(meets(f, e) for f in analysis.findings) if judged else None,
+                }
+                for e in scenario.expectations
+            ],
+            "unexpected": [
+                f.document()
+                for f in analysis.findings
+                if not any(meets(f, e) for e in scenario.expectations)
+            ],
+        },
+    )
+
+
+def meets(finding: Finding, expectation: Expectation) -> bool:
+    """Whether every key that the expectation gives is equal."""
+    where = finding.where.document()
+    return finding.kind == expectation.kind and all(
+        where[key] == value for key, value in expectation.where.items()
+    )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    """Over rounds; None where one of them is not known, or there is none."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return median(known) if known and len(known) == len(found) else None
+
+
+def _description(scenario: Scenario, name: str) -> str:
+    return scenario.description if name == BASELINE else scenario.variants[name].description
+
+
+def _refactors(scenario: Scenario, name: str) -> list[dict[str, object]]:
+    if name == BASELINE:
+        return []
+    return [to_mapping(refactor) for refactor in scenario.variants[name].refactors]
+
+
+def _environment(run: RunDir) -> dict[str, Any]:
+    """Empty where the run ended before anything was started."""
+    if not run.environment.is_file():
+        return {}
+    document: dict[str, Any] = orjson.loads(run.environment.read_bytes())
+    return document
+
+
+def _doubts(
+    plan: RunPlan, world: World, surroundings: Mapping[str, Any], told: Sequence[Told]
+) -> list[Doubt]:
+    """Those about the run as a whole."""
+    doubts: list[Doubt] = []
+    if world.clock == "wall" and surroundings.get("platform", "Linux") != "Linux":
+        doubts.append(
+            Doubt("platform", f"measured on {surroundings['platform']}: timers are less exact")
+        )
+    protocols = sorted(
+        {edge.protocol for scenario in plan.scenarios.values() for edge in edges(scenario)}
+    )
+    if len(protocols) > 1 and world.clock == "wall":
+        doubts.append(
+            Doubt(
+                "library_truth",
+                f"{' and '.join(protocols)} are compared through their Python libraries, "
+                "whose cost is part of every figure",
+            )
+        )
+    for of in told:
+        if of.accounts and all(a.void for a in of.accounts):
+            doubts.append(
+                Doubt("no_valid_round", f"{of.name} has no valid round; its figures are over all")
+            )
+        if not of.accounts:
+            doubts.append(Doubt("no_valid_round", f"{of.name} has not run"))
+    return doubts
+
+
+def _findings(told: Sequence[Told]) -> dict[str, Any]:
+    return {
+        "schema": FINDINGS_SCHEMA,
+        "variants": [
+            {
+                "name": of.name,
+                "findings": of.document["findings"],
+                "minor": of.document["minor"],
+            }
+            for of in told
+        ],
+    }

@@ -1,0 +1,129 @@
+"""A trial: what one round left in its directory, read back, and what it says by itself.
+
+Basis (OUTPUT.md): times and rates are of requests due in the measured phase; edges and the critical
+path of those among them that were sampled and whose trace is complete. Samples and spans are
+joined by trace id, because their clocks differ.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+
+import polars as pl
+
+from analysis.normalise import normalise
+from analysis.readers.content import Content
+from analysis.readers.otlp_binary import OTLP_BINARY
+from analysis.reading import Recorder
+from analysis.spans import SpanTable, empty
+from analysis.table import read_parquet, write_parquet
+from hopbench import evidence, metrics
+from hopbench.engines.port import Evidence, RoundPlan, Settings
+from hopbench.metrics import Point
+from hopbench.plan import RunPlan, Turn
+from hopbench.rundir import RunDir, TrialDir
+from loadgen import read as spools
+from loadgen.schedule import Schedule, arrivals
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One round, read back. Rounds that broke off have what their spools held."""
+
+    turn: Turn
+    plan: RoundPlan
+    settings: Settings
+    directory: TrialDir
+    evidence: Evidence | None
+    """None where the round did not end."""
+    schedule: Schedule
+    samples: pl.DataFrame
+    """The columns of samples.parquet, all phases, in order of ``seq``."""
+    spans: SpanTable
+    """Everything that arrived."""
+    points: tuple[Point, ...]
+
+    @property
+    def asked(self) -> pl.DataFrame:
+        """Sampled requests of the measured phase that were sent."""
+        return self.samples.filter(
+            (pl.col("phase") == "measured") & pl.col("sampled") & pl.col("sent_ns").is_not_null()
+        )
+
+    def measured_spans(self) -> SpanTable:
+        """The traces of :attr:`asked`, complete or not."""
+        wanted = self.spans.trace_ids.is_in(self.asked["trace_id"].to_list())
+        return self.spans.select(wanted.to_numpy())
+
+
+def clear(place: TrialDir) -> None:
+    """An empty directory, whatever an earlier attempt at this round left."""
+    shutil.rmtree(place.path, ignore_errors=True)
+    place.path.mkdir(parents=True)
+
+
+def settle(place: TrialDir, variant: str) -> None:
+    """Turn the spools of a round that ended, or broke off, into Parquet.
+
+    A spool goes when its table is written; without spools nothing happens.
+    """
+    if place.samples_spool.is_file():
+        spools.write_parquet([place.samples_spool], place.samples)
+        place.samples_spool.unlink()
+    if place.traces_spool.is_file():
+        spans = _spans(place)
+        phases = dict(_samples(place).select("trace_id", "phase").drop_nulls().iter_rows())
+        write_parquet(
+            spans.named(
+                variant=variant,
+                phase=[phases.get(trace, "") for trace in spans.trace_ids],
+            ),
+            place.spans,
+        )
+        place.traces_spool.unlink()
+    if place.metrics_spool.is_file():
+        metrics.write_parquet(list(metrics.read_points(place.metrics_spool)), place.metrics)
+        place.metrics_spool.unlink()
+
+
+def read(run: RunDir, plan: RunPlan, turn: Turn) -> Trial | None:
+    """The trial of one round of the plan; None where it was never begun."""
+    place = run.trial(turn.round, turn.variant)
+    if not place.path.is_dir():
+        return None
+    settle(place, turn.variant)
+    round_plan = plan.round_plan(turn)
+    settings = plan.settings
+    return Trial(
+        turn=turn,
+        plan=round_plan,
+        settings=settings,
+        directory=place,
+        evidence=evidence.read(place, round_plan),
+        schedule=arrivals(
+            round_plan.scenario.load,
+            turn.seed,
+            trace_ratio=settings.trace_ratio if settings.tracing else 0.0,
+            trace_salt=round_plan.trace_salt,
+        ),
+        samples=_samples(place),
+        spans=read_parquet(place.spans) if place.spans.is_file() else empty(),
+        points=tuple(metrics.read_parquet(place.metrics)) if place.metrics.is_file() else (),
+    )
+
+
+def _spans(place: TrialDir) -> SpanTable:
+    recorder = Recorder()
+    content = Content(str(place.traces_spool), place.traces_spool.read_bytes())
+    if content.data:
+        OTLP_BINARY.read(content, recorder)
+    return normalise(recorder).spans
+
+
+def _samples(place: TrialDir) -> pl.DataFrame:
+    if place.samples.is_file():
+        return pl.read_parquet(place.samples)
+    found = pl.from_arrow(spools.COLUMNS.empty_table())
+    assert isinstance(found, pl.DataFrame)
+    return found

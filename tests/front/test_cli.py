@@ -1,0 +1,171 @@
+"""From a command line to an exit code and, with ``--json``, a document. Nothing is started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+
+from hopbench import cli, documents
+from hopbench.exits import Exit, Terminated
+from services.errors import CannotStart
+
+SCENARIO = """\
+version: 1
+name: mine
+services:
+  order: {operations: {create: [{call: stock.take, count: 3}]}}
+  stock: {operations: {take: [{sleep: 1ms}]}}
+load: {rate: 50/s, entry: order.create}
+variants:
+  batched: {refactors: [{op: batch, edge: order->stock.take, size: 3}]}
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(SCENARIO)
+    return path
+
+
+def conforms(document: Any) -> None:
+    name, _, version = document["schema"].removeprefix("hopbench.").partition("/")
+    assert version == "1"
+    Draft202012Validator(documents.schema(name)).validate(document)
+
+
+BAD: list[tuple[list[str], str]] = [
+    (["run", "nosuch"], "nosuch"),
+    (["run"], "which scenario"),
+    (["run", "FILE", "--variant", "bached"], "bached"),
+    (["run", "FILE", "--engine", "virtul"], "virtul"),
+    (["run", "FILE", "--engine", "compose"], "not yet"),
+    (["run", "FILE", "--jaeger", "http://127.0.0.1:16686"], "not yet"),
+    (["run", "FILE", "--workers", "2"], "not yet"),
+    (["run", "FILE", "--rate", "fast"], "--rate"),
+    (["run", "FILE", "--rate", "0/s"], "--rate"),
+    (["run", "FILE", "--duration", "20"], "--duration"),
+    (["run", "FILE", "--trace-ratio", "1.5"], "--trace-ratio"),
+    (["run", "FILE", "--tracing", "maybe"], "--tracing"),
+    (["run", "FILE", "--instrumentation", "mine"], "--instrumentation"),
+    (["run", "FILE", "--broker", "somewhere"], "--broker"),
+    (["run", "FILE", "--rounds", "0"], "rounds"),
+    (["run", "FILE", "--nosuch"], "--nosuch"),
+    (["run", "FILE", "--fail-on", "response_p59_ms > 3"], "response_p59_ms"),
+    (["run", "FILE", "--fail-on", "edge(order->shop).calls > 3"], "order->shop"),
+    (["run", "FILE", "--fail-on", "p95"], "not a gate"),
+    (["run", "FILE", "--resume", "DIR"], "--resume"),
+    (["run", "--resume", "DIR"], "no run directory"),
+    (["report", "DIR"], "no run directory"),
+    (["report", "DIR/absent"], "does not exist"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "text"), BAD)
+def test_bad_input_is_exit_2_and_a_document(
+    arguments: list[str],
+    text: str,
+    mine: Path,
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    named = {"FILE": str(mine), "DIR": str(tmp_path)}
+    filled = [
+        named.get(a, a.replace("DIR", str(tmp_path)) if a.startswith("DIR") else a)
+        for a in arguments
+    ]
+    assert cli.invoke([*filled, "--json", "-"]) == Exit.BAD_INPUT
+    out, err = capfdbinary.readouterr()
+    document = orjson.loads(out)
+    conforms(document)
+    assert text in document["text"]
+    assert text in err.decode()
+
+
+def test_an_error_in_a_scenario_names_file_line_and_what_was_meant(
+    mine: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    mine.write_text(SCENARIO.replace("sleep: 1ms", "slep: 1ms"))
+    assert cli.invoke(["run", str(mine), "--json", "-"]) == Exit.BAD_INPUT
+    document = orjson.loads(capfdbinary.readouterr().out)
+    assert (document["file"], document["line"]) == (str(mine), 5)
+    assert "slep" in document["text"]
+    assert "sleep" in document["hint"]
+
+
+def test_without_json_nothing_is_on_standard_output(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    assert cli.invoke(["run", "nosuch"]) == Exit.BAD_INPUT
+    assert capfdbinary.readouterr().out == b""
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS)])
+def test_every_command_explains_itself(
+    command: list[str], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert cli.invoke([*command, "--help"]) == Exit.DONE
+    assert b"Usage" in capfdbinary.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (CannotStart("broker", "did not come up", "line 1\nline 2"), Exit.BROKEN),
+        (KeyboardInterrupt(), Exit.INTERRUPTED),
+        (Terminated(), Exit.TERMINATED),
+        (ZeroDivisionError("oops"), Exit.BUG),
+    ],
+)
+def test_every_way_to_end_has_its_exit_code(
+    error: BaseException, code: Exit, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    def command() -> None:
+        raise error
+
+    assert cli.ended(command, []) == code
+    err = capfdbinary.readouterr().err.decode()
+    if code == Exit.BROKEN:
+        assert "broker: did not come up" in err
+        assert "| line 2" in err
+    if code == Exit.BUG:
+        path = Path(err.strip().rsplit(" ", 1)[-1])
+        assert "ZeroDivisionError: oops" in path.read_text()
+        path.unlink()
+
+
+def test_sigterm_is_143(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hopbench", "run", "-"], stdin=subprocess.PIPE, cwd=tmp_path
+    )
+    assert process.stdin is not None
+    # It reads standard input before anything else; a pipe of 64 KiB takes this only once it does.
+    process.stdin.write(b"#" * 200_000)
+    process.stdin.flush()
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(30) == Exit.TERMINATED
+    process.stdin.close()
+
+
+def test_a_dry_run_shows_the_plan_and_starts_nothing(
+    mine: Path, tmp_path: Path, chdir: None, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    asked = ["run", str(mine), "--dry-run", "--json", "-", "--rounds", "3", "--rate", "100/s"]
+    assert cli.invoke(asked) == Exit.DONE
+    document = orjson.loads(capfdbinary.readouterr().out)
+    conforms(document)
+    assert document["variants"] == ["baseline", "batched"]
+    assert document["rate_rps"] == 100
+    assert [turn["pair"] for turn in document["order"]] == [0, 0, 1, 1, 2, 2]
+    # 6 rounds of 10 s; half of the requests sampled, 7 spans each before and 3 after.
+    assert document["estimate"]["requests"] == 6000
+    assert document["estimate"]["spans"] == 6000 / 2 * (7 + 3) / 2
+    assert not (tmp_path / "runs").exists()
