@@ -19,7 +19,8 @@ from statistics import median
 from time import monotonic_ns
 
 from hopbench import broker
-from hopbench.engines.supervisor import directory_of, start_supervisor
+from hopbench.engines.port import Settings
+from hopbench.engines.supervisor import directory_of, job, start_supervisor
 from hopbench.parts import start_part
 from services.scenario.parse import load
 from services.scenario.render import to_yaml
@@ -40,11 +41,14 @@ def sizes_mb(pid: int) -> tuple[float, float]:
 
 async def measure(directory: Path) -> bool:
     scenario = load("checkout").scenario
-    services = [
-        [service.name, replica]
-        for service in scenario.services.values()
-        for replica in range(service.replicas)
-    ]
+    settings = Settings(
+        engine="local",
+        broker="embedded",
+        tracing=True,
+        trace_ratio=0.5,
+        instrumentation="lean",
+        web_port=None,
+    )
     kafka = await broker.start(directory / "broker.log")
     collector = await start_part(
         "collector", "hopbench.collector", (f"--out={directory}",), directory / "collector.log"
@@ -56,30 +60,22 @@ async def measure(directory: Path) -> bool:
     resident: list[float] = []
     proportional: list[float] = []
     try:
-        for number in range(ROUNDS):
-            job = {
-                "source": to_yaml(scenario),
-                "variant": "baseline",
-                "services": services,
-                "settings": {
-                    "seed": 1,
-                    "round": f"startup-{os.getpid()}-{number}",
-                    "instrumentation": "lean",
-                    "tracing": True,
-                    "unix_offset_ns": time.time_ns() - monotonic_ns(),
-                    "host": "127.0.0.1",
-                    "listen_all": False,
-                    "logs": str(directory / "logs"),
-                },
-                "endpoints": {
-                    "collector": f"127.0.0.1:{collector.ready['grpc_port']}",
-                    "broker": {"address": kafka.address, "kind": "embedded"},
-                },
-            }
+        for _ in range(ROUNDS):
+            work = job(
+                scenario,
+                to_yaml(scenario),
+                "baseline",
+                settings=settings,
+                seed=1,
+                unix_offset_ns=time.time_ns() - monotonic_ns(),
+                logs=directory / "logs",
+                collector=collector,
+                broker={"address": kafka.address, "kind": "embedded"},
+            )
             begun = time.perf_counter()
-            processes = await node.start(job)
+            processes = await node.start(work)
             await node.connect(directory_of(processes))
-            took.append(time.perf_counter() - begun + (node_s if number == 0 else 0.0))
+            took.append(time.perf_counter() - begun)
             sizes = [sizes_mb(process["pid"]) for process in processes]
             resident.append(max(size[0] for size in sizes))
             proportional.append(median(size[1] for size in sizes))
@@ -88,15 +84,13 @@ async def measure(directory: Path) -> bool:
         await node.close()
         await collector.stop()
         await kafka.stop()
-    print(f"{len(services)} services of checkout, {os.cpu_count()} cores, {ROUNDS} starts")
-    print(f"  first start, node and imports included   {took[0]:6.2f} s   target ≤ {SECONDS:g} s")
-    print(f"  later starts, median                     {median(took[1:]):6.2f} s")
-    largest = max(resident)
-    print(
-        f"  resident, the largest                    {largest:6.1f} MB  target ≤ {MEGABYTES:g} MB"
-    )
+    print(f"{len(processes)} services of checkout, {os.cpu_count()} cores, {ROUNDS} starts")
+    first, later, largest = node_s + took[0], median(took[1:]), max(resident)
+    print(f"  first start, node and imports included   {first:6.2f} s   target ≤ {SECONDS:g} s")
+    print(f"  later starts, median                     {later:6.2f} s")
+    print(f"  resident, the largest process            {largest:6.1f} MB  target ≤ {MEGABYTES:g}")
     print(f"  proportional (shared pages once), median {median(proportional):6.1f} MB")
-    return max(took) <= SECONDS and max(resident) <= MEGABYTES
+    return node_s + max(took) <= SECONDS and max(resident) <= MEGABYTES
 
 
 def main() -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import time
 from collections import Counter
 from collections.abc import Coroutine
@@ -36,7 +35,7 @@ from hopbench.engines.port import (
     RoundPlan,
     Settings,
 )
-from hopbench.engines.supervisor import Supervisor, directory_of, start_supervisor
+from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
 from hopbench.hostload import Snapshot, shares, snapshot, used
 from hopbench.otlp import SIGNALS, take
 from hopbench.parts import Part, start_part
@@ -162,7 +161,19 @@ class LocalEngine:
         if self._cores is not None:
             self._cores.pin_harness(collector.pid)
         stack.push_async_callback(_release, node)
-        processes = await node.start(self._job(plan, logs, collector))
+        processes = await node.start(
+            job(
+                plan.scenario,
+                plan.source,
+                plan.variant,
+                settings=self._settings,
+                seed=plan.seed,
+                unix_offset_ns=self._unix_offset_ns,
+                logs=logs,
+                collector=collector,
+                broker=self._broker,
+            )
+        )
         progress("start", 0.4)
         addresses = directory_of(processes)
         path = directory / "plan.json"
@@ -195,31 +206,6 @@ class LocalEngine:
             measured_from_ns=start_ns + load.warmup_ns,
             measured_to_ns=start_ns + load.warmup_ns + load.duration_ns,
         )
-
-    def _job(self, plan: RoundPlan, logs: Path, collector: Part) -> dict[str, Any]:
-        return {
-            "source": plan.source,
-            "variant": plan.variant,
-            "services": [
-                [service.name, replica]
-                for service in plan.scenario.services.values()
-                for replica in range(service.replicas)
-            ],
-            "settings": {
-                "seed": plan.seed,
-                "round": secrets.token_hex(6),
-                "instrumentation": self._settings.instrumentation,
-                "tracing": self._settings.tracing,
-                "unix_offset_ns": self._unix_offset_ns,
-                "host": "127.0.0.1",
-                "listen_all": False,
-                "logs": str(logs.resolve()),
-            },
-            "endpoints": {
-                "collector": f"127.0.0.1:{collector.ready['grpc_port']}",
-                "broker": self._broker,
-            },
-        }
 
     # From the first request to the end of the drain.
 

@@ -11,11 +11,12 @@ from typing import Any
 import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from hopbench.engines.port import ProcessReport
+from hopbench.engines.port import ProcessReport, Settings
 from hopbench.parts import Part, start_part
 from services.errors import CannotStart
 from services.node import STOP_SLACK_S, TOKEN_HEADER, TOKEN_VARIABLE
 from services.ports import Address, Directory
+from services.scenario.model import Scenario
 
 _CALL_BOUND_S = 60.0
 """The node has bounds of its own, all shorter; this one is for a node that hangs."""
@@ -111,6 +112,48 @@ async def start_supervisor(log: Path) -> Supervisor:
             trust_env=False,
         ),
     )
+
+
+def job(
+    scenario: Scenario,
+    source: str,
+    variant: str,
+    *,
+    settings: Settings,
+    seed: int,
+    unix_offset_ns: int,
+    logs: Path,
+    collector: Part,
+    broker: Mapping[str, str] | None,
+    listen_all: bool = False,
+) -> dict[str, Any]:
+    """What ``POST /start`` takes: every replica of ``scenario``, which is ``variant`` of
+    ``source``. ``listen_all`` opens HTTP and gRPC on each, whether an edge comes that way or not.
+    """
+    return {
+        "source": source,
+        "variant": variant,
+        "services": [
+            [service.name, replica]
+            for service in scenario.services.values()
+            for replica in range(service.replicas)
+        ],
+        "settings": {
+            "seed": seed,
+            # Kafka's topics outlive a round, and a real broker's outlive a run.
+            "round": secrets.token_hex(6),
+            "instrumentation": settings.instrumentation,
+            "tracing": settings.tracing,
+            "unix_offset_ns": unix_offset_ns,
+            "host": "127.0.0.1",
+            "listen_all": listen_all,
+            "logs": str(logs.resolve()),
+        },
+        "endpoints": {
+            "collector": f"127.0.0.1:{collector.ready['grpc_port']}",
+            "broker": broker,
+        },
+    }
 
 
 def directory_of(processes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Address, ...]]:
