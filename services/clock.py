@@ -153,6 +153,11 @@ class WallClock:
                 used_ns = await self._workers.burn(ns)
         self.cpu_bias.add(used_ns - ns)
 
+    @property
+    def worker_pids(self) -> tuple[int, ...]:
+        """Processes that work in this clock's name; their CPU time is this service's."""
+        return () if self._workers is None else self._workers.pids
+
     async def close(self) -> None:
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)

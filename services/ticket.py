@@ -51,6 +51,11 @@ def item_keys(ticket: str) -> list[int]:
     """
     head, _, groups = ticket.partition(";")
     parent = int(head, 16)
+    if "," not in groups:
+        # One item of one step, as nearly every call carries.
+        step, _, number = groups.rpartition("@")
+        if number.isdecimal():
+            return [item_key(parent, step, int(number))]
     keys: list[int] = []
     for group in groups.split(","):
         step, _, ranges = group.rpartition("@")

@@ -61,10 +61,11 @@ def absolute_timer() -> AbsoluteTimer | None:
             os.timerfd_settime_ns(fd, flags=_TFD_TIMER_ABSTIME, initial=when_ns)
 
         return AbsoluteTimer(fd, set_ns)
-    return _through_libc()
+    return timer_of_libc()
 
 
-def _through_libc() -> AbsoluteTimer:
+def timer_of_libc() -> AbsoluteTimer:
+    """The same timer for Pythons before 3.13. Raises OSError where it is refused."""
     libc = ctypes.CDLL(None, use_errno=True)
     settime = libc.timerfd_settime
     settime.argtypes = (

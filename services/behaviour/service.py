@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Mapping
+from typing import Final
 
 from services import ticket
 from services.behaviour.edges import CANCELLED, TIMED_OUT
@@ -17,13 +18,16 @@ from services.behaviour.replica import (
     Runner,
     StepFailed,
 )
-from services.behaviour.steps import prepare
+from services.behaviour.steps import hangs_on_items, prepare
 from services.places import Places
 from services.ports import Clock, Incoming, Reply, Status, Transport
 from services.scenario.model import Protocol as WireProtocol
 from services.scenario.model import Scenario
 from services.telemetry.port import Telemetry
 from services.topology import Topology
+
+_ANY_ITEM: Final = [0]
+"""For operations that cost the same whatever they carry; nobody may change it."""
 
 
 class Behaviour:
@@ -37,6 +41,7 @@ class Behaviour:
     __slots__ = (
         "_clock",
         "_faults",
+        "_keyed",
         "_measured_from_ns",
         "_operations",
         "_places",
@@ -76,6 +81,7 @@ class Behaviour:
         self._telemetry = telemetry
         self._operations = scenario.services[service].operations
         self._prepared: dict[str, Runner] = {}
+        self._keyed: set[str] = set()
         self._faults = faults_of(scenario, service, replica)
         limit = scenario.services[service].max_concurrent
         self._places = None if limit is None else Places(limit)
@@ -130,7 +136,7 @@ class Behaviour:
         return reply
 
     async def _run(self, frame: Frame, incoming: Incoming, steps: Runner) -> Reply:
-        keys = self._keys(incoming)
+        keys = self._keys(incoming) if incoming.operation in self._keyed else _ANY_ITEM
         places = self._places
         if places is None:
             reply = None if self._faults is None else await self._disturb(incoming, keys)
@@ -151,6 +157,8 @@ class Behaviour:
         if found is None:
             return None
         steps = self._prepared[operation] = prepare(self._replica, found.steps)
+        if self._faults is not None or hangs_on_items(found.steps):
+            self._keyed.add(operation)
         return steps
 
     def _keys(self, incoming: Incoming) -> list[int]:

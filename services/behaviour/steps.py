@@ -249,6 +249,32 @@ def makes_calls(step: model.Step) -> bool:
     return any(isinstance(inner, model.Call | model.Publish) for inner in walk((step,)))
 
 
+def hangs_on_items(steps: Sequence[model.Step]) -> bool:
+    """Whether anything in ``steps`` draws, calls, or costs by the item: who runs them needs keys.
+
+    What is false for this costs the same whatever it carries, and most leaves of a topology are.
+    """
+    return any(_hangs_on_items(step) for step in walk(tuple(steps)))
+
+
+def _hangs_on_items(step: model.Step) -> bool:
+    match step:
+        case _ if step.per_item:
+            return True
+        case model.Work():
+            return not isinstance(step.cpu, Constant) or step.cpu_per_item is not None
+        case model.Sleep():
+            return not isinstance(step.time, Constant) or step.time_per_item is not None
+        case model.Fail():
+            return step.probability < 1.0
+        case model.Call() | model.Publish() | model.Choice():
+            return True
+        case model.Sequence() | model.Parallel() | model.Repeat():
+            return False  # what is inside is walked, too
+        case _:
+            assert_never(step)
+
+
 def sibling_waits(steps: Sequence[model.Step]) -> tuple[tuple[int, ...], ...]:
     """For each step, the places of the siblings that its ``after`` names or reaches into.
 
