@@ -15,6 +15,7 @@ import psutil
 import uvloop
 
 from hopbench.engines.port import BrokerKind, Settings
+from services import transports
 
 LIBRARIES: Final = (
     "aiohttp",
@@ -37,9 +38,13 @@ LIBRARIES: Final = (
 
 
 def environment(
-    settings: Settings, seed: int, broker_kind: BrokerKind | None, clients: Mapping[str, Any]
+    settings: Settings,
+    seed: int,
+    broker_kind: BrokerKind | None,
+    clients: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The document ``environment.json``. ``clients`` are the settings of the transports' clients.
+    """The document ``environment.json``. ``clients``, where not given, are the settings of every
+    client and server of the transports; in virtual time there are none.
 
     ``load`` and ``steal`` are of the moment before the run; each round has its own shares.
     """
@@ -54,8 +59,14 @@ def environment(
         "trace_ratio": settings.trace_ratio,
         "broker": broker_kind,
         "broker_address": None if settings.broker == "embedded" else settings.broker,
-        "clients": dict(clients),
+        "clients": dict(clients or _clients(settings, broker_kind)),
     }
+
+
+def _clients(settings: Settings, broker_kind: BrokerKind | None) -> Mapping[str, Any]:
+    if settings.engine == "virtual":
+        return {}
+    return transports.settings("kafka" if broker_kind == "kafka" else "embedded")
 
 
 def machine() -> dict[str, Any]:

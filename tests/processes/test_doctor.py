@@ -1,0 +1,58 @@
+"""The doctor looks at this host; what it finds differs, what it says of it must not."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from hopbench.addresses import holder, listen, taken
+from hopbench.doctor import CHECKS, Check, doctor, document, healthy
+from hopbench.environment import environment
+from hopbench.hostload import Snapshot, shares
+from tests.processes.conftest import settings
+
+
+def test_every_check_that_fails_says_what_to_do() -> None:
+    checks = doctor()
+    assert len({check.name for check in checks}) == len(checks) >= len(CHECKS)
+    assert [check.name for check in checks if not check.ok and not check.advice] == []
+    assert {"cores", "steal", "timers", "memory", "open files", "docker", "kafka", "jaeger"} < {
+        check.name for check in checks
+    }
+
+
+def test_only_what_is_needed_makes_a_machine_unfit() -> None:
+    well = Check("a", True, "fine")
+    spare = Check("b", False, "not there", "only for c", needed=False)
+    bad = Check("c", False, "broken", "mend it")
+    assert healthy((well, spare))
+    assert not healthy((well, bad))
+    assert document((well, bad))["checks"][1]["advice"] == "mend it"
+
+
+def test_a_taken_port_is_told_with_its_holder() -> None:
+    with listen("x", "127.0.0.1", 0, "--x") as sock:
+        port = sock.getsockname()[1]
+        assert f"pid {os.getpid()}" in (holder(port) or "")
+        assert f"port {port} is taken" in (taken(port) or "")
+    assert taken(port) is None
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert taken(other.getsockname()[1]) is not None
+
+
+def test_foreign_time_is_what_was_used_less_ours() -> None:
+    second = 1_000_000_000
+    before = Snapshot(0, 10 * second, 0, {1: second, 2: 0})
+    after = Snapshot(2 * second, 13 * second, second // 10, {1: 2 * second, 2: 0, 3: second})
+    found = shares(before, after, cores=2)
+    assert found["foreign_cpu_share"] == 0.25
+    assert found["steal_share"] == 0.025
+
+
+def test_the_environment_names_everything_a_figure_depends_on() -> None:
+    found = environment(settings(), 7, "embedded", {})
+    assert None not in found["libraries"].values()
+    assert found["seed"] == 7
+    assert found["loop"].startswith("uvloop")
+    assert {"cpu_model", "cores", "affinity", "load", "kernel", "python", "code"} < found.keys()
+    assert set(found["clients"]) == {"http", "grpc", "kafka"}
