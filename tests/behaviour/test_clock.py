@@ -68,20 +68,22 @@ def test_no_wait_ends_early(loop: str, absolute: bool) -> None:
 
 
 @loops
-def test_waits_end_in_the_order_in_which_they_are_due(loop: str) -> None:
-    ended: list[int] = []
+def test_a_short_wait_that_begins_later_does_not_wait_for_a_long_one(loop: str) -> None:
+    ended: list[str] = []
 
     async def use(clock: WallClock) -> None:
-        async def wait(n: int) -> None:
-            await clock.sleep(n * 300_000)
-            ended.append(n)
+        async def wait(name: str, ns: int) -> None:
+            await clock.sleep(ns)
+            ended.append(name)
 
-        async with asyncio.TaskGroup() as group:
-            for n in (5, 1, 4, 2, 3):
-                group.create_task(wait(n))
+        long = asyncio.ensure_future(wait("long", 3_600_000_000_000))
+        await asyncio.sleep(0)
+        await wait("short", 1_000_000)
+        await wait("short again", 1_000_000)
+        long.cancel()
 
     on(loop, use, WallClock())
-    assert ended == [1, 2, 3, 4, 5]
+    assert ended == ["short", "short again"]
 
 
 @loops
