@@ -1,0 +1,142 @@
+"""The node by its control calls: who may ask, what it starts, and what it says when that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any
+
+import psutil
+import pytest
+from aiohttp import ClientSession
+
+from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
+from hopbench.parts import Part, start_part
+from services.errors import CannotStart
+from tests.processes.conftest import SCENARIO, plan, settings
+
+
+def on_a_node(
+    directory: Path, talk: Callable[[Supervisor, dict[str, Any]], Awaitable[None]]
+) -> None:
+    """Run ``talk`` with a node and the job of the small scenario."""
+
+    async def once() -> None:
+        collector = await start_part(
+            "collector", "hopbench.collector", (f"--out={directory}",), directory / "c.log"
+        )
+        node = await start_supervisor(directory / "node.log")
+        try:
+            await talk(node, _job(directory, collector))
+        finally:
+            await node.close()
+            await collector.stop()
+
+    asyncio.run(once())
+    assert psutil.Process().children(recursive=True) == []
+
+
+def _job(directory: Path, collector: Part) -> dict[str, Any]:
+    planned = plan()
+    return job(
+        planned.scenario,
+        SCENARIO,
+        "baseline",
+        settings=settings(),
+        seed=planned.seed,
+        unix_offset_ns=time.time_ns() - monotonic_ns(),
+        logs=directory / "logs",
+        collector=collector,
+        broker=None,
+    )
+
+
+def test_without_the_token_nothing_is_answered(tmp_path: Path) -> None:
+    async def talk(node: Supervisor, _job: dict[str, Any]) -> None:
+        async with (
+            ClientSession() as stranger,
+            stranger.post(f"http://127.0.0.1:{node.part.ready['port']}/quit") as answer,
+        ):
+            assert answer.status == 403
+        assert await node.counters() == ()
+
+    on_a_node(tmp_path, talk)
+
+
+def test_processes_are_named_for_what_they_run_and_connect_to_each_other(tmp_path: Path) -> None:
+    async def talk(node: Supervisor, work: dict[str, Any]) -> None:
+        processes = await node.start(work)
+        await node.connect(directory_of(processes))
+        titles = {" ".join(psutil.Process(p["pid"]).cmdline()).strip() for p in processes}
+        assert titles == {
+            "hopbench: order/0",
+            "hopbench: inventory/0",
+            "hopbench: price/0",
+            "hopbench: price/1",
+        }
+        ports = {p["service"]: (p["http_port"], p["grpc_port"]) for p in processes}
+        assert ports["price"][1] is not None
+        assert ports["inventory"][1] is None
+        reports = await node.stop(0)
+        assert sorted(f"{r.service}/{r.replica}" for r in reports) == [
+            "inventory/0",
+            "order/0",
+            "price/0",
+            "price/1",
+        ]
+
+    on_a_node(tmp_path, talk)
+
+
+def test_new_processes_replace_those_of_the_round_before(tmp_path: Path) -> None:
+    async def talk(node: Supervisor, work: dict[str, Any]) -> None:
+        first = {p["pid"] for p in await node.start(work)}
+        second = {p["pid"] for p in await node.start(work)}
+        assert not first & second
+        assert not [pid for pid in first if psutil.pid_exists(pid)]
+
+    on_a_node(tmp_path, talk)
+
+
+def _host_of_nobody(work: dict[str, Any]) -> None:
+    work["settings"]["host"] = "203.0.113.1"  # TEST-NET-3: no address of any host
+
+
+def _unknown_service(work: dict[str, Any]) -> None:
+    work["services"].append(["nobody", 0])
+
+
+def _log_is_a_directory(work: dict[str, Any]) -> None:
+    (Path(work["settings"]["logs"]) / "order-0.log").mkdir(parents=True)
+
+
+def _no_scenario(work: dict[str, Any]) -> None:
+    work["source"] = "version: 1\nservicess: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "part", "text"),
+    [
+        (_host_of_nobody, "/", "cannot listen on 203.0.113.1"),
+        (_unknown_service, "nobody/0", "ended while starting (exit 70)"),
+        (_log_is_a_directory, "order/0", "ended while starting (exit 70)"),
+        (_no_scenario, "scenario", "servicess"),
+    ],
+)
+def test_what_does_not_come_up_is_named_and_nothing_of_it_is_left(
+    tmp_path: Path, spoil: Callable[[dict[str, Any]], None], part: str, text: str
+) -> None:
+    async def talk(node: Supervisor, work: dict[str, Any]) -> None:
+        spoil(work)
+        with pytest.raises(CannotStart) as raised:
+            await node.start(work)
+        assert part in raised.value.part
+        assert text in raised.value.text
+        if part == "nobody/0":
+            assert "KeyError: 'nobody'" in raised.value.log
+        assert await node.counters() == ()
+
+    on_a_node(tmp_path, talk)
