@@ -5,7 +5,7 @@ One greenlet waits on an absolute timer and spawns a greenlet for each arrival, 
 be made beforehand (the message) is made before the wait; what can be done afterwards (records,
 files) is done by others.
 
-Late arrivals are sent at once, in order. How late is the round's lag, and shows in the samples.
+Late arrivals are sent at once. How late is the round's lag, and shows in the samples.
 """
 
 from __future__ import annotations

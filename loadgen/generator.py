@@ -77,6 +77,7 @@ class Generator:
         self._dispatcher: Dispatcher | None = None
         self._stopped = False
         self._broken: str | None = None
+        self._due: list[int] = self._schedule.offset_ns.tolist()
         self.entries: list[int] = self._schedule.entry.tolist()
         """By schedule row, as ``observe`` names requests."""
 
@@ -84,6 +85,10 @@ class Generator:
         """Open every connection. Raises CannotStart where an entry does not answer."""
         for sender in self._senders:
             sender.open()
+        # Before the start, not in it: what exists now lives as long as the round, and the
+        # collector need not walk through it again.
+        gc.collect()
+        gc.freeze()
 
     def run(self, start_ns: int, tell: Tell | None = None) -> Counts:
         """Follow the schedule from ``start_ns`` (CLOCK_MONOTONIC) until the last request ended.
@@ -94,7 +99,7 @@ class Generator:
         records = known(self._schedule, plan, start_ns)
         recorder = Recorder(plan.samples, header(plan, start_ns), records)
         dispatcher = self._dispatcher = Dispatcher(
-            due_ns=self._schedule.offset_ns.tolist(),
+            due_ns=self._due,
             entry=self.entries,
             senders=self._senders,
             recorder=recorder,
@@ -103,9 +108,6 @@ class Generator:
         )
         if self._stopped:
             dispatcher.stop()
-        # What exists now lives as long as the round; the collector need not walk through it.
-        gc.collect()
-        gc.freeze()
         over = Event()
         beats = array("q")
         watchers = [
@@ -123,7 +125,6 @@ class Generator:
             gevent.joinall(watchers)
             self._write(recorder)
             recorder.close()
-            gc.unfreeze()
         tally = dispatcher.tally
         return Counts(
             scheduled=len(self._schedule),
@@ -150,6 +151,7 @@ class Generator:
     def close(self) -> None:
         for sender in self._senders:
             sender.close()
+        gc.unfreeze()
 
     def _flush(self, recorder: Recorder, over: Event) -> None:
         pool = gevent.get_hub().threadpool

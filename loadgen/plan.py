@@ -183,6 +183,21 @@ def up_file() -> Path:
     return Path(tempfile.gettempdir()) / f"hopbench-{os.getuid()}" / "up.json"
 
 
+def announce(plan: Plan) -> Path:
+    """Leave ``plan`` where a locustfile started by hand finds it; remove the file at the end.
+
+    Raises BadInput where the place belongs to somebody else.
+    """
+    path = up_file()
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    _must_be_ours(path.parent)
+    # Renamed, so that nobody reads half of it.
+    fresh = path.with_suffix(f".{os.getpid()}")
+    plan.write(fresh)
+    fresh.replace(path)
+    return path
+
+
 def located(environment: Mapping[str, str]) -> Path:
     """The plan that a locustfile started with ``environment`` should follow.
 
@@ -192,18 +207,20 @@ def located(environment: Mapping[str, str]) -> Path:
     if given:
         return Path(given)
     path = up_file()
-    try:
-        owner = path.stat().st_uid
-    except OSError as error:
+    if not path.exists():
         raise BadInput(
             "no scenario is running",
             hint="start one with `hopbench up SCENARIO` and keep it running, "
             f"or name a plan in {PLAN_VARIABLE}",
-        ) from error
-    if owner != os.getuid():
-        # The temporary directory is everybody's; a plan says where load is sent.
-        raise BadInput("this plan belongs to another user", file=str(path))
+        )
+    _must_be_ours(path.parent)
     return path
+
+
+def _must_be_ours(directory: Path) -> None:
+    # The temporary directory is everybody's, and a plan says where load is sent.
+    if directory.stat().st_uid != os.getuid():
+        raise BadInput("this directory belongs to another user", file=str(directory))
 
 
 def _replicas(entry: Entry, directory: Directory) -> tuple[Address, ...]:

@@ -53,8 +53,6 @@ class Session:
         self._rounds = 0
         self._running: gevent.Greenlet | None = None
         self._terminated = False
-        self.over = False
-        """The round has ended; the load shape says so to Locust."""
         self._generator: Generator = Generator(self._plan, self._observe)
         self._control: Control | None = None
         fd = variables.get(CONTROL_VARIABLE)
@@ -71,7 +69,6 @@ class Session:
         if self._rounds and not self._prepare_again():
             return
         self._rounds += 1
-        self.over = False
         running = self._running = gevent.spawn(self._round)
         try:
             running.join()
@@ -85,7 +82,6 @@ class Session:
             self._broken(f"cannot write samples: {running.exception}", BROKEN)
         elif running.exception is not None:
             self._broken(repr(running.exception), BUG)
-        self.over = True
         gevent.spawn(self._end)
 
     def stop(self) -> None:
@@ -141,7 +137,7 @@ class Session:
             self._control.send({"progress": sent, "done": ended})
 
     def _end(self) -> None:
-        """Let Locust end the test now; its shape would look again only within a second."""
+        """Let Locust end the test now; it would ask its shape again only within a second."""
         if self._options.csv_prefix:
             # Its files are as old as its last look at the statistics.
             gevent.sleep(CSV_STATS_INTERVAL_SEC + 0.1)

@@ -10,7 +10,11 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -19,6 +23,7 @@ import pytest
 
 from loadgen import launch
 from loadgen.plan import PLAN_VARIABLE
+from loadgen.read import read
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, TIMEOUT
 from loadgen.schedule import NO_KEY
 from services.ports import Address
@@ -29,6 +34,8 @@ from tests.loadgen.conftest import Shop
 from tests.loadgen.rig import MS, entry, generator, load, plan
 
 PROTOCOLS: tuple[Protocol, ...] = ("http", "grpc")
+ONE_FAST = ("http", pytest.param("grpc", marks=pytest.mark.slow))
+"""Both protocols, where the second costs more time than it is likely to show."""
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -101,7 +108,7 @@ def test_each_request_carries_its_ticket_trace_key_and_size(
     assert records["response_bytes"].tolist() == schedule.response_bytes.tolist()
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", ONE_FAST)
 def test_without_tracing_no_traceparent_is_sent(
     protocol: Protocol, shop: Shop, tmp_path: Path
 ) -> None:
@@ -163,7 +170,7 @@ def test_what_exceeds_max_in_flight_is_dropped_and_counted_not_delayed(
     assert set(records["sent_ns"][dropped].tolist()) == {NOT_REACHED}
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", ONE_FAST)
 def test_a_stop_cuts_what_is_in_flight_and_keeps_every_sample(
     protocol: Protocol, shop: Shop, tmp_path: Path
 ) -> None:
@@ -183,7 +190,7 @@ def test_a_stop_cuts_what_is_in_flight_and_keeps_every_sample(
     assert set(records["status"][(records["entry"] == 1)].tolist()) <= {ERROR, DROPPED}
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", ONE_FAST)
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_it_with_its_samples(
     signum: signal.Signals, code: int, protocol: Protocol, shop: Shop, tmp_path: Path
@@ -214,6 +221,28 @@ def test_it_leaves_when_the_bench_is_gone(when: str, shop: Shop, tmp_path: Path)
         assert len(running.samples().records) > 0
 
 
+def test_killed_outright_it_leaves_what_it_had_written(shop: Shop, tmp_path: Path) -> None:
+    with generator(plan(load(seconds=60), shop.address, tmp_path), tmp_path) as running:
+        running.start()
+        running.hear("progress")
+        running.hear("progress")
+        running.process.kill()
+        running.end()
+    assert len(running.samples().records) > 0
+
+
+def test_what_is_late_is_sent_at_once_and_its_lag_recorded(shop: Shop, tmp_path: Path) -> None:
+    asked = plan(load(max_in_flight=1000), shop.address, tmp_path)
+    with generator(asked, tmp_path) as running:
+        running.start(in_ns=-2000 * MS)
+        counts = running.hear("finished")
+    records = running.samples().records
+    assert counts["sent"] == len(records) == len(asked.schedule())
+    # The whole schedule, 600 ms, was over 1,400 ms before the word came.
+    assert (records["sent_ns"] - records["intended_ns"]).min() > 1400 * MS
+    assert counts["lag_ns"]["p50"] > 1400 * MS
+
+
 def test_a_stop_before_the_start_sends_nothing(shop: Shop, tmp_path: Path) -> None:
     with generator(plan(load(), shop.address, tmp_path), tmp_path) as running:
         running.hear("ready")
@@ -222,7 +251,7 @@ def test_a_stop_before_the_start_sends_nothing(shop: Shop, tmp_path: Path) -> No
     assert shop.received() == []
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", ONE_FAST)
 def test_connections_are_open_before_the_first_request(
     protocol: Protocol, shop: Shop, tmp_path: Path
 ) -> None:
@@ -235,8 +264,7 @@ def test_connections_are_open_before_the_first_request(
 
 
 def test_an_entry_that_does_not_answer_is_said_and_ends_it(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = _free_port()
     nobody = Address("127.0.0.1", port, None)
     with generator(plan(load(), nobody, tmp_path), tmp_path) as running:
         assert f"no answer from shop.fast at 127.0.0.1:{port}" in running.hear("broken")
@@ -255,15 +283,13 @@ def test_a_full_disk_ends_the_round_and_keeps_what_was_written(shop: Shop, tmp_p
 
 
 def test_the_web_page_shows_the_running_load(shop: Shop, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = _free_port()
     asked = plan(load(seconds=1.5), shop.address, tmp_path)
     with generator(asked, tmp_path, web_port=port) as running:
         running.start()
         running.hear("progress")
         running.hear("progress")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/stats/requests") as answer:
-            page: dict[str, Any] = json.load(answer)
+        page = _get(port, "/stats/requests")
         running.hear("finished")
         assert running.end() == 0
     assert page["state"] == "running"
@@ -271,12 +297,49 @@ def test_the_web_page_shows_the_running_load(shop: Shop, tmp_path: Path) -> None
     assert page["stats"][0]["num_requests"] > 20
 
 
+@pytest.mark.slow
+def test_locusts_stop_button_ends_the_round_with_its_samples(shop: Shop, tmp_path: Path) -> None:
+    port = _free_port()
+    asked = plan(load(seconds=60), shop.address, tmp_path)
+    with generator(asked, tmp_path, web_port=port) as running:
+        running.start()
+        running.hear("progress")
+        with suppress(ConnectionError):
+            # Locust may be gone before it has answered.
+            _get(port, "/stop", b"")
+        assert running.hear("finished")["complete"] is False
+        running.end()
+    assert len(running.samples().records) > 0
+
+
+@pytest.mark.slow
+def test_by_hand_every_press_of_start_is_a_round_of_its_own(shop: Shop, tmp_path: Path) -> None:
+    port = _free_port()
+    asked = plan(load(seconds=0.5), shop.address, tmp_path)
+    asked.write(tmp_path / "plan.json")
+    spools = [tmp_path / "samples.spool", tmp_path / "samples-2.spool"]
+    line = [*_by_hand_line(), "--web-host", "127.0.0.1", "--web-port", str(port)]
+    variables = launch.environment(os.environ, tmp_path / "plan.json")
+    log = (tmp_path / "log").open("wb")
+    with log, subprocess.Popen(line, env=variables, cwd=tmp_path, stderr=log) as locust:
+        for spool in spools:
+            # Until Locust has ended the round before, a press of Start does nothing.
+            _until(partial(_begun, port, spool))
+            _until(partial(_whole, spool, len(asked.schedule())))
+        locust.terminate()
+        locust.wait(timeout=20)
+    one, two = (read(spool).records for spool in spools)
+    assert sorted(one["seq"].tolist()) == sorted(two["seq"].tolist())
+    assert set(one["trace_lo"].tolist()).isdisjoint(two["trace_lo"].tolist())
+
+
 def test_by_hand_it_runs_the_plan_that_is_up_and_writes_locusts_own_reports(
     shop: Shop, tmp_path: Path
 ) -> None:
+    asked = plan(load(seconds=0.4), shop.address, tmp_path)
     home = tmp_path / f"hopbench-{os.getuid()}"
     home.mkdir()
-    plan(load(seconds=0.4), shop.address, tmp_path).write(home / "up.json")
+    asked.write(home / "up.json")
     done = _by_hand(
         tmp_path, "--headless", "--csv", "report", "--html", "report.html", TMPDIR=str(tmp_path)
     )
@@ -307,7 +370,7 @@ def _by_hand(directory: Path, *flags: str, **variables: str) -> subprocess.Compl
     inherited = launch.environment(os.environ, directory / "unused")
     del inherited[PLAN_VARIABLE]
     return subprocess.run(
-        [sys.executable, "-P", "-m", "locust", "-f", str(launch.LOCUSTFILE), *flags],
+        [*_by_hand_line(), *flags],
         env=inherited | variables,
         cwd=directory,
         stdin=subprocess.DEVNULL,
@@ -316,3 +379,37 @@ def _by_hand(directory: Path, *flags: str, **variables: str) -> subprocess.Compl
         timeout=30,
         check=False,
     )
+
+
+def _by_hand_line() -> list[str]:
+    return [sys.executable, "-P", "-m", "locust", "-f", str(launch.LOCUSTFILE)]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _get(port: int, path: str, form: bytes | None = None) -> Any:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", form) as answer:
+        return json.load(answer)
+
+
+def _begun(port: int, spool: Path) -> bool:
+    """Press Start, if Locust is there yet, and see whether a round has begun."""
+    try:
+        _get(port, "/swarm", b"user_count=1&spawn_rate=1")
+    except OSError:
+        return False
+    return spool.exists()
+
+
+def _whole(spool: Path, count: int) -> bool:
+    return len(read(spool).records) == count
+
+
+def _until(true: Callable[[], bool]) -> None:
+    """Wait for another process; pytest's own time limit ends it."""
+    while not true():
+        Event().wait(0.05)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,6 +144,25 @@ def test_the_plan_named_in_the_environment_comes_first(tmp_path: Path) -> None:
 def test_the_file_of_up_is_the_users_own() -> None:
     assert up_file().name == "up.json"
     assert up_file().parent.name == f"hopbench-{os.getuid()}"
+
+
+def test_what_up_announces_is_what_a_locustfile_finds(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from loadgen.plan import *\n"
+        "plan = Plan.read(Path(sys.argv[1])); path = announce(plan)\n"
+        "assert located({}) == path == up_file() and Plan.read(path) == plan\n"
+        "print(oct(path.parent.stat().st_mode)[-3:], [p.name for p in path.parent.iterdir()])"
+    )
+    plan(load(), HERE, tmp_path).write(tmp_path / "plan.json")
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "plan.json")],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("700 ['up.json']\n", "")
 
 
 def test_the_file_is_plain_json_with_addresses_beside_each_entry(tmp_path: Path) -> None:
