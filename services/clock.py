@@ -60,7 +60,7 @@ class WallClock:
         self._workers: WorkerPool | None = None
 
     async def start(self, wheres: Collection[Where] = frozenset()) -> None:
-        """Attach to the running loop, start what ``wheres`` need, and probe.
+        """Attach to the running loop and start what ``wheres`` need.
 
         Raises CannotStart where a worker process does not come up.
         """
@@ -80,16 +80,20 @@ class WallClock:
         if "process" in wheres:
             self._workers = WorkerPool()
             await self._workers.start(cores)
-        await self._probe()
 
-    async def _probe(self) -> None:
+    async def probe(self) -> None:
+        """Try some waits, 25 ms in all, and doubt what is late.
+
+        Not a part of :meth:`start`: while all processes of a round start, waits are late for
+        reasons that are gone when the round begins.
+        """
         for _ in range(_PROBES):
             await self.sleep(_PROBE_NS)
         late_ns = self.sleep_bias.summary()["p50"]
         self.sleep_bias = Bias()
         if self._fd is not None and late_ns > _LATE_NS:
             self.doubts.append(
-                ("timer", f"waits of 1 ms took {late_ns / 1e6:.2f} ms longer when the clock began")
+                ("timer", f"waits of 1 ms took {late_ns / 1e6:.2f} ms longer before the round")
             )
 
     async def sleep(self, ns: int) -> None:

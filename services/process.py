@@ -122,7 +122,7 @@ async def _obey(process: Process, channel: Channel) -> None:
                     continue
                 await channel.send({})
             case "begin":
-                process.begin(message["start_ns"], message["measured_from_ns"])
+                await process.begin(message["start_ns"], message["measured_from_ns"])
                 await channel.send({})
             case "counters":
                 await channel.send(process.report())
@@ -203,16 +203,17 @@ class Process:
                     group.create_task(transport.connect(addresses))
         except* CannotStart as failures:
             raise failures.exceptions[0] from None
+        # What exists now lives as long as the process; collections need not walk through it.
+        gc.collect()
+        gc.freeze()
 
-    def begin(self, start_ns: int, measured_from_ns: int) -> None:
+    async def begin(self, start_ns: int, measured_from_ns: int) -> None:
         """The round begins: count from here on."""
+        await self._clock.probe()
         self._behaviour.begin(start_ns, measured_from_ns)
         self._heartbeat.start()
         self._pauses.restart()
         self._cpu_before_ns = cpu_ns()
-        # What exists now lives as long as the process; collections need not walk through it.
-        gc.collect()
-        gc.freeze()
 
     async def stop(self, grace_ns: int) -> None:
         """Take nothing new, finish what is under way, send every span: each for ``grace_ns``."""

@@ -45,8 +45,9 @@ from services.errors import CannotStart
 from services.scenario.model import Scenario
 from services.topology import topology, uses_kafka
 
-HEAD_START_NS = 200_000_000
-"""From the order to begin to the schedule's zero: every process has heard it by then."""
+HEAD_START_NS = 300_000_000
+"""From the order to begin to the schedule's zero: every process has heard it by then,
+and has tried its clock."""
 DRAIN_BOUND_S = 15.0
 _POLL_S = 0.05
 _TELL_S = 0.2
