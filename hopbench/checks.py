@@ -97,13 +97,19 @@ def _whole(o: Observed, limits: Limits) -> Iterator[Doubt]:
 
 
 def _own(o: Observed, limits: Limits) -> Iterator[Doubt]:
-    """Doubts that the engine and the service processes raised themselves, each once."""
+    """Doubts that the engine and the service processes raised themselves, one of each code."""
     if o.evidence is None:
         return
-    pairs = Counter(o.evidence.doubts)
+    told: dict[str, list[str]] = {}
+    for code, text in o.evidence.doubts:
+        told.setdefault(code, []).append(text)
     for process in o.evidence.processes:
-        pairs.update(process.doubts)
-    yield from (Doubt(code, text) for code, text in pairs)
+        for code, text in process.doubts:
+            told.setdefault(code, []).append(f"{process.service}/{process.replica}: {text}")
+    for code, texts in told.items():
+        distinct = list(dict.fromkeys(texts))
+        more = f" (and {len(distinct) - 1} more like it)" if len(distinct) > 1 else ""
+        yield Doubt(code, distinct[0] + more)
 
 
 def _samples(o: Observed, limits: Limits) -> Iterator[Doubt]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar, cast
 
 import typer
 
+from hopbench import engines
+from hopbench.engines.port import EngineName, Settings
+from hopbench.engines.port import Instrumentation as InstrumentationName
 from services.errors import BadInput
-from services.scenario import units
+from services.scenario import model, units
 
 T = TypeVar("T")
+
+TRACE_RATIO: Final = 0.5
+LATER_ENGINES: Final = ("compose", "kubernetes")
 
 SCENARIO_HELP = "A bundled name, a path, a run directory, or - for standard input."
 Scenario = Annotated[str, typer.Argument(help=SCENARIO_HELP, show_default=False)]
@@ -83,3 +90,64 @@ def one_of(flag: str, text: str, known: tuple[str, ...], later: tuple[str, ...] 
     if text in later:
         raise BadInput(f"{flag} {text}: not yet", hint=f"there is: {', '.join(known)}")
     raise BadInput(f"{flag}: {text!r} is none of {', '.join(known)}")
+
+
+def with_load(
+    scenario: model.Scenario,
+    rate: str | None,
+    duration: str | None,
+    warmup: str | None,
+    seed: int | None,
+) -> model.Scenario:
+    """The scenario with the flags that were given in place of its own values."""
+    base = scenario.load
+    rate_rps = quantity("--rate", rate, units.rate)
+    duration_ns = quantity("--duration", duration, units.duration)
+    warmup_ns = quantity("--warmup", warmup, units.duration)
+    for flag, value in (("--rate", rate_rps), ("--duration", duration_ns)):
+        if value is not None and value <= 0:
+            raise BadInput(f"{flag} must be more than 0")
+    return replace(
+        scenario,
+        seed=scenario.seed if seed is None else seed,
+        load=replace(
+            base,
+            rate_rps=base.rate_rps if rate_rps is None else rate_rps,
+            duration_ns=base.duration_ns if duration_ns is None else duration_ns,
+            warmup_ns=base.warmup_ns if warmup_ns is None else warmup_ns,
+        ),
+    )
+
+
+def settings(
+    *,
+    engine: str,
+    broker: str,
+    jaeger: str | None,
+    trace_ratio: float,
+    tracing: str,
+    instrumentation: str,
+    workers: int,
+    web: int | None,
+) -> Settings:
+    """Raises BadInput naming the flag, ``not yet`` for what later work brings."""
+    if jaeger is not None:
+        raise BadInput("--jaeger: not yet", hint="traces go to the embedded collector")
+    if workers != 1:
+        raise BadInput("--workers above 1: not yet", hint="leave it out")
+    if not 0.0 <= trace_ratio <= 1.0:
+        raise BadInput(f"--trace-ratio: {trace_ratio:g} is not in 0..1")
+    host, colon, port = broker.rpartition(":")
+    if broker != "embedded" and not (host and colon and port.isdigit()):
+        raise BadInput(f"--broker: {broker!r} is neither 'embedded' nor HOST:PORT")
+    return Settings(
+        engine=cast(EngineName, one_of("--engine", engine, tuple(engines.ENGINES), LATER_ENGINES)),
+        broker=broker,
+        tracing=one_of("--tracing", tracing, ("on", "off")) == "on",
+        trace_ratio=trace_ratio,
+        instrumentation=cast(
+            InstrumentationName,
+            one_of("--instrumentation", instrumentation, ("lean", "official")),
+        ),
+        web_port=web,
+    )

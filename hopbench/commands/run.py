@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final, cast
+from typing import Annotated, Final
 
 import typer
 
 from hopbench import conclusion, engines, options, plan, progress, run, rundir, subjects
-from hopbench.engines.port import EngineName, Instrumentation, Settings
+from hopbench.engines.port import Settings
 from hopbench.estimate import Estimate, estimate
 from hopbench.exits import Exit, worst
 from hopbench.gates import Gate, check, parse
@@ -21,13 +20,10 @@ from hopbench.plan import RunPlan, Turn
 from hopbench.rundir import RunDir
 from hopbench.summary import summarise
 from services.errors import BadInput
-from services.scenario import units
 from services.scenario.model import Scenario
 from services.scenario.parse import load
 
-TRACE_RATIO: Final = 0.5
 TELL_ABOVE_MINUTES: Final = 0.5
-LATER_ENGINES: Final = ("compose", "kubernetes")
 
 
 def command(
@@ -48,7 +44,7 @@ def command(
     engine: options.Engine = "local",
     broker: options.Broker = "embedded",
     jaeger: options.Jaeger = None,
-    trace_ratio: options.TraceRatio = TRACE_RATIO,
+    trace_ratio: options.TraceRatio = options.TRACE_RATIO,
     tracing: options.Tracing = "on",
     instrumentation: options.Instrumentation = "lean",
     workers: options.Workers = 1,
@@ -72,10 +68,10 @@ def command(
         directory = None
         planned = _planned(
             _named(scenario),
-            lambda base: _with_load(base, rate, duration, warmup, seed),
+            lambda base: options.with_load(base, rate, duration, warmup, seed),
             tuple(variant or ()),
             rounds,
-            _settings(
+            options.settings(
                 engine=engine,
                 broker=broker,
                 jaeger=jaeger,
@@ -153,68 +149,6 @@ def _planned(
         rounds=rounds,
         settings=settings,
         limits=Limits(),
-    )
-
-
-def _with_load(
-    scenario: Scenario,
-    rate: str | None,
-    duration: str | None,
-    warmup: str | None,
-    seed: int | None,
-) -> Scenario:
-    """The scenario with the flags that were given in place of its own values."""
-    base = scenario.load
-    rate_rps = options.quantity("--rate", rate, units.rate)
-    duration_ns = options.quantity("--duration", duration, units.duration)
-    warmup_ns = options.quantity("--warmup", warmup, units.duration)
-    for flag, value in (("--rate", rate_rps), ("--duration", duration_ns)):
-        if value is not None and value <= 0:
-            raise BadInput(f"{flag} must be more than 0")
-    return replace(
-        scenario,
-        seed=scenario.seed if seed is None else seed,
-        load=replace(
-            base,
-            rate_rps=base.rate_rps if rate_rps is None else rate_rps,
-            duration_ns=base.duration_ns if duration_ns is None else duration_ns,
-            warmup_ns=base.warmup_ns if warmup_ns is None else warmup_ns,
-        ),
-    )
-
-
-def _settings(
-    *,
-    engine: str,
-    broker: str,
-    jaeger: str | None,
-    trace_ratio: float,
-    tracing: str,
-    instrumentation: str,
-    workers: int,
-    web: int | None,
-) -> Settings:
-    if jaeger is not None:
-        raise BadInput("--jaeger: not yet", hint="traces go to the embedded collector")
-    if workers != 1:
-        raise BadInput("--workers above 1: not yet", hint="leave it out")
-    if not 0.0 <= trace_ratio <= 1.0:
-        raise BadInput(f"--trace-ratio: {trace_ratio:g} is not in 0..1")
-    host, colon, port = broker.rpartition(":")
-    if broker != "embedded" and not (host and colon and port.isdigit()):
-        raise BadInput(f"--broker: {broker!r} is neither 'embedded' nor HOST:PORT")
-    return Settings(
-        engine=cast(
-            EngineName, options.one_of("--engine", engine, tuple(engines.ENGINES), LATER_ENGINES)
-        ),
-        broker=broker,
-        tracing=options.one_of("--tracing", tracing, ("on", "off")) == "on",
-        trace_ratio=trace_ratio,
-        instrumentation=cast(
-            Instrumentation,
-            options.one_of("--instrumentation", instrumentation, ("lean", "official")),
-        ),
-        web_port=web,
     )
 
 

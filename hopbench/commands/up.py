@@ -1,0 +1,77 @@
+"""``hopbench up``: the services of a scenario, kept running until Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+import orjson
+
+from hopbench import options, plan, rundir
+from hopbench.exits import Exit
+from hopbench.limits import Limits
+from hopbench.output import STDOUT, Output, write_document
+from hopbench.up import Up, up
+from services.errors import BadInput
+from services.scenario.parse import load
+from services.scenario.refactors import BASELINE
+
+
+def command(
+    scenario: options.Scenario,
+    *,
+    variant: options.Variants = None,
+    rate: options.Rate = None,
+    duration: options.Duration = None,
+    warmup: options.Warmup = None,
+    seed: options.Seed = None,
+    broker: options.Broker = "embedded",
+    trace_ratio: options.TraceRatio = options.TRACE_RATIO,
+    tracing: options.Tracing = "on",
+    instrumentation: options.Instrumentation = "lean",
+    out: options.Out = None,
+    json: options.Json = None,
+) -> Exit:
+    """Keep the services of one variant running until Ctrl-C, and print their addresses.
+
+    Put load on them with `locust -f loadgen/locustfile.py`, or anything else that talks HTTP or
+    gRPC.
+    """
+    names = tuple(variant or (BASELINE,))
+    if len(names) > 1:
+        raise BadInput("up runs one variant", hint="give --variant once")
+    loaded = load(scenario)
+    planned = plan.plan_of(
+        options.with_load(loaded.scenario, rate, duration, warmup, seed),
+        loaded.sha256,
+        variants=names,
+        rounds=1,
+        settings=options.settings(
+            engine="local",
+            broker=broker,
+            jaeger=None,
+            trace_ratio=trace_ratio,
+            tracing=tracing,
+            instrumentation=instrumentation,
+            workers=1,
+            web=None,
+        ),
+        limits=Limits(),
+    )
+    (turn,) = planned.order
+    directory = rundir.create(f"{planned.scenario.name}-up", datetime.now(), out)
+    output = Output(json)
+
+    def tell(running: Up) -> None:
+        if json == STDOUT:
+            sys.stdout.buffer.write(
+                orjson.dumps(running.document(), option=orjson.OPT_APPEND_NEWLINE)
+            )
+            sys.stdout.flush()
+        elif json is not None:
+            write_document(json, running.document())
+        for line in running.lines():
+            output.show(line)
+        output.note("Ctrl-C ends it.")
+
+    return Exit(up(planned.round_plan(turn), planned.settings, directory.path.absolute(), tell))
