@@ -141,16 +141,19 @@ def _finding(finding: FindingRow) -> Text:
 
 
 def _variants(of: View) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("variant", style="bold", no_wrap=True)
-    for name in ("rounds", "P50", "", "P95", "P99", "calls/req", "findings", "req/s", "failed"):
+    uneven = len({(v.rounds, v.void_rounds) for v in of.variants}) > 1
+    rounds_differ = uneven or any(v.void_rounds for v in of.variants)
+    names = ["P50", "", "P95", "P99", "calls/req", "findings", "req/s", "failed"]
+    for name in ["rounds", *names] if rounds_differ else names:
         table.add_column(name, justify="right", no_wrap=True)
     for v in of.variants:
         rounds = str(v.rounds) + (f" ({v.void_rounds} void)" if v.void_rounds else "")
         failed = count(v.failed + v.dropped)
         table.add_row(
             v.name,
-            Text(rounds, style="yellow" if v.void_rounds else ""),
+            *([Text(rounds, style="yellow" if v.void_rounds else "")] if rounds_differ else []),
             ms(v.p50),
             Text("" if v.name == BASELINE else v.against_baseline, style="dim"),
             ms(v.p95),
