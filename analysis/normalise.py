@@ -22,7 +22,7 @@ from analysis import conventions as says
 from analysis.forest import Forest, cyclic
 from analysis.grouping import distinct
 from analysis.ids import matched
-from analysis.reading import Recorder
+from analysis.reading import Codes, Recorder
 from analysis.skew import shifts
 from analysis.spans import (
     NONE,
@@ -227,7 +227,7 @@ def _split(recorder: Recorder, columns: _Columns, repairs: dict[str, int]) -> li
             continue
         code = int(columns.span[row])
         columns.parent[row] = code
-        columns.span[row] = recorder.ids.text(f"{recorder.ids.spelled[code]}/server")
+        columns.span[row] = recorder.ids[f"{recorder.ids.spelled[code]}/server"]
         halves.append((client, row))
     repairs["shared"] = len(halves)
     return halves
@@ -313,12 +313,14 @@ class _Attributes:
         self._recorder = recorder
         self._columns = columns
         self.rows = len(columns.trace)
-        row = table_row[np.array(recorder.attribute_row, np.int32)]
-        keep = row >= 0
-        self.row = row[keep]
-        self.key = np.array(recorder.attribute_key, np.int32)[keep]
-        self.value = np.array(recorder.attribute_value, np.int32)[keep]
-        names = recorder.names
+        names, values = recorder.names, Codes()
+        pair_key = np.array([names[key] for key, _ in recorder.pairs], np.int32)
+        pair_value = np.array([values[value] for _, value in recorder.pairs], np.int32)
+        row = np.repeat(table_row, np.array(recorder.attribute_count, np.int32))
+        pair = np.array(recorder.attribute_pair, np.int32)[row >= 0]
+        self.row = row[row >= 0]
+        self.key, self.value = pair_key[pair], pair_value[pair]
+        self.values = list(values)
         default = names[says.UNKNOWN_SERVICE]
 
         def of(*keys: str, default: int = NONE) -> I32:
@@ -348,9 +350,9 @@ class _Attributes:
         return found
 
     def table(self) -> Attributes:
-        order = np.argsort(self.row, kind="stable")
-        values = pl.Series("", list(self._recorder.values), dtype=pl.String)
-        return Attributes(self.row[order], self.key[order], self.value[order], values)
+        return Attributes(
+            self.row, self.key, self.value, pl.Series("", self.values, dtype=pl.String)
+        )
 
 
 class _Names:
@@ -358,7 +360,7 @@ class _Names:
 
     def __init__(self, recorder: Recorder, columns: _Columns, said: _Attributes) -> None:
         self._codes = recorder.names
-        self._values = list(recorder.values)
+        self._values = said.values
         self._kind = columns.kind
         names = list(recorder.names)
         url, url_path = said.column(says.URL), said.column(says.URL_PATH)

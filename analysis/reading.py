@@ -11,7 +11,7 @@ import base64
 import binascii
 import string
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -50,30 +50,28 @@ class Codes(dict[str, int]):
         return code
 
 
-class Ids:
-    """Ids → code by canonical form; ``spelled`` keeps the first spelling of each."""
+class Ids(dict[str | bytes, int]):
+    """Id → code, by bytes as protobuf has them or by text.
 
-    __slots__ = ("_codes", "spelled")
+    ``spelled`` keeps the first spelling of each id; bytes are spelled in hex.
+    """
 
     def __init__(self) -> None:
-        self._codes: dict[str | bytes, int] = {}
+        super().__init__()
         self.spelled: list[str] = []
 
-    def binary(self, raw: bytes) -> int:
-        """Of an id as protobuf has it; spelled in hex."""
-        code = self._codes.get(raw)
-        return self.text(raw.hex()) if code is None else code
-
-    def text(self, spelled: str) -> int:
-        code = self._codes.get(spelled)
-        if code is None:
-            canonical = _raw(spelled)
-            code = self._codes.get(canonical)
-            if code is None:
-                code = self._codes[canonical] = len(self.spelled)
-                self.spelled.append(spelled)
-            self._codes[spelled] = code
-        return code
+    def __missing__(self, given: str | bytes) -> int:
+        if isinstance(given, bytes):
+            code = self[given] = len(self.spelled)
+            self.spelled.append(given.hex())
+            return code
+        canonical = _raw(given)
+        found = self.get(canonical)
+        if found is None:
+            found = self[canonical] = len(self.spelled)
+            self.spelled.append(given)
+        self[given] = found
+        return found
 
 
 def _raw(spelled: str) -> str | bytes:
@@ -105,13 +103,14 @@ class Link(NamedTuple):
 @dataclass(slots=True)
 class Recorder:
     """Columns that grow by one span at a time. Times are Unix ns, ids codes of ``traces`` and
-    ``spans``, text codes of ``names``, attribute values codes of ``values``.
+    ``ids``, text codes of ``names``.
 
-    A *resource* is what spans of one process share: its attributes are given once.
+    An attribute is the code of a pair of key and value, in ``pairs``: few pairs are ever new. A
+    *resource* is what spans of one process share: its attributes are given once.
     """
 
     names: Codes = field(default_factory=Codes)
-    values: Codes = field(default_factory=Codes)
+    pairs: dict[tuple[str, str], int] = field(default_factory=dict)
     traces: Ids = field(default_factory=Ids)
     ids: Ids = field(default_factory=Ids)
     trace: array[int] = field(default_factory=lambda: array("i"))
@@ -128,9 +127,8 @@ class Recorder:
     """The parent reference is FOLLOWS_FROM."""
     shared: array[int] = field(default_factory=lambda: array("b"))
     """Zipkin's: this server span has its client's id."""
-    attribute_row: array[int] = field(default_factory=lambda: array("i"))
-    attribute_key: array[int] = field(default_factory=lambda: array("i"))
-    attribute_value: array[int] = field(default_factory=lambda: array("i"))
+    attribute_count: array[int] = field(default_factory=lambda: array("i"))
+    attribute_pair: array[int] = field(default_factory=lambda: array("i"))
     links: list[Link] = field(default_factory=list)
     resources: list[Mapping[str, str]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -142,6 +140,12 @@ class Recorder:
     def add_resource(self, attributes: Mapping[str, str]) -> int:
         self.resources.append(attributes)
         return len(self.resources) - 1
+
+    def pair(self, key: str, value: str) -> int:
+        code = self.pairs.get((key, value))
+        if code is None:
+            code = self.pairs[key, value] = len(self.pairs)
+        return code
 
     def add(
         self,
@@ -155,34 +159,33 @@ class Recorder:
         start: int,
         end: int,
         resource: int,
-        attributes: Iterable[tuple[str, str]] = (),
+        attributes: Sequence[int] = (),
         links: Iterable[tuple[int, int]] = (),
         follows: bool = False,
         shared: bool = False,
     ) -> None:
-        """Raises Malformed, with nothing recorded, for times that no span can have."""
+        """``attributes`` are codes of pairs.
+
+        Raises Malformed, with nothing recorded, for times that no span can have.
+        """
         if not 0 <= start <= _LATEST or not 0 <= end <= _LATEST:
             raise Malformed("a time outside 1970 to 2262")
         if end < start:
             raise Malformed("ends before it starts")
-        if not 0 <= kind <= 5:
-            kind = 0
         row = len(self.trace)
         self.trace.append(trace)
         self.span.append(span)
         self.parent.append(parent)
         self.name.append(self.names[name])
-        self.kind.append(kind)
+        self.kind.append(kind if 0 <= kind <= 5 else 0)
         self.status.append(status if 0 <= status <= 2 else 0)
         self.start.append(start)
         self.end.append(end)
         self.resource.append(resource)
         self.follows.append(follows)
         self.shared.append(shared)
-        for key, value in attributes:
-            self.attribute_row.append(row)
-            self.attribute_key.append(self.names[key])
-            self.attribute_value.append(self.values[value])
+        self.attribute_count.append(len(attributes))
+        self.attribute_pair.extend(attributes)
         for link_trace, link_span in links:
             self.links.append(Link(row, link_trace, link_span))
 
@@ -201,8 +204,3 @@ def text_of(value: object) -> str:
             return value.hex()
         case _:
             return str(value)
-
-
-def items(values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        yield key, text_of(value)

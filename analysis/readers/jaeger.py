@@ -90,20 +90,17 @@ def _span(span: Any, processes: dict[str, int], recorder: Recorder) -> None:
         ]
     parent, follows, links = _parent(trace, references)
     recorder.add(
-        trace=recorder.traces.text(padded(trace)),
-        span=recorder.ids.text(padded(own, _ID_DIGITS)),
-        parent=NONE if parent is None else recorder.ids.text(padded(parent, _ID_DIGITS)),
+        trace=recorder.traces[padded(trace)],
+        span=recorder.ids[padded(own, _ID_DIGITS)],
+        parent=NONE if parent is None else recorder.ids[padded(parent, _ID_DIGITS)],
         name=str(span.get("operationName", "")),
         kind=_KINDS.get(said.get("span.kind", "").lower(), 0),
         status=_STATUSES.get(said.get("otel.status_code", "").upper(), 0),
         start=start,
         end=start + duration,
         resource=resource,
-        attributes=tags,
-        links=[
-            (recorder.traces.text(padded(t)), recorder.ids.text(padded(s, _ID_DIGITS)))
-            for t, s in links
-        ],
+        attributes=[recorder.pair(*tag) for tag in tags],
+        links=[(recorder.traces[padded(t)], recorder.ids[padded(s, _ID_DIGITS)]) for t, s in links],
         follows=follows,
     )
 

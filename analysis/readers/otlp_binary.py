@@ -4,8 +4,11 @@ In a stream each request stands behind its length, 4 bytes, big-endian: the coll
 exporter and this project's spools write so. A stream whose writer was killed ends in the middle of
 a request, which is left out and counted.
 
-The loop is written for speed: the runtime makes a Python object for every field that is touched,
-so each is touched once.
+Reading goes by descriptors of our own, wire-compatible with OTLP's (opentelemetry-proto 1.9,
+``trace.proto``): attributes, statuses and links are declared as bytes. The runtime then hands each
+over as one bytes object, and a table knows what these bytes meant the last time; nearly all of
+them repeat. That is three times as fast as touching every field of every attribute, and a broken
+attribute breaks its span alone.
 """
 
 from __future__ import annotations
@@ -14,8 +17,18 @@ import struct
 from collections.abc import Iterator
 from typing import Any, Final
 
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+)
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from google.protobuf.message_factory import GetMessageClass
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
 
 from analysis.readers.content import Content, Format
 from analysis.reading import NONE, Malformed, Recorder, Skipped, Unreadable, text_of
@@ -23,6 +36,59 @@ from analysis.reading import NONE, Malformed, Recorder, Skipped, Unreadable, tex
 _LENGTH: Final = struct.Struct(">I")
 _RESOURCE_SPANS: Final = b"\x0a"
 _LATEST: Final = 2**63 - 1
+_TABLE: Final = 1 << 18
+"""Entries of a table of repeating bytes, before it starts over."""
+
+_FIELD: Final = FieldDescriptorProto
+
+
+def _traces_class() -> Any:
+    """A ``TracesData`` whose spans keep in bytes what repeats."""
+    file = FileDescriptorProto(name="hopbench/raw_trace.proto", package="hopbench", syntax="proto3")
+
+    def message(name: str, *fields: tuple[int, str, int, bool, str]) -> None:
+        file.message_type.append(
+            DescriptorProto(
+                name=name,
+                field=[
+                    _FIELD(
+                        number=number,
+                        name=field,
+                        type=kind,  # type: ignore[arg-type]
+                        label=_FIELD.LABEL_REPEATED if repeated else _FIELD.LABEL_OPTIONAL,
+                        type_name=f".hopbench.{of}" if of else None,
+                    )
+                    for number, field, kind, repeated, of in fields
+                ],
+            )
+        )
+
+    message("Traces", (1, "resource_spans", _FIELD.TYPE_MESSAGE, True, "ResourceSpans"))
+    message(
+        "ResourceSpans",
+        (1, "resource", _FIELD.TYPE_BYTES, False, ""),
+        (2, "scope_spans", _FIELD.TYPE_MESSAGE, True, "ScopeSpans"),
+    )
+    message("ScopeSpans", (2, "spans", _FIELD.TYPE_MESSAGE, True, "Span"))
+    message(
+        "Span",
+        (1, "trace_id", _FIELD.TYPE_BYTES, False, ""),
+        (2, "span_id", _FIELD.TYPE_BYTES, False, ""),
+        (4, "parent_span_id", _FIELD.TYPE_BYTES, False, ""),
+        (5, "name", _FIELD.TYPE_BYTES, False, ""),
+        (6, "kind", _FIELD.TYPE_INT32, False, ""),
+        (7, "start", _FIELD.TYPE_FIXED64, False, ""),
+        (8, "end", _FIELD.TYPE_FIXED64, False, ""),
+        (9, "attributes", _FIELD.TYPE_BYTES, True, ""),
+        (13, "links", _FIELD.TYPE_BYTES, True, ""),
+        (15, "status", _FIELD.TYPE_BYTES, False, ""),
+    )
+    pool = DescriptorPool()
+    pool.Add(file)
+    return GetMessageClass(pool.FindMessageTypeByName("hopbench.Traces"))
+
+
+_TRACES: Final = _traces_class()
 
 
 def _framed(data: bytes) -> bool:
@@ -50,83 +116,117 @@ def _recognises(content: Content) -> bool:
     if _framed(data):
         (length,) = _LENGTH.unpack_from(data)
         body = data[4 : 4 + length]
-        if length and not body.startswith(_RESOURCE_SPANS):
-            return False
         if length > len(body):
             # A spool that was cut in its very first request.
-            return len(data) < 8 or body.startswith(_RESOURCE_SPANS)
+            return body.startswith(_RESOURCE_SPANS)
     else:
         body = data
-        if not body.startswith(_RESOURCE_SPANS):
-            return False
+    if body and not body.startswith(_RESOURCE_SPANS):
+        return False
     try:
-        first = TracesData.FromString(body)
+        first = _TRACES.FromString(body)
     except DecodeError:
         return False
     spans = (s for r in first.resource_spans for scope in r.scope_spans for s in scope.spans)
     span = next(spans, None)
     # Metrics and logs have the same outer fields; ids of the right width tell spans from them.
-    return span is None or (len(span.trace_id) == 16 and len(span.span_id) == 8)
+    if span is None:
+        return bool(data)
+    return len(span.trace_id) == 16 and len(span.span_id) == 8
 
 
 def _read(content: Content, recorder: Recorder) -> None:
+    pairs, texts, codes = _Pairs(recorder), _Texts(), _Codes()
     for offset, body in _requests(content, recorder):
         try:
-            request = TracesData.FromString(body)
+            request = _TRACES.FromString(body)
         except DecodeError as error:
             raise Unreadable(f"not a protobuf export request: {error}", offset) from error
-        for resource_spans in request.resource_spans:
+        for group in request.resource_spans:
+            try:
+                said = Resource.FromString(group.resource)
+            except DecodeError as error:
+                raise Unreadable(f"not a resource: {error}", offset) from error
             resource = recorder.add_resource(
-                {kv.key: text_of(_value(kv.value)) for kv in resource_spans.resource.attributes}
+                {kv.key: text_of(_value(kv.value)) for kv in said.attributes}
             )
-            for scope in resource_spans.scope_spans:
-                _spans(scope.spans, resource, recorder, content.file, offset)
+            for scope in group.scope_spans:
+                for span in scope.spans:
+                    try:
+                        recorder.add(
+                            trace=_id(span.trace_id, 16, recorder.traces),
+                            span=_id(span.span_id, 8, recorder.ids),
+                            parent=recorder.ids[parent]
+                            if (parent := span.parent_span_id)
+                            else NONE,
+                            name=texts[span.name],
+                            kind=span.kind,
+                            status=codes[status] if (status := span.status) else 0,
+                            start=span.start,
+                            end=span.end,
+                            resource=resource,
+                            attributes=[pairs[raw] for raw in span.attributes],
+                            links=_links(raw, recorder) if (raw := span.links) else (),
+                        )
+                    except Malformed as error:
+                        recorder.skipped.append(Skipped(content.file, offset, str(error)))
+        for table in (pairs, texts, codes):
+            if len(table) > _TABLE:
+                table.clear()
 
 
-def _spans(spans: Any, resource: int, recorder: Recorder, file: str, offset: int) -> None:
-    trace_of, id_of, names, values = (
-        recorder.traces.binary,
-        recorder.ids.binary,
-        recorder.names,
-        recorder.values,
-    )
-    row_of, key_of, value_of = (
-        recorder.attribute_row.append,
-        recorder.attribute_key.append,
-        recorder.attribute_value.append,
-    )
-    for span in spans:
-        trace_id, span_id, parent_id = span.trace_id, span.span_id, span.parent_span_id
-        start, end = span.start_time_unix_nano, span.end_time_unix_nano
+def _id(raw: bytes, width: int, ids: Any) -> int:
+    if len(raw) != width:
+        raise Malformed("no trace id and span id of 16 and 8 bytes")
+    code: int = ids[raw]
+    return code
+
+
+class _Pairs(dict[bytes, int]):
+    """A ``KeyValue`` as written → the recorder's code of the pair."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __missing__(self, raw: bytes) -> int:
         try:
-            if len(trace_id) != 16 or len(span_id) != 8:
-                raise Malformed("no trace id and span id of 16 and 8 bytes")
-            row = len(recorder.trace)
-            recorder.add(
-                trace=trace_of(trace_id),
-                span=id_of(span_id),
-                parent=id_of(parent_id) if parent_id else NONE,
-                name=span.name,
-                kind=span.kind,
-                status=span.status.code,
-                start=start,
-                end=end,
-                resource=resource,
-                links=(
-                    [(trace_of(link.trace_id), id_of(link.span_id)) for link in span.links]
-                    if span.links
-                    else ()
-                ),
-            )
-        except Malformed as error:
-            recorder.skipped.append(Skipped(file, offset, str(error)))
-            continue
-        for kv in span.attributes:
-            value = kv.value
-            text = value.string_value or text_of(_value(value))
-            row_of(row)
-            key_of(names[kv.key])
-            value_of(values[text])
+            kv = KeyValue.FromString(raw)
+        except DecodeError:
+            raise Malformed("a broken attribute") from None
+        code = self[raw] = self._recorder.pair(kv.key, text_of(_value(kv.value)))
+        return code
+
+
+class _Texts(dict[bytes, str]):
+    def __missing__(self, raw: bytes) -> str:
+        try:
+            text = self[raw] = raw.decode()
+        except UnicodeDecodeError:
+            raise Malformed("a name that is no UTF-8") from None
+        return text
+
+
+class _Codes(dict[bytes, int]):
+    """A ``Status`` as written → its code."""
+
+    def __missing__(self, raw: bytes) -> int:
+        try:
+            code = self[raw] = SpanStatus.FromString(raw).code
+        except DecodeError:
+            raise Malformed("a broken status") from None
+        return code
+
+
+def _links(links: Any, recorder: Recorder) -> list[tuple[int, int]]:
+    found = []
+    for raw in links:
+        try:
+            link = Span.Link.FromString(raw)
+        except DecodeError:
+            raise Malformed("a broken link") from None
+        found.append((recorder.traces[link.trace_id], recorder.ids[link.span_id]))
+    return found
 
 
 def _value(value: Any) -> object:

@@ -87,12 +87,12 @@ def _span(span: Any, resource: int, recorder: Recorder) -> None:
     parent = span.get("parentSpanId")
     # Zeros are how some exporters spell "none".
     has_parent = isinstance(parent, str) and parent.strip("0") != ""
-    attributes = list(_attributes(span.get("attributes")))
+    attributes = [recorder.pair(*kv) for kv in _attributes(span.get("attributes"))]
     links = [link for link in span.get("links") or () if isinstance(link, dict)]
     recorder.add(
-        trace=recorder.traces.text(trace),
-        span=recorder.ids.text(own),
-        parent=recorder.ids.text(str(parent)) if has_parent else NONE,
+        trace=recorder.traces[trace],
+        span=recorder.ids[own],
+        parent=recorder.ids[str(parent)] if has_parent else NONE,
         name=str(span.get("name", "")),
         kind=_enum(span.get("kind", 0), _KINDS, "kind"),
         status=_enum((span.get("status") or {}).get("code", 0), _STATUSES, "status"),
@@ -101,7 +101,7 @@ def _span(span: Any, resource: int, recorder: Recorder) -> None:
         resource=resource,
         attributes=attributes,
         links=[
-            (recorder.traces.text(str(link["traceId"])), recorder.ids.text(str(link["spanId"])))
+            (recorder.traces[str(link["traceId"])], recorder.ids[str(link["spanId"])])
             for link in links
             if link.get("traceId") and link.get("spanId")
         ],

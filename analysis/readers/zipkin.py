@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from analysis.readers.content import Content, Format
-from analysis.reading import NONE, Malformed, Recorder, Skipped, items, padded
+from analysis.reading import NONE, Malformed, Recorder, Skipped, padded, text_of
 
 _KINDS: Final[Mapping[str, int]] = {"SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}
 _ID_DIGITS: Final = (16,)
@@ -60,14 +60,14 @@ def _span(span: Any, resources: dict[str, int], recorder: Recorder) -> None:
     tags = span.get("tags") or {}
     if not isinstance(tags, dict):
         raise Malformed("tags that are no object")
-    attributes = list(items(tags))
+    attributes = [recorder.pair(str(key), text_of(value)) for key, value in tags.items()]
     peer = _endpoint(span.get("remoteEndpoint"))
     if peer and "peer.service" not in tags:
-        attributes.append(("peer.service", peer))
+        attributes.append(recorder.pair("peer.service", peer))
     recorder.add(
-        trace=recorder.traces.text(padded(trace)),
-        span=recorder.ids.text(padded(own, _ID_DIGITS)),
-        parent=recorder.ids.text(padded(parent, _ID_DIGITS)) if isinstance(parent, str) else NONE,
+        trace=recorder.traces[padded(trace)],
+        span=recorder.ids[padded(own, _ID_DIGITS)],
+        parent=recorder.ids[padded(parent, _ID_DIGITS)] if isinstance(parent, str) else NONE,
         name=str(span.get("name", "")),
         kind=_KINDS.get(str(span.get("kind", "")).upper(), 0),
         status=0,
