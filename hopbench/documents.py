@@ -9,16 +9,19 @@ from importlib import resources
 from typing import Any, Final
 
 from services.errors import BadInput
+from services.scenario.schema import scenario_schema
 
+SCENARIO: Final = "scenario"
+"""The scenario file's schema is made from the tables that its parser uses."""
 SHARED: Final = "common"
 _DEFS: Final = "#/$defs/"
 
 
 def names() -> tuple[str, ...]:
-    """Documents that have a schema here; ``scenario`` comes from the scenario package."""
+    """Everything that has a schema."""
     files = resources.files("hopbench").joinpath("schemas").iterdir()
     stems = (file.name.removesuffix(".json") for file in files if file.name.endswith(".json"))
-    return tuple(sorted(stem for stem in stems if stem != SHARED))
+    return tuple(sorted((SCENARIO, *(stem for stem in stems if stem != SHARED))))
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -31,6 +34,8 @@ def schema(name: str) -> dict[str, Any]:
         close = get_close_matches(name, known, n=1)
         meant = f"did you mean {close[0]!r}? " if close else ""
         raise BadInput(f"no schema {name!r}", hint=f"{meant}there are: {', '.join(known)}")
+    if name == SCENARIO:
+        return scenario_schema()
     document = _read(name)
     shared = _read(SHARED)["$defs"]
     needed = _closure(document, shared)

@@ -12,10 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from analysis.normalise import normalise
-from analysis.readers.content import Content
-from analysis.readers.otlp_binary import OTLP_BINARY
-from analysis.reading import Recorder
+from analysis.readers import read_otlp
 from analysis.spans import SpanTable, empty
 from analysis.table import read_parquet, write_parquet
 from hopbench import evidence, metrics
@@ -72,7 +69,7 @@ def settle(place: TrialDir, variant: str) -> None:
         spools.write_parquet([place.samples_spool], place.samples)
         place.samples_spool.unlink()
     if place.traces_spool.is_file():
-        spans = _spans(place)
+        spans = read_otlp(place.traces_spool)
         phases = dict(_samples(place).select("trace_id", "phase").drop_nulls().iter_rows())
         write_parquet(
             spans.named(
@@ -111,14 +108,6 @@ def read(run: RunDir, plan: RunPlan, turn: Turn) -> Trial | None:
         spans=read_parquet(place.spans) if place.spans.is_file() else empty(),
         points=tuple(metrics.read_parquet(place.metrics)) if place.metrics.is_file() else (),
     )
-
-
-def _spans(place: TrialDir) -> SpanTable:
-    recorder = Recorder()
-    content = Content(str(place.traces_spool), place.traces_spool.read_bytes())
-    if content.data:
-        OTLP_BINARY.read(content, recorder)
-    return normalise(recorder).spans
 
 
 def _samples(place: TrialDir) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hopbench import options
 from hopbench.exits import Exit
 from hopbench.output import Output
 from services.scenario.difference import Difference, EdgeSide, StepsChange, difference
@@ -71,13 +73,25 @@ def _steps(change: StepsChange) -> Text:
 
 
 def command(
-    scenario: Annotated[str, typer.Argument(help="A bundled name, a path, a run, or - .")],
+    scenario: options.Scenario,
     a: Annotated[str, typer.Argument(help="A variant, or baseline.")],
     b: Annotated[str | None, typer.Argument(help="Another; none: A against baseline.")] = None,
+    *,
+    json: options.Json = None,
 ) -> Exit:
     """What a variant changes: calls, edges, steps."""
     base = load(scenario).scenario
     before, after = (BASELINE, a) if b is None else (a, b)
     found = difference(apply(base, before), apply(base, after))
-    Output().show(report(before, after, found))
+    output = Output(json)
+    output.show(report(before, after, found))
+    output.document(
+        {
+            "schema": "hopbench.scenario-diff/1",
+            "scenario": base.name,
+            "a": before,
+            "b": after,
+            **asdict(found),
+        }
+    )
     return Exit.DONE

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from hopbench import documents
 from hopbench.exits import Exit
 from hopbench.output import STDOUT, write_document
-from services.scenario.schema import scenario_schema
-
-SCENARIO: Final = "scenario"
 
 
 def command(
@@ -21,9 +18,7 @@ def command(
 ) -> Exit:
     """Print the JSON Schema of a document, or of the scenario file."""
     if name is None:
-        print("\n".join(sorted((SCENARIO, *documents.names()))))
-    elif name == SCENARIO:
-        write_document(STDOUT, scenario_schema())
+        print("\n".join(documents.names()))
     else:
         write_document(STDOUT, documents.schema(name))
     return Exit.DONE

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Any
 
-import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hopbench import options
 from hopbench.exits import Exit
 from hopbench.output import Output
 from services.scenario.capacity import Shape, shape
@@ -68,8 +69,34 @@ def report(loaded: Loaded) -> RenderableType:
 
 
 def command(
-    scenario: Annotated[str, typer.Argument(help="A bundled name, a path, a run, or - .")],
+    scenario: options.Scenario,
+    *,
+    json: options.Json = None,
 ) -> Exit:
     """Check a scenario without running it; errors name file and line."""
-    Output().show(report(load(scenario)))
+    output = Output(json)
+    loaded = load(scenario)
+    output.show(report(loaded))
+    output.document(document(loaded))
     return Exit.DONE
+
+
+def document(loaded: Loaded) -> dict[str, Any]:
+    """``hopbench.validation/1``."""
+    return {
+        "schema": "hopbench.validation/1",
+        "scenario": loaded.scenario.name,
+        "scenario_sha256": loaded.sha256,
+        "file": loaded.file,
+        "variants": [{"name": name, **asdict(of)} for name, of in shapes(loaded.scenario).items()],
+        "warnings": [
+            {
+                "file": loaded.file,
+                "line": loaded.lines.get(problem.at),
+                "text": problem.text,
+                "hint": problem.hint,
+            }
+            for problem in validate(loaded.scenario)
+            if problem.severity == "warning"
+        ],
+    }
