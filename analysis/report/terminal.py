@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -143,13 +143,12 @@ def _finding(finding: FindingRow) -> Text:
 def _variants(of: View) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("variant", style="bold", no_wrap=True)
-    uneven = len({(v.rounds, v.void_rounds) for v in of.variants}) > 1
-    rounds_differ = uneven or any(v.void_rounds for v in of.variants)
+    rounds_differ = len({(v.rounds, v.void_rounds) for v in of.variants}) > 1
     names = ["P50", "", "P95", "P99", "calls/req", "findings", "req/s", "failed"]
-    for name in ["rounds", *names] if rounds_differ else names:
+    for name in ["valid", *names] if rounds_differ else names:
         table.add_column(name, justify="right", no_wrap=True)
     for v in of.variants:
-        rounds = str(v.rounds) + (f" ({v.void_rounds} void)" if v.void_rounds else "")
+        rounds = f"{v.rounds - v.void_rounds} of {v.rounds}"
         failed = count(v.failed + v.dropped)
         table.add_row(
             v.name,
@@ -163,13 +162,22 @@ def _variants(of: View) -> Table:
             count(None if v.achieved_rps is None else round(v.achieved_rps, 1)),
             Text(failed, style="red" if v.failed + v.dropped else ""),
         )
-    fewest = min(v.rounds for v in of.variants)
     table.caption = (
-        f"response times of {of.headline} requests; {plural(fewest, 'round')} a variant: "
-        "figures, not a verdict; – means not identifiable from this many requests"
+        f"response times of {of.headline} requests; {_rounds(of.variants)}: figures, not a "
+        "verdict; – means not identifiable from this many requests"
     )
     table.caption_justify = "left"
     return table
+
+
+def _rounds(variants: Sequence[VariantView]) -> str:
+    if len({(v.rounds, v.void_rounds) for v in variants}) > 1:
+        return "valid rounds as listed"
+    rounds, void = variants[0].rounds, variants[0].void_rounds
+    words = f"{plural(rounds, 'round')} a variant"
+    if void:
+        words += ", void" if void == rounds == 1 else f", {void} of them void"
+    return words
 
 
 def _expectations(of: View) -> RenderableType | None:
