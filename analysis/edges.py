@@ -123,10 +123,18 @@ def path_rows(seen: Observed) -> tuple[dict[str, Any], ...]:
     """Time on the critical path by root operation, service and operation, dearest first.
 
     ``share`` is of the mean duration of those roots; ``self_ms`` counts roots whose path never
-    touches the operation as 0, so that it speaks of a request.
+    touches the operation as 0, so that it speaks of a request. About a scenario, the operation is
+    the one that was served: what its client and fan-out spans add (waiting on the wire) counts as
+    its own, and ``wire_share`` tells how much of the share that is.
     """
     spans, path = seen.spans, seen.path
     on = np.flatnonzero(path.on_path)
+    wire = (spans.kind[on] == Kind.CLIENT) | (spans.kind[on] == Kind.PRODUCER)
+    at = on.astype(np.int32)
+    if seen.facts.known:
+        serving = (spans.kind == Kind.SERVER) | (spans.kind == Kind.CONSUMER)
+        served = np.where(serving[on], at, spans.forest.nearest(serving)[on])
+        at = np.where(served >= 0, served, at)
     if len(on) == 0:
         return ()
     roots = np.flatnonzero(path.is_root & path.on_path)
@@ -137,16 +145,17 @@ def path_rows(seen: Observed) -> tuple[dict[str, Any], ...]:
     how_many = counted(kinds.of, kinds.count)
 
     kind = kind_of_root[path.root[on]]
-    places = distinct(kind, spans.service[on], spans.operation[on])
+    places = distinct(kind, spans.service[at], spans.operation[at])
     per_root = distinct(places.of, path.root[on])
-    own = summed(per_root.of, np.maximum(path.exclusive[on], 0), per_root.count)
+    own = summed(per_root.of, path.exclusive[on], per_root.count)
+    on_wire = summed(places.of[wire], path.exclusive[on][wire], places.count)
     place_of = places.of[per_root.first]
     total = summed(place_of, own, places.count)
     rows: list[dict[str, Any]] = []
     order = np.argsort(place_of, kind="stable")
     bounds = np.searchsorted(place_of[order], np.arange(places.count + 1))
     for number in range(places.count):
-        example = int(on[places.first[number]])
+        example = int(at[places.first[number]])
         of_kind = int(kind[places.first[number]])
         root = int(roots[kinds.first[of_kind]])
         seen_in = own[order[bounds[number] : bounds[number + 1]]]
@@ -160,6 +169,9 @@ def path_rows(seen: Observed) -> tuple[dict[str, Any], ...]:
                 "service": spans.name(int(spans.service[example])) or "",
                 "operation": spans.name(int(spans.operation[example])) or "",
                 "share": int(total[number]) / int(length[of_kind]) if length[of_kind] else 0.0,
+                "wire_share": int(on_wire[number]) / int(length[of_kind])
+                if length[of_kind]
+                else 0.0,
                 "self_ms": quantiles(values, divisor=NS_PER_MS).document(),
             }
         )

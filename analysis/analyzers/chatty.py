@@ -18,7 +18,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.analyzers.siblings import Siblings, by_edge
+from analysis.analyzers.siblings import Siblings, by_edge, each
 from analysis.analyzers.storm import stormy_contexts
 from analysis.findings import Confidence
 from analysis.grouping import counted, distinct, highest
@@ -54,14 +54,14 @@ def chatty(seen: Observed) -> Iterator[Candidate]:
         "parallel": parallel & ~stormy,
         "sequential": ~redundant & ~parallel,
     }
-    for number in np.unique(place).tolist():
+    for number, of_place in each(place):
         at = seen.hops.places[number]
         for name in CLASSES:
-            chosen = (place == number) & of_class[name]
+            which = of_place[of_class[name][of_place]]
             if name == "parallel" and seen.facts.replicas.get(at.callee, 1) > 1:
                 continue
-            if chosen.any():
-                yield _candidate(groups, keys, at, name, chosen)
+            if len(which):
+                yield _candidate(groups, keys, at, name, which)
 
 
 def _keys(groups: Siblings) -> _Keys:
@@ -80,20 +80,18 @@ def _keys(groups: Siblings) -> _Keys:
     )
 
 
-def _candidate(groups: Siblings, keys: _Keys, at: Place, name: Class, chosen: Bool) -> Candidate:
+def _candidate(groups: Siblings, keys: _Keys, at: Place, name: Class, which: I64) -> Candidate:
     seen, settings = groups.seen, groups.seen.settings
     minor = False
     if name == "parallel":
-        bursts = chosen & (groups.peak >= settings.chatty_peak)
+        bursts = which[groups.peak[which] >= settings.chatty_peak]
         units = seen.call_unit[groups.call[groups.first]]
         often = len(np.unique(units[bursts])) >= settings.trace_share * seen.units_with(
             at.caller, at.caller_operation
         )
         minor = not often
-        chosen = bursts if often else chosen
-    which = np.flatnonzero(chosen)
-    member = np.flatnonzero(chosen[groups.group])
-    case = np.searchsorted(which, groups.group[member])
+        which = bursts if often else which
+    member, case = groups.members(which)
     context = seen.calls.context[groups.call[groups.first[which]]]
     size = groups.size[which]
     most = int(size.max())

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.analyzers.siblings import Siblings, by_edge, of
+from analysis.analyzers.siblings import Siblings, by_edge, each, of
 from analysis.analyzers.storm import storms
 from analysis.findings import Confidence, Where
 from analysis.grouping import counted, distinct, highest, summed
@@ -66,10 +66,13 @@ def _sequential(seen: Observed) -> Iterator[Candidate]:
     contexts = contexts.only(different >= seen.settings.sequential_edges)
     if contexts.count == 0:
         return
-    for signature, which in _by_edges_used(seen, contexts):
-        independent = _independent(seen, signature)
-        if len(independent) >= seen.settings.sequential_edges:
-            yield _in_turn(seen, contexts, which, independent)
+    contexts = _independent_only(seen, contexts)
+    if contexts.count == 0:
+        return
+    caller = seen.calls.context[contexts.call[contexts.first]]
+    callers = distinct(seen.spans.service[caller], seen.spans.operation[caller])
+    for _, which in each(callers.of):
+        yield _in_turn(seen, contexts.pick(which))
 
 
 def _alone(seen: Observed) -> I64:
@@ -94,23 +97,30 @@ def _alone(seen: Observed) -> I64:
     return waits[alone & few]
 
 
-def _by_edges_used(seen: Observed, contexts: Siblings) -> Iterator[tuple[list[int], Bool]]:
-    """The distinct sets of edges that contexts call, and which contexts call just those.
+def _independent_only(seen: Observed, contexts: Siblings) -> Siblings:
+    """The calls that need none of the others, where there are enough of them.
 
-    A set is told by the sum of its members' random numbers (Zobrist hashing), 63 bits of them.
+    That is the same for all contexts that call the same edges. A set of edges is told by the sum
+    of its members' random numbers (Zobrist hashing), 62 bits of them.
     """
     place = seen.calls.place[contexts.call]
     edges = distinct(contexts.group, place)
-    once_group, once_place = contexts.group[edges.first], place[edges.first]
     numbers = np.random.default_rng(0).integers(0, 2**62, len(seen.hops.places), dtype=np.int64)
     signature = np.zeros(contexts.count, np.int64)
-    np.add.at(signature, once_group, numbers[once_place])
+    np.add.at(signature, contexts.group[edges.first], numbers[place[edges.first]])
     sets = distinct(signature)
-    for number in range(sets.count):
-        example = sets.first[number]
-        member = np.flatnonzero(contexts.group == example)
-        in_turn = member[np.argsort(contexts.start[member], kind="stable")]
-        yield list(dict.fromkeys(place[in_turn].tolist())), sets.of == number
+
+    in_turn = np.lexsort((contexts.start, contexts.group))
+    bounds = np.searchsorted(contexts.group[in_turn], np.arange(contexts.count + 1))
+    width = len(seen.hops.places)
+    allowed: list[int] = []
+    for number, example in enumerate(sets.first.tolist()):
+        members = in_turn[bounds[example] : bounds[example + 1]]
+        independent = _independent(seen, list(dict.fromkeys(place[members].tolist())))
+        if len(independent) >= seen.settings.sequential_edges:
+            allowed += [number * width + edge for edge in independent]
+    keep = np.isin(sets.of[contexts.group] * width + place, allowed)
+    return of(seen, contexts.call[keep], contexts.group[keep])
 
 
 def _independent(seen: Observed, places: list[int]) -> list[int]:
@@ -129,22 +139,19 @@ def _independent(seen: Observed, places: list[int]) -> list[int]:
     return chosen
 
 
-def _in_turn(seen: Observed, contexts: Siblings, which: Bool, independent: list[int]) -> Candidate:
-    places = [seen.hops.places[number] for number in independent]
-    member = np.flatnonzero(
-        which[contexts.group] & np.isin(seen.calls.place[contexts.call], independent)
-    )
-    numbers = np.flatnonzero(which)
-    case = np.searchsorted(numbers, contexts.group[member])
-    call = contexts.call[member]
-    cost = summed(case, seen.call_cost[call], len(numbers))
-    longest = highest(case, seen.call_cost[call], len(numbers))
+def _in_turn(seen: Observed, contexts: Siblings) -> Candidate:
+    """Of one calling operation."""
+    used = np.unique(seen.calls.place[contexts.call])
+    places = [seen.hops.places[number] for number in used.tolist()]
     at = places[0]
-    where = common(places)
+    cost = contexts.cost
+    dearest = highest(contexts.group, seen.call_cost[contexts.call], contexts.count)
     known = seen.facts.known
+    edges = distinct(contexts.group, seen.calls.place[contexts.call])
+    typical = int(median(counted(contexts.group[edges.first], contexts.count)))
     text = (
-        f"{at.caller}.{at.caller_operation} calls {len(places)} different operations one after "
-        f"another ({', '.join(p.target for p in places)})"
+        f"{at.caller}.{at.caller_operation} calls {typical} different operations one after "
+        f"another ({', '.join(sorted({p.target for p in places}))})"
     )
     text += (
         ", and none of them needs another's result."
@@ -154,15 +161,15 @@ def _in_turn(seen: Observed, contexts: Siblings, which: Bool, independent: list[
     return conclude(
         seen,
         "fanout.sequential",
-        where,
+        common(places),
         Shown(
-            unit=seen.unit[seen.calls.context[contexts.call[contexts.first[numbers]]]],
-            count=counted(case, len(numbers)),
+            unit=seen.unit[seen.calls.context[contexts.call[contexts.first]]],
+            count=contexts.size,
             cost=cost,
-            rows=of_calls(seen, case, call),
+            rows=of_calls(seen, contexts.group, contexts.call),
         ),
         units_with_place=seen.units_with(at.caller, at.caller_operation),
-        saving_ns=(0.0, median(cost - longest)),
+        saving_ns=(0.0, median(cost - dearest)),
         confidence="high" if known else "low",
         text=text,
         refactor={"op": "parallelize", "at": f"{at.caller}.{at.caller_operation}"},
@@ -178,10 +185,8 @@ def _storms(seen: Observed) -> Iterator[Candidate]:
         return
     context = seen.calls.context[groups.call[groups.first]]
     callers = distinct(seen.spans.service[context], seen.spans.operation[context])
-    for number in range(callers.count):
-        chosen = callers.of == number
-        which = np.flatnonzero(chosen)
-        member = np.flatnonzero(chosen[groups.group])
+    for _, which in each(callers.of):
+        member, case = groups.members(which)
         call = groups.call[member]
         used = seen.calls.place[call]
         places = [seen.hops.places[p] for p in np.unique(used).tolist()]
@@ -198,7 +203,7 @@ def _storms(seen: Observed) -> Iterator[Candidate]:
                 unit=seen.unit[context[which]],
                 count=groups.size[which],
                 cost=groups.cost[which],
-                rows=of_calls(seen, np.searchsorted(which, groups.group[member]), call),
+                rows=of_calls(seen, case, call),
             ),
             units_with_place=seen.units_with(where.caller or "", where.caller_operation or ""),
             saving_ns=(0.0, median(rest)),
@@ -236,8 +241,10 @@ def _stragglers(seen: Observed) -> Iterator[Candidate]:
     late = _late(seen, groups)
     place = seen.calls.place[groups.call[groups.first]]
     struck = counted(groups.group[late.slow], groups.count) > 0
-    for number in np.unique(place[struck]).tolist():
-        yield _straggling(seen, late, seen.hops.places[number], place == number, struck)
+    for number, of_place in each(place):
+        which = of_place[struck[of_place]]
+        if len(which):
+            yield _straggling(late, seen.hops.places[number], of_place, which)
 
 
 def _late(seen: Observed, groups: Siblings) -> _Late:
@@ -255,13 +262,12 @@ def _late(seen: Observed, groups: Siblings) -> _Late:
     return _Late(groups, slow, middle, np.minimum(alone, waited))
 
 
-def _straggling(seen: Observed, late: _Late, at: Place, of_place: Bool, struck: Bool) -> Candidate:
-    groups = late.groups
-    chosen = of_place & struck
-    which = np.flatnonzero(chosen)
-    member = np.flatnonzero(chosen[groups.group] & late.slow)
-    case = np.searchsorted(which, groups.group[member])
-    siblings = np.flatnonzero(of_place[groups.group])
+def _straggling(late: _Late, at: Place, of_place: I64, which: I64) -> Candidate:
+    """``of_place`` are the groups of this place, ``which`` those of them that straggle."""
+    groups, seen = late.groups, late.groups.seen
+    member, case = groups.members(which)
+    member, case = member[late.slow[member]], case[late.slow[member]]
+    siblings, _ = groups.members(of_place)
     instance = _stands_out(seen, groups, siblings, late.slow)
     typical = median(late.middle[which])
     longest = highest(case, (groups.end - groups.start)[member], len(which))

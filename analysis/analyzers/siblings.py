@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -67,6 +68,25 @@ class Siblings:
     def cost(self) -> I64:
         return summed(self.group, self.seen.call_cost[self.call], self.count)
 
+    @cached_property
+    def _by_group(self) -> tuple[I64, I64]:
+        """Positions in order of their groups, and where each group begins among them."""
+        order = np.argsort(self.group, kind="stable")
+        return order, np.searchsorted(self.group[order], np.arange(self.count + 1))
+
+    def members(self, groups: I64) -> tuple[I64, I64]:
+        """Positions of the members of ``groups``, and for each the number of its group there."""
+        order, bounds = self._by_group
+        sizes = bounds[groups + 1] - bounds[groups]
+        case = np.repeat(np.arange(len(groups)), sizes)
+        within = np.arange(len(case)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return order[bounds[groups][case] + within], case
+
+    def pick(self, groups: I64) -> Siblings:
+        """Some groups, numbered as they are given."""
+        member, case = self.members(groups)
+        return of(self.seen, self.call[member], case)
+
     def at_least(self, size: int) -> Siblings:
         """The groups of at least so many calls."""
         return self.only(self.size >= size)
@@ -75,6 +95,15 @@ class Siblings:
         """The groups that are marked."""
         keep = groups[self.group]
         return of(self.seen, self.call[keep], self.group[keep])
+
+
+def each(values: NDArray[np.integer]) -> Iterator[tuple[int, I64]]:
+    """Every distinct value, ascending, and where it stands."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    begins = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    for begin, end in zip(begins, [*begins[1:], len(order)], strict=True):
+        yield int(ordered[begin]), order[begin:end]
 
 
 def of(seen: Observed, call: I64, *by: NDArray[np.integer]) -> Siblings:
