@@ -144,7 +144,7 @@ def _variants(of: View) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("variant", style="bold", no_wrap=True)
     rounds_differ = len({(v.rounds, v.void_rounds) for v in of.variants}) > 1
-    names = ["P50", "", "P95", "P99", "calls/req", "findings", "req/s", "failed"]
+    names = ["P50", "", "P95", "P99", "calls/req", "found", "req/s", "failed"]
     for name in ["valid", *names] if rounds_differ else names:
         table.add_column(name, justify="right", no_wrap=True)
     for v in of.variants:
