@@ -77,16 +77,17 @@ def _spans(request: ExportTraceServiceRequest) -> tuple[int, int, str]:
             bad = [
                 i
                 for i, span in enumerate(scope.spans)
-                if len(span.trace_id) != 16
-                or len(span.span_id) != 8
-                or not any(span.trace_id)
-                or not any(span.span_id)
+                if not (_usable(span.trace_id, 16) and _usable(span.span_id, 8))
             ]
             for i in reversed(bad):
                 del scope.spans[i]
             kept += len(scope.spans)
             rejected += len(bad)
     return kept, rejected, "spans without a valid trace id and span id" if rejected else ""
+
+
+def _usable(id_: bytes, length: int) -> bool:
+    return len(id_) == length and id_.count(0) < length
 
 
 def _points(request: ExportMetricsServiceRequest) -> tuple[int, int, str]:

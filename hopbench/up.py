@@ -169,7 +169,7 @@ async def _start(
             trace_salt=plan.trace_salt,
         )
     )
-    stack.callback(left.unlink, missing_ok=True)
+    stack.callback(_take_back, left, left.read_bytes())
     deaths = [
         asyncio.create_task(collector.died()),
         asyncio.create_task(node.part.died()),
@@ -212,6 +212,12 @@ def _leave(plan: Plan) -> Path:
     path.parent.mkdir(mode=0o700, exist_ok=True)
     plan.write(path)
     return path
+
+
+def _take_back(path: Path, ours: bytes) -> None:
+    """Remove the plan, unless a later ``up`` has put its own there."""
+    if path.exists() and path.read_bytes() == ours:
+        path.unlink()
 
 
 async def _end(node: Supervisor) -> None:

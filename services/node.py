@@ -147,7 +147,7 @@ class Node:
                 {
                     "part": child.name,
                     "pid": child.pid,
-                    "text": f"died in the round ({ending(status)})",
+                    "text": f"died ({ending(status)})",
                     "log": child.tail(),
                 }
             )

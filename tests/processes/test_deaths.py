@@ -72,7 +72,7 @@ def run(
 @pytest.mark.parametrize(
     ("source", "part", "told"),
     [
-        (LONG, "hopbench: inventory/0", "inventory/0 died in the round (SIGKILL)"),
+        (LONG, "hopbench: inventory/0", "inventory/0 died (SIGKILL)"),
         (LONG, "hopbench: collector", "collector died (SIGKILL)"),
         (LONG, "hopbench: fork server", "fork server: SIGKILL"),
         (LONG, "hopbench: node", "node died (SIGKILL)"),
