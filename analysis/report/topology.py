@@ -15,6 +15,8 @@ _ROW = 74
 _WIDTH = 112
 _HEIGHT = 36
 _MARGIN = 16
+_READABLE = 900
+"""Wider drawings shrink to the page down to this many pixels, then scroll."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ def topology_svg(edges: Sequence[EdgeRow]) -> str:
     height = (max(row.values()) + 1) * _ROW - (_ROW - _HEIGHT) + 2 * _MARGIN + 22
     parts = [
         f'<svg class="topology" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}" role="img" aria-label="topology">'
+        f'height="{height:.0f}" style="min-width:{min(width, _READABLE):.0f}px" role="img" '
+        'aria-label="topology">'
     ]
     heaviest = max(link.calls_per_request for link in links) or 1.0
     lanes: dict[tuple[str, str], int] = defaultdict(int)
