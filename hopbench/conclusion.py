@@ -8,7 +8,7 @@ from typing import Any
 from analysis import report
 from hopbench import subjects
 from hopbench.exits import Exit, worst
-from hopbench.gates import Gate, Outcome, judge
+from hopbench.gates import Gate, judge
 from hopbench.output import Output
 from hopbench.plan import RunPlan
 from hopbench.rundir import RunDir
@@ -34,7 +34,7 @@ def code(
     values = subjects.of_summary(plan, summary)
     outcomes = [judge(gate, values) for gate in gates]
     for outcome in outcomes:
-        output.note(_gate(outcome))
+        output.note(outcome.line())
     unmet = [
         (variant["name"], expectation)
         for variant in summary["variants"]
@@ -54,9 +54,3 @@ def code(
             Exit.VOID if strict and void else Exit.DONE,
         ]
     )
-
-
-def _gate(outcome: Outcome) -> str:
-    word = {True: "passed", False: "FAILED", None: "not identifiable"}[outcome.passed]
-    value = f"{outcome.value:g}" if isinstance(outcome.value, float) else outcome.value
-    return f"gate {word}: {outcome.gate} (value {value})"

@@ -155,6 +155,12 @@ class Outcome:
             return Exit.INCONCLUSIVE
         return Exit.DONE if self.passed else Exit.FAILED
 
+    def line(self) -> str:
+        """For people."""
+        word = {True: "passed", False: "FAILED", None: "not identifiable"}[self.passed]
+        value = f"{self.value:g}" if isinstance(self.value, float) else self.value
+        return f"gate {word}: {self.gate} (value {value})"
+
     def document(self) -> dict[str, object]:
         return {
             "gate": self.gate,
