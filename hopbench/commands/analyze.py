@@ -1,88 +1,172 @@
-"""``hopbench analyze``: what is wrong with how services communicate, from anybody's traces."""
+"""``hopbench analyze``: what is wrong in how services communicate, in anybody's traces."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
 import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
+from analysis import readers
 from analysis.analyse import analyse
 from analysis.document import analysis_document
-from analysis.readers import Read, read
-from analysis.report.traces import analysis
+from analysis.normalise import REPAIRS
+from analysis.readers import Read
+from analysis.report.figures import count, ms, plural
+from analysis.report.view import one_line, place
 from analysis.settings import Settings
-from hopbench import options, subjects
+from analysis.spans import concat
+from hopbench import options, plan, rundir, subjects, trial
 from hopbench.exits import Exit, worst
 from hopbench.gates import check, judge, parse
 from hopbench.output import Output
 from hopbench.rundir import RunDir
 from services.errors import BadInput
 from services.scenario.facts import EMPTY, Facts, facts_of
-from services.scenario.parse import load
+from services.scenario.refactors import BASELINE
+
+Variant = Annotated[
+    str | None,
+    typer.Option("--variant", metavar="NAME", help="Of a run directory; default: baseline."),
+]
+Skew = Annotated[
+    bool, typer.Option("--skew", help="Shift processes whose clocks are off, on the critical path.")
+]
+Traces = Annotated[
+    list[str],
+    typer.Argument(help="Trace files, directories, or a run directory.", show_default=False),
+]
+_MOST_EDGES = 30
 
 
 def command(
-    traces: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Trace files, directories of them, run directories.", show_default=False
-        ),
-    ],
+    traces: Traces,
     *,
-    variant: Annotated[
-        str | None,
-        typer.Option("--variant", metavar="NAME", help="Of run directories: this variant alone."),
-    ] = None,
-    skew: Annotated[
-        bool, typer.Option("--adjust-skew", help="Shift spans of hosts whose clock is off.")
-    ] = False,
-    fail_on: options.FailOn = None,
+    variant: Variant = None,
+    skew: Skew = False,
     json: options.Json = None,
+    fail_on: options.FailOn = None,
     quiet: options.Quiet = False,
 ) -> Exit:
-    """Find chatty edges, chains, fan-outs and what they cost, in Jaeger, OTLP, Tempo and Zipkin
-    files.
-    """
+    """Find what is wrong in any traces: edges, critical path, findings with their refactors."""
     output = Output(json, quiet)
     gates = [parse(text) for text in fail_on or ()]
     with output.working("reading"):
-        found = read(traces, skew=skew)
-    if variant is not None:
-        found = _only(found, variant)
+        read, facts = taken(traces, variant=variant, skew=skew)
     with output.working("analysing"):
-        document = analysis_document(
-            found, analyse(found.spans, _facts(traces), Settings(), "analyze")
-        )
-    values = subjects.of_analysis(document)
-    check(gates, values)
-    output.show(analysis(document))
-    output.document(document)
-    outcomes = [judge(gate, values) for gate in gates]
+        found = analyse(read.spans, facts, Settings(), "analyze")
+    document = analysis_document(read, found)
+    asked = subjects.of_analysis(document)
+    check(gates, asked)
+    outcomes = [judge(gate, asked) for gate in gates]
+    output.show(_shown(document))
+    output.document({**document, "gates": [o.document() for o in outcomes]})
     for outcome in outcomes:
-        output.note(outcome.line())
+        if outcome.exit is not Exit.DONE:
+            output.note(f"gate failed: {outcome.gate} (it is {outcome.value})")
     return worst(outcome.exit for outcome in outcomes)
 
 
-def _only(found: Read, variant: str) -> Read:
-    """The traces of one variant. Raises BadInput with the names that exist."""
-    spans = found.spans
-    code = spans.code(variant)
-    marked = np.zeros(spans.traces, np.bool_)
-    if code >= 0:
-        marked[spans.trace[spans.variant == code]] = True
-    if not marked.any():
-        names = sorted(spans.names[c] for c in set(spans.variant.tolist()) if c >= 0)
+def taken(
+    traces: Sequence[str], *, variant: str | None = None, skew: bool = False
+) -> tuple[Read, Facts]:
+    """What ``traces`` name: the measured requests of one variant of a run, or all that is in
+    files and directories. Facts are a run's, else empty."""
+    for name in traces:
+        if name.startswith(("http://", "https://")):
+            raise BadInput(f"{name}: reading from a Jaeger address: not yet", hint="name files")
+        if not Path(name).exists():
+            raise BadInput(f"{name} does not exist", hint="name trace files or directories")
+    first = RunDir(Path(traces[0]))
+    if len(traces) == 1 and first.plan.is_file():
+        return _of_run(first.path, variant)
+    if variant is not None:
+        raise BadInput("--variant is for run directories", hint="leave it out")
+    return readers.read([Path(name) for name in traces], skew=skew), EMPTY
+
+
+def _of_run(path: Path, variant: str | None) -> tuple[Read, Facts]:
+    run = rundir.opened(path)
+    planned = plan.read(run)
+    name = variant or (BASELINE if BASELINE in planned.scenarios else next(iter(planned.scenarios)))
+    if name not in planned.scenarios:
         raise BadInput(
-            f"no trace is of variant {variant!r}", hint=f"there are: {', '.join(names) or 'none'}"
+            f"--variant: {name!r} did not run", hint=f"there is: {', '.join(planned.scenarios)}"
         )
-    return replace(found, spans=spans.select(marked))
+    turns = [turn for turn in planned.order if turn.variant == name]
+    rounds = [r for turn in turns if (r := trial.read(run, planned, turn)) is not None]
+    spans = concat(r.measured_spans() for r in rounds)
+    repairs = dict.fromkeys(REPAIRS, 0)
+    return Read(spans, len(rounds), repairs, ()), facts_of(planned.scenarios[name])
 
 
-def _facts(traces: list[Path]) -> Facts:
-    """The scenario's, where everything is of one run; nothing is known of foreign traces."""
-    if len(traces) != 1 or not RunDir(traces[0]).scenario.is_file():
-        return EMPTY
-    return facts_of(load(str(RunDir(traces[0]).scenario)).scenario)
+def _shown(document: Mapping[str, Any]) -> RenderableType:
+    """For people: what was read, the edges, the findings."""
+    given = document["input"]
+    head = Text()
+    head.append(f"{plural(given['traces'], 'trace')}", style="bold")
+    head.append(f", {plural(given['spans'], 'span')} from {plural(given['files'], 'file')}; ")
+    head.append(
+        f"{plural(document['total_inter_service_calls'], 'call')} between services, "
+        f"{plural(document['unique_service_pairs'], 'pair')} of them"
+    )
+    parts: list[RenderableType] = [head, *_repairs(given), _edges(document["edges"])]
+    findings = document["findings"]
+    parts.append(Text(f"\n{plural(len(findings), 'finding')}", style="bold"))
+    parts.extend(_finding(finding) for finding in findings)
+    if document["minor"]:
+        parts.append(Text(f"and {plural(len(document['minor']), 'minor one')}, in --json", "dim"))
+    return Group(*parts)
+
+
+def _repairs(given: Mapping[str, Any]) -> Iterator[Text]:
+    done = [f"{number} {name}" for name, number in given["repairs"].items() if number]
+    if done:
+        yield Text(f"repaired or set aside: {', '.join(done)}", style="yellow")
+    skipped = given["skipped"]
+    for each in skipped[:5]:
+        where = each["file"] if each["offset"] is None else f"{each['file']} at {each['offset']}"
+        yield Text(f"skipped: {where}: {each['reason']}", style="yellow")
+    if len(skipped) > 5:
+        yield Text(f"skipped: {len(skipped) - 5} more", style="yellow")
+
+
+def _edges(edges: Sequence[Mapping[str, Any]]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left")
+    table.add_column("edge", style="bold", overflow="fold")
+    for name in ("protocol", "calls/trace", "P50", "transport", "errors", "retries"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for edge in edges[:_MOST_EDGES]:
+        per_trace = edge["calls_per_request"]
+        table.add_row(
+            f"{edge['caller']} → {edge['callee']}.{edge['operation']}",
+            edge["protocol"] or "",
+            count(None if per_trace is None else round(per_trace, 2)),
+            ms(edge["client_ms"]["p50"]),
+            ms(edge["tax_ms"]["p50"]),
+            str(edge["errors"] or ""),
+            str(edge["retries"] or ""),
+        )
+    if len(edges) > _MOST_EDGES:
+        table.caption = f"and {len(edges) - _MOST_EDGES} more, in --json"
+        table.caption_justify = "left"
+    return Group(Text(), table)
+
+
+def _finding(finding: Mapping[str, Any]) -> Text:
+    text = Text("● ", style="red")
+    text.append(finding["kind"], style="bold red")
+    text.append(f"  {place(finding['where'])}", style="bold")
+    text.append(f"  costs {ms(finding['cost_ms']['p50'])} of the critical path", style="dim")
+    text.append(f"\n  {finding['text']}", style="default")
+    if finding["refactor"]:
+        text.append("\n  try ", style="default").append(
+            one_line(finding["refactor"]), style="green"
+        )
+        low, high = finding["saving_ms"]
+        text.append(f"  could save {ms(low)} to {ms(high)}", style="dim")
+    return text

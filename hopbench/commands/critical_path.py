@@ -2,40 +2,68 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, cast
+from collections.abc import Mapping
+from typing import Annotated, Any, cast
 
 import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from analysis.critical_path import PRESETS, Preset
 from analysis.document import critical_path_document
-from analysis.readers import read
-from analysis.report.traces import critical_paths
+from analysis.report.figures import ms, plural, share
 from hopbench import options
+from hopbench.commands.analyze import Skew, Traces, Variant, taken
 from hopbench.exits import Exit
 from hopbench.output import Output
 
+_MOST_TRACES = 5
+_MOST_ROWS = 12
+
 
 def command(
-    traces: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Trace files, directories of them, run directories.", show_default=False
-        ),
-    ],
+    traces: Traces,
     *,
     preset: Annotated[
-        str, typer.Option("--preset", metavar="|".join(PRESETS), help="Whose rules to follow.")
+        str, typer.Option("--preset", metavar="|".join(PRESETS), help="Whose rules.")
     ] = "reference",
+    variant: Variant = None,
+    skew: Skew = False,
     json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> Exit:
-    """The critical path of each root. Its sections add up to the root's duration exactly."""
+    """The critical path of every trace: its sections in time, and exclusive time by operation."""
     output = Output(json, quiet)
-    chosen = cast(Preset, options.one_of("--preset", preset, tuple(PRESETS)))
+    rules = cast(Preset, options.one_of("--preset", preset, tuple(PRESETS)))
     with output.working("reading"):
-        found = read(traces)
-    document = critical_path_document(found, chosen)
-    output.show(critical_paths(document))
+        read, _ = taken(traces, variant=variant, skew=skew)
+    document = critical_path_document(read, rules)
+    output.show(_shown(document))
     output.document(document)
     return Exit.DONE
+
+
+def _shown(document: Mapping[str, Any]) -> RenderableType:
+    """For people: the longest traces, and where their time went."""
+    traces = sorted(document["traces"], key=lambda t: -t["root_duration_ns"])
+    head = Text(f"{plural(len(traces), 'root')}, preset {document['preset']}", style="bold")
+    parts: list[RenderableType] = [head]
+    for trace in traces[:_MOST_TRACES]:
+        whole = trace["root_duration_ns"]
+        parts.append(Text(f"\n{trace['trace_id']}  {ms(whole / 1e6)}", style="bold"))
+        table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(overflow="fold")
+        rows = sorted(trace["exclusive_ns"].items(), key=lambda item: (-item[1], item[0]))
+        for name, own in rows[:_MOST_ROWS]:
+            table.add_row(ms(own / 1e6), share(own / whole if whole else 0.0), Text(name))
+        parts.append(table)
+        if len(rows) > _MOST_ROWS:
+            parts.append(Text(f"and {plural(len(rows) - _MOST_ROWS, 'operation')} more", "dim"))
+    if len(traces) > _MOST_TRACES:
+        parts.append(
+            Text(f"\nand {plural(len(traces) - _MOST_TRACES, 'root')} more, in --json", "dim")
+        )
+    return Group(*parts)
