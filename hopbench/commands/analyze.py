@@ -136,21 +136,28 @@ def _repairs(given: Mapping[str, Any]) -> Iterator[Text]:
 
 
 def _edges(edges: Sequence[Mapping[str, Any]]) -> RenderableType:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left")
-    table.add_column("edge", style="bold", overflow="fold")
-    for name in ("protocol", "calls/trace", "P50", "transport", "errors", "retries"):
+    """By caller, busiest edges first; columns that would be empty are left out."""
+    shown = edges[:_MOST_EDGES]
+    extra = [name for name in ("errors", "retries") if any(edge[name] for edge in shown)]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("edge", overflow="fold")
+    for name in ("calls/trace", "P50", "transport", *extra):
         table.add_column(name, justify="right", no_wrap=True)
-    for edge in edges[:_MOST_EDGES]:
-        per_trace = edge["calls_per_request"]
-        table.add_row(
-            f"{edge['caller']} → {edge['callee']}.{edge['operation']}",
-            edge["protocol"] or "",
-            count(None if per_trace is None else round(per_trace, 2)),
-            ms(edge["client_ms"]["p50"]),
-            ms(edge["tax_ms"]["p50"]),
-            str(edge["errors"] or ""),
-            str(edge["retries"] or ""),
-        )
+    for caller in dict.fromkeys(edge["caller"] for edge in shown):
+        table.add_row(Text(caller, style="bold"))
+        for edge in shown:
+            if edge["caller"] != caller:
+                continue
+            per_trace = edge["calls_per_request"]
+            edge_name = Text(f" → {edge['callee']}.{edge['operation']}")
+            edge_name.append(f"  {edge['protocol'] or ''}", style="dim")
+            table.add_row(
+                edge_name,
+                count(None if per_trace is None else round(per_trace, 2)),
+                ms(edge["client_ms"]["p50"]),
+                ms(edge["tax_ms"]["p50"]),
+                *(str(edge[name] or "") for name in extra),
+            )
     if len(edges) > _MOST_EDGES:
         table.caption = f"and {len(edges) - _MOST_EDGES} more, in --json"
         table.caption_justify = "left"
