@@ -40,6 +40,8 @@ STEPS: Final[dict[str, tuple[float, ...]]] = {
     "grpc": (2000, 2500, 3000, 3500, 4000, 5000),
 }
 LAG_MS: Final = 1.0
+HALVES: Final = 3
+"""So often half the target is measured; the round with the median lag is reported."""
 KEPT: Final = 0.98
 _NANO: Final = 1_000_000_000
 _ANSWER: Final = (
@@ -56,6 +58,8 @@ class Figure:
     lag_p99_ms: float
     cpu_share: float
     """Of one core."""
+    waited_share: float
+    """Of the time, ready to run while somebody else had the core: lag that is not our own."""
     failed: int
 
 
@@ -159,6 +163,7 @@ def measure(rig: Rig, rate: float) -> Figure:
         achieved_rps=_within(sent, seconds, counts["start_ns"] + _NANO) / seconds,
         lag_p99_ms=float(np.quantile(sent["sent_ns"] - sent["intended_ns"], 0.99)) / 1e6,
         cpu_share=counts["cpu_ns"] / counts["elapsed_ns"],
+        waited_share=(counts["core_wait_ns"] or 0) / counts["elapsed_ns"],
         failed=counts["error"] + counts["timeout"],
     )
 
@@ -211,7 +216,8 @@ def report(protocol: Protocol, half: Figure, best: Figure) -> bool:
         print(f"{protocol:5} {what:32} {got:>10}   target {wanted:10} {word}")
     print(
         f"      generator CPU {half.cpu_share:.0%} of a core at {there}, {best.cpu_share:.0%} at "
-        f"{best.offered_rps:,.0f}/s, where lag P99 is {best.lag_p99_ms:.2f} ms",
+        f"{best.offered_rps:,.0f}/s, where lag P99 is {best.lag_p99_ms:.2f} ms; it waited for its "
+        f"core {half.waited_share:.1%} and {best.waited_share:.1%} of the time",
         flush=True,
     )
     return all(ok for *_, ok in rows)
@@ -232,7 +238,8 @@ def main() -> int:
         for protocol in PROTOCOLS:
             with _server(protocol, cores[-1]) as port:
                 rig = Rig(protocol, port, cores[0], seconds, Path(name))
-                half = measure(rig, TARGET_RPS[protocol] / 2)
+                halves = [measure(rig, TARGET_RPS[protocol] / 2) for _ in range(HALVES)]
+                half = sorted(halves, key=lambda figure: figure.lag_p99_ms)[HALVES // 2]
                 met &= report(protocol, half, knee(rig))
     return 0 if met else 1
 

@@ -7,6 +7,7 @@ import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic_ns
 from typing import Final
 
@@ -60,6 +61,8 @@ class Counts:
     """From the schedule's zero to the last end."""
     cpu_ns: int
     """Of this process, all threads, in that time."""
+    core_wait_ns: int | None
+    """How long the dispatcher's thread was ready to run and had no core; None where unknown."""
     lag_ns: Spread
     """Sent minus intended, warm-up included."""
     hub_lag_ns: Spread
@@ -116,10 +119,11 @@ class Generator:
         ]
         if tell is not None:
             watchers.append(gevent.spawn(_progress, dispatcher, tell, over))
-        cpu = time.process_time_ns()
+        cpu, waited = time.process_time_ns(), _core_wait_ns()
         try:
             complete = dispatcher.run(start_ns)
             elapsed, cpu = monotonic_ns() - start_ns, time.process_time_ns() - cpu
+            waited = None if waited is None else (_core_wait_ns() or 0) - waited
         finally:
             over.set()
             gevent.joinall(watchers)
@@ -138,6 +142,7 @@ class Generator:
             start_ns=start_ns,
             elapsed_ns=elapsed,
             cpu_ns=cpu,
+            core_wait_ns=waited,
             lag_ns=_spread(tally.lag_ns),
             hub_lag_ns=_spread(beats),
         )
@@ -189,6 +194,14 @@ def _beat(start_ns: int, lags: array[int], over: Event) -> None:
 def _progress(dispatcher: Dispatcher, tell: Tell, over: Event) -> None:
     while not over.wait(_PROGRESS_S):
         tell(dispatcher.tally.sent, dispatcher.tally.ended)
+
+
+def _core_wait_ns() -> int | None:
+    """Of the main thread so far: the second field of proc's schedstat."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1])
+    except OSError:
+        return None
 
 
 def _spread(values: array[int]) -> Spread:
