@@ -207,9 +207,8 @@ _STATUS: Final = {StatusCode.UNSET: 0, StatusCode.OK: 1, StatusCode.ERROR: 2}
 
 
 def _noted(notes: Notes) -> bytes:
-    """What user code said. Pasted after the template: of a field given twice the last one holds,
-    which is protobuf's own rule for scalars; a status message is merged, so that ``OK`` given by
-    hand over an error must be, and is, a status of its own with its code."""
+    """What user code said, pasted after the template: of a field given twice, protobuf's readers
+    keep the last, so that a name or a status given by hand replaces ours."""
     fields = [wire.attributes(_ATTRIBUTES, notes.attributes)]
     if notes.name is not None:
         fields.append(wire.text(5, notes.name))

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -328,7 +329,10 @@ class _GrpcInside(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-ar
 def _http_middleware(provider: TracerProvider) -> Any:
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
     instrumentor = AioHttpServerInstrumentor()
-    instrumentor.instrument(tracer_provider=provider)
+    with warnings.catch_warnings():
+        # It subclasses web.Application, which aiohttp discourages; the class is thrown away here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        instrumentor.instrument(tracer_provider=provider)
     instrumentor.uninstrument()
     official = create_aiohttp_middleware(provider)
 

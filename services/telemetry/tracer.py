@@ -87,31 +87,31 @@ class SlimSpan:
         """Ends nothing: a hop ends when its handler does."""
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
-        if self.trace.sampled:
+        if self.is_recording():
             self._noted().attributes[key] = value
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
-        if self.trace.sampled:
+        if self.is_recording():
             self._noted().attributes.update(attributes)
 
     def add_event(
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
     ) -> None:
-        if self.trace.sampled:
+        if self.is_recording():
             at = time.time_ns() if timestamp is None else timestamp
             self._noted().events.append(Event(name, at, dict(attributes or {})))
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
-        if self.trace.sampled:
+        if self.is_recording():
             self._noted().links.append(Link(context, attributes))
 
     def update_name(self, name: str) -> None:
-        if self.trace.sampled:
+        if self.is_recording():
             self._noted().name = name
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """OK is final, and UNSET never replaces anything, as the API asks."""
-        if not self.trace.sampled:
+        if not self.is_recording():
             return
         new = Status(status, description) if isinstance(status, StatusCode) else status
         notes = self._noted()

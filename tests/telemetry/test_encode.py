@@ -1,0 +1,152 @@
+"""Our encoder against the official one, span for span and field for field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as official
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import (
+    Link,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+)
+
+from services import ports
+from services.telemetry import wire
+from services.telemetry.derive import attributes_of, shape_of, span_shape
+from services.telemetry.encode import SpanEncoder, encode_spans
+from services.telemetry.records import (
+    CONSUMER,
+    END,
+    KIND,
+    PARENT,
+    SERVER,
+    SPAN,
+    START,
+    TRACE,
+    Record,
+)
+from services.telemetry.tracer import Notes
+from tests.telemetry.build import (
+    OFFSET_NS,
+    SHOP,
+    WIRES,
+    calling,
+    fanning,
+    said_by,
+    serving,
+    spans_of,
+)
+
+_KINDS = (None, SpanKind.INTERNAL, SpanKind.SERVER, SpanKind.CLIENT, SpanKind.PRODUCER,
+          SpanKind.CONSUMER)  # fmt: skip
+RESOURCE = {"service.name": "order", "process.pid": 17}
+
+
+def _records() -> Iterator[Record]:
+    for edge in WIRES:
+        for status in ports.Status:
+            for key in (None, "17", "ä/b"):
+                yield calling(edge, status=status, key=key)
+                yield serving(edge, status=status, key=key)
+        yield calling(edge, attempt=3, items=40_000, fanout=True, sizes=(0, 1 << 40))
+    yield serving(WIRES[0], parent=0)
+    yield fanning()
+
+
+def _readable(record: Record) -> ReadableSpan:
+    """The same span as the SDK would hold it."""
+    shape = span_shape(SHOP, shape_of(record))
+    remote = record[KIND] in (SERVER, CONSUMER)
+    parent = SpanContext(record[TRACE], record[PARENT], is_remote=remote)
+    return ReadableSpan(
+        name=shape.name,
+        context=SpanContext(record[TRACE], record[SPAN], False, TraceFlags(1)),
+        parent=parent if record[PARENT] else None,
+        resource=Resource(RESOURCE),
+        attributes=attributes_of(SHOP, record),  # type: ignore[arg-type]
+        links=(Link(parent),) if record[KIND] == CONSUMER else (),
+        kind=_KINDS[record[KIND]],  # type: ignore[arg-type]
+        status=Status(StatusCode.ERROR) if shape.error else Status(),
+        start_time=record[START] + OFFSET_NS,
+        end_time=record[END] + OFFSET_NS,
+        instrumentation_scope=InstrumentationScope("hopbench.services"),
+    )
+
+
+def _comparable(span: Span) -> tuple[Span, dict[str, object]]:
+    """Attributes have no order, and an empty status message is no status."""
+    bare = Span()
+    bare.CopyFrom(span)
+    said = said_by(bare.attributes)
+    assert len(said) == len(bare.attributes)
+    del bare.attributes[:]
+    if not bare.status.code:
+        bare.ClearField("status")
+    return bare, said
+
+
+@pytest.mark.parametrize("record", list(_records()))
+def test_a_record_encodes_to_what_the_official_encoder_makes_of_its_span(record: Record) -> None:
+    (ours,) = spans_of(encode_spans(SHOP, [record], RESOURCE, OFFSET_NS))
+    request = official([_readable(record)])
+    (theirs,) = spans_of(request.SerializeToString())
+    if not record[PARENT]:
+        # The official encoder cannot know that a root's parent would have been remote.
+        theirs.flags |= 0x200
+    assert _comparable(ours) == _comparable(theirs)
+
+
+def test_the_envelope_is_the_official_one() -> None:
+    record = calling(WIRES[0])
+    ours = encode_spans(SHOP, [record], RESOURCE, OFFSET_NS)
+    theirs = official([_readable(record)])
+    decoded = ExportTraceServiceRequest.FromString(ours)
+    for envelope in (decoded, theirs):
+        del envelope.resource_spans[0].scope_spans[0].spans[:]
+    assert decoded == theirs
+
+
+def test_a_template_is_never_shared_by_records_that_differ() -> None:
+    records = list(_records())
+    encoder = SpanEncoder(SHOP, OFFSET_NS)
+    together: list[bytes] = []
+    encoder.encode(records, {}, together)
+    again: list[bytes] = []
+    encoder.encode(records, {}, again)
+    apart = [_alone(record) for record in records]
+    assert together == again == apart
+
+
+def _alone(record: Record) -> bytes:
+    out: list[bytes] = []
+    SpanEncoder(SHOP, OFFSET_NS).encode([record], {}, out)
+    return out[0]
+
+
+def test_an_unsampled_record_makes_no_span() -> None:
+    assert spans_of(encode_spans(SHOP, [calling(WIRES[0], sampled=False)], RESOURCE, 0)) == []
+
+
+def test_what_user_code_said_is_added_and_its_name_and_status_win() -> None:
+    notes = Notes()
+    notes.attributes["basket"] = [1, 2]
+    notes.name = "reserve all"
+    notes.status = Status(StatusCode.ERROR, "out of stock")
+    kept = {3: notes}
+    out: list[bytes] = []
+    SpanEncoder(SHOP, 0).encode([serving(WIRES[0], span=3)], kept, out)
+    (span,) = spans_of(wire.export_request(b"", ((b"", out),)))
+    assert span.name == "reserve all"
+    assert said_by(span.attributes)["basket"] == [1, 2]
+    assert (span.status.code, span.status.message) == (2, "out of stock")
+    assert kept == {}

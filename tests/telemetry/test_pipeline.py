@@ -1,0 +1,251 @@
+"""From records to a receiver: nothing lost, nothing hoarded, nobody kept waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from services.telemetry.export import Request, Sender
+from services.telemetry.lean import LeanTelemetry, NullTelemetry
+from services.telemetry.pipeline import Pace, Pipeline, resource_attributes
+from services.telemetry.tracer import SlimTracerProvider
+from tests.telemetry.build import HTTP, SHOP, Ticks, calling, numbered, said_by, spans_of
+
+RESOURCE = {"service.name": "order"}
+
+
+@dataclass(slots=True)
+class Receiver:
+    """An OTLP/gRPC receiver that keeps what it is sent and answers as told."""
+
+    traces: list[bytes] = field(default_factory=list)
+    metrics: list[bytes] = field(default_factory=list)
+    answer: bytes = b""
+    endpoint: str = ""
+
+
+@contextmanager
+def receiving(answer: bytes = b"") -> Iterator[Receiver]:
+    receiver = Receiver(answer=answer)
+
+    def taking(kept: list[bytes]) -> Any:
+        def export(request: bytes, _context: Any) -> bytes:
+            kept.append(request)
+            return receiver.answer
+
+        return grpc.unary_unary_rpc_method_handler(export)
+
+    server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
+    for name, kept in (("trace", receiver.traces), ("metrics", receiver.metrics)):
+        service = f"opentelemetry.proto.collector.{name}.v1.{name.capitalize()}Service"
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service, {"Export": taking(kept)}),)
+        )
+    port = server.add_insecure_port("127.0.0.1:0")
+    receiver.endpoint = f"http://127.0.0.1:{port}"
+    server.start()
+    try:
+        yield receiver
+    finally:
+        server.stop(0).wait()
+
+
+def telemetry(kind: type[LeanTelemetry] = LeanTelemetry) -> LeanTelemetry:
+    return kind(SHOP, "order", 0, Ticks(), numbered())
+
+
+def records(count: int, *, sampled: bool = True) -> list[Any]:
+    return [calling(HTTP, span=i + 1, sampled=sampled) for i in range(count)]
+
+
+async def run(pipeline: Pipeline) -> bool:
+    await pipeline.start()
+    sent = await pipeline.flush()
+    await pipeline.close()
+    return sent
+
+
+def test_every_sampled_span_arrives_once_and_metrics_see_all() -> None:
+    seen = telemetry()
+    seen.records += records(500) + records(70, sampled=False)
+    with receiving() as receiver:
+        pipeline = Pipeline(
+            seen, receiver.endpoint, RESOURCE, offset_ns=0, pace=Pace(request_bytes=10_000)
+        )
+        assert pipeline.spans_ended == 500
+        assert asyncio.run(run(pipeline))
+    ids = [span.span_id for request in receiver.traces for span in spans_of(request)]
+    assert sorted(ids) == sorted((i + 1).to_bytes(8, "big") for i in range(500))
+    assert pipeline.spans_ended == pipeline.spans_exported == 500
+    assert (pipeline.records, pipeline.dropped) == (570, 0)
+    (request,) = receiver.metrics
+    (resource,) = ExportMetricsServiceRequest.FromString(request).resource_metrics
+    assert said_by(resource.resource.attributes) == RESOURCE
+    counts = {
+        metric.name: metric.sum.data_points[0].as_int
+        for metric in resource.scope_metrics[0].metrics
+        if metric.HasField("sum")
+    }
+    assert counts["protocol.call.count"] == 570
+
+
+def test_spans_leave_by_themselves_once_they_fill_a_request() -> None:
+    seen = telemetry()
+    with receiving() as receiver:
+
+        async def main() -> None:
+            pipeline = Pipeline(
+                seen, receiver.endpoint, RESOURCE, pace=Pace(idle_s=0.001, request_bytes=5_000)
+            )
+            await pipeline.start()
+            seen.records += records(100)
+            async with asyncio.timeout(30):
+                while pipeline.spans_exported < 50:  # noqa: ASYNC110  # another thread counts
+                    await asyncio.sleep(0.001)
+            await pipeline.close()
+
+        asyncio.run(main())
+    assert receiver.traces
+
+
+def test_the_loop_gets_a_turn_between_two_slices() -> None:
+    """While 1,000 records are derived 10 at a time, a neighbour runs at least 100 times."""
+    seen = telemetry()
+    turns: list[int] = []
+
+    async def neighbour() -> None:
+        while True:
+            turns.append(len(seen.records))
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        pipeline = Pipeline(
+            seen, receiver.endpoint, RESOURCE, pace=Pace(slice_records=10, idle_s=0.0)
+        )
+        await pipeline.start()
+        task = asyncio.create_task(neighbour())
+        seen.records += records(1000)
+        while seen.records:  # noqa: ASYNC110  # turns are what is measured
+            await asyncio.sleep(0)
+        task.cancel()
+        await pipeline.close()
+
+    with receiving() as receiver:
+        asyncio.run(main())
+    steps = [before - after for before, after in pairwise(turns)]
+    assert max(steps) == 10
+
+
+def test_deferred_touches_nothing_before_the_flush() -> None:
+    seen = telemetry()
+
+    async def main() -> None:
+        pipeline = Pipeline(
+            seen, receiver.endpoint, RESOURCE, deferred=True, pace=Pace(idle_s=0.0, busy_s=0.0)
+        )
+        await pipeline.start()
+        seen.records += records(100)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(seen.records) == 100
+        await pipeline.flush()
+        await pipeline.close()
+        assert pipeline.spans_exported == 100
+
+    with receiving() as receiver:
+        asyncio.run(main())
+
+
+def test_spans_of_user_code_go_out_under_their_own_scope_and_are_counted() -> None:
+    seen = telemetry()
+    SlimTracerProvider(seen).get_tracer("shop.basket").start_span("look").end()
+    seen.records += records(1)
+    with receiving() as receiver:
+        pipeline = Pipeline(seen, receiver.endpoint, RESOURCE)
+        asyncio.run(run(pipeline))
+    names = {span.name for request in receiver.traces for span in spans_of(request)}
+    assert names == {"look", "POST /reserve"}
+    assert pipeline.spans_ended == pipeline.spans_exported == 2
+
+
+def test_with_tracing_off_metrics_go_out_alone() -> None:
+    seen = telemetry(NullTelemetry)
+    seen.records += records(3, sampled=False)
+    with receiving() as receiver:
+        pipeline = Pipeline(seen, receiver.endpoint, RESOURCE, spans=False)
+        assert asyncio.run(run(pipeline))
+    assert (len(receiver.traces), len(receiver.metrics)) == (0, 1)
+    assert pipeline.spans_ended == 0
+
+
+def test_spans_that_a_receiver_refuses_are_counted_as_dropped() -> None:
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = 4
+    seen = telemetry()
+    seen.records += records(10)
+    with receiving(answer.SerializeToString()) as receiver:
+        pipeline = Pipeline(seen, receiver.endpoint, RESOURCE)
+        asyncio.run(run(pipeline))
+    assert (pipeline.spans_exported, pipeline.dropped) == (6, 4)
+
+
+def test_a_dead_receiver_costs_the_spans_and_nothing_else() -> None:
+    seen = telemetry()
+    seen.records += records(20)
+    sender = Sender("http://127.0.0.1:1", None, timeout_s=0.2)
+    pipeline = Pipeline(seen, "http://127.0.0.1:1", RESOURCE, sender=sender)
+    assert asyncio.run(run(pipeline))
+    assert (pipeline.spans_ended, pipeline.spans_exported, pipeline.dropped) == (20, 0, 20)
+
+
+def test_what_waits_for_a_receiver_is_bounded_and_the_rest_is_counted() -> None:
+    release = threading.Event()
+    entered = threading.Event()
+
+    def export(request: bytes, _context: Any) -> bytes:
+        entered.set()
+        release.wait(30)
+        return b""
+
+    server = grpc.server(ThreadPoolExecutor(1), options=[("grpc.so_reuseport", 0)])
+    method = grpc.unary_unary_rpc_method_handler(export)
+    service = "opentelemetry.proto.collector.trace.v1.TraceService"
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(service, {"Export": method}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    sender = Sender(f"http://127.0.0.1:{port}", None, max_bytes=25)
+    sender.start()
+    for _ in range(4):
+        sender.send("traces", Request(b"x" * 10, 3))
+    assert entered.wait(30)
+    assert sender.lost["traces"] == 6
+    assert not sender.drain(0.0)
+    release.set()
+    assert sender.drain(30)
+    assert sender.exported["traces"] == 6
+    sender.close()
+    sender.send("traces", Request(b"x", 1))
+    assert sender.lost["traces"] == 7
+    server.stop(0).wait()
+
+
+@pytest.mark.parametrize("instrumentation", ["lean", "official"])
+def test_a_resource_says_which_replica_of_which_variant_speaks(instrumentation: str) -> None:
+    said = resource_attributes("order", 2, "batched", instrumentation)
+    assert said["service.name"] == "order"
+    assert said["service.instance.id"] == "order/2"
+    assert said["hopbench.variant"] == "batched"
+    assert {"host.name", "process.pid", "telemetry.sdk.name"} <= said.keys()
