@@ -115,7 +115,11 @@ def ended(command: Callable[[], int | None], arguments: Sequence[str]) -> Exit:
 
 def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(int(invoke(sys.argv[1:])))
+    code = invoke(sys.argv[1:])
+    # From here on there is nothing left to stop: a late signal must not change how it ended.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(int(code))
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:

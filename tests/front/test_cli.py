@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import subprocess
 import sys
@@ -143,16 +143,19 @@ def test_every_way_to_end_has_its_exit_code(
 
 
 def test_sigterm_is_143(tmp_path: Path) -> None:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "hopbench", "run", "-"], stdin=subprocess.PIPE, cwd=tmp_path
-    )
-    assert process.stdin is not None
-    # It reads standard input before anything else; a pipe of 64 KiB takes this only once it does.
-    process.stdin.write(b"#" * 200_000)
-    process.stdin.flush()
-    os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(30) == Exit.TERMINATED
-    process.stdin.close()
+    ) as process:
+        assert process.stdin is not None
+        # It reads standard input first; a pipe of 64 KiB takes this only once it does.
+        process.stdin.write(b"#" * 200_000)
+        process.stdin.flush()
+        # A signal that falls between two reads is seen at the next one; so it is sent again.
+        while process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
+    assert process.returncode == Exit.TERMINATED
 
 
 def test_a_dry_run_shows_the_plan_and_starts_nothing(
