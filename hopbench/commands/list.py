@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
+from hopbench import options
 from hopbench.exits import Exit
 from hopbench.output import Output
 from services.scenario.parse import bundled, parse_text
@@ -51,7 +52,12 @@ def table(scenarios: tuple[Listed, ...]) -> Table:
     return shown
 
 
-def command() -> Exit:
+def command(*, json: options.Json = None) -> Exit:
     """The bundled scenarios, a line each. `hopbench run NAME` runs one."""
-    Output().show(table(listed()))
+    scenarios = listed()
+    output = Output(json)
+    output.show(table(scenarios))
+    output.document(
+        {"schema": "hopbench.list/1", "scenarios": [asdict(scenario) for scenario in scenarios]}
+    )
     return Exit.DONE
