@@ -114,7 +114,7 @@ def shape(scenario: Scenario) -> Shape:
         mean[operation] = _sum(_calls(step, mean, expected=True) for step in steps)
         wait[operation] = _sum(_time(step, wait) for step in steps)
         depth[operation] = max((_depth(step, depth) for step in steps), default=0)
-        fan_out[operation] = max(map(_in_flight, steps), default=0)
+        fan_out[operation] = max(map(in_flight, steps), default=0)
     visits, items = _traffic(scenario, order)
     entries = [entry.target for entry in scenario.load.entries]
     weight = sum(entry.weight for entry in scenario.load.entries)
@@ -228,17 +228,18 @@ def _depth(step: Step, below: Mapping[Target, int]) -> int:
             return 0
 
 
-def _in_flight(step: Step) -> int:
+def in_flight(step: Step) -> int:
+    """The most calls that the step itself has under way at once."""
     match step:
         case Call() | Publish():
             calls = calls_of(step.edge)
             return min(calls, step.edge.max_parallel or calls)
         case Parallel():
-            return sum(sorted(map(_in_flight, step.steps), reverse=True)[: step.max_parallel])
+            return sum(sorted(map(in_flight, step.steps), reverse=True)[: step.max_parallel])
         case Sequence() | Repeat():
-            return max(map(_in_flight, step.steps), default=0)
+            return max(map(in_flight, step.steps), default=0)
         case Choice():
-            return max((_in_flight(s) for o in step.options for s in o.steps), default=0)
+            return max((in_flight(s) for o in step.options for s in o.steps), default=0)
         case _:
             return 0
 

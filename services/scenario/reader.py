@@ -41,6 +41,9 @@ class Reader:
     def need(self, key: str, example: str) -> Node:
         found = self.take(key)
         if found is None:
+            meant = get_close_matches(key, self.node.items, n=1)
+            if meant and meant[0] not in self.known:
+                raise self._unknown(meant[0], f"did you mean {key!r}?")
             raise bad(self.file, self.node, f"{self.what} lacks {key!r}", f"for example {example}")
         return found
 
@@ -48,14 +51,19 @@ class Reader:
         found = self.take(key)
         return default if found is None else read(self.file, found)
 
-    def done(self) -> None:
-        """Refuse the keys that were not asked for."""
+    def done(self, also: Iterable[str] = ()) -> None:
+        """Refuse the keys that were not asked for.
+
+        ``also`` are keys of another form of this mapping: not allowed here, but perhaps meant.
+        """
         for key in self.node.items:
             if key not in self.known:
-                hint = did_you_mean(key, self.known) or f"known keys: {', '.join(self.known)}"
-                raise BadInput(
-                    f"unknown key {key!r} in {self.what}", self.file, self.node.key_lines[key], hint
-                )
+                hint = did_you_mean(key, [*self.known, *also])
+                raise self._unknown(key, hint or f"known keys: {', '.join(self.known)}")
+
+    def _unknown(self, key: str, hint: str) -> BadInput:
+        line = self.node.key_lines[key] or None
+        return BadInput(f"unknown key {key!r} in {self.what}", self.file, line, hint)
 
 
 def bad(file: str | None, node: Node, text: str, hint: str | None = None) -> BadInput:

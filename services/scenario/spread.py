@@ -33,7 +33,7 @@ from services.scenario.reader import Reader, bad, items, mapping, quantity
 from services.scenario.source import Leaf, Map, Node
 
 _PERCENTILE: Final = re.compile(r"p([0-9]{1,2}(?:\.[0-9]+)?)")
-_FAMILIES: Final = ("uniform", "exponential", "lognormal", "empirical")
+FAMILIES: Final = ("uniform", "exponential", "lognormal", "empirical")
 _SHAPES: Final = "{p50: …, p99: …}, {uniform: [low, high]}, {exponential: mean}, …"
 
 
@@ -141,7 +141,7 @@ def is_distribution(node: Node) -> bool:
     if isinstance(node, Leaf):
         return True
     return isinstance(node, Map) and all(
-        key in ("min", "max", *_FAMILIES) or _PERCENTILE.fullmatch(key) for key in node.items
+        key in ("min", "max", *FAMILIES) or _PERCENTILE.fullmatch(key) for key in node.items
     )
 
 

@@ -7,7 +7,7 @@ there is no cycle. Ids are the positions', or given names.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -52,6 +52,7 @@ from services.scenario.model import (
     Target,
     Work,
 )
+from services.scenario.parse import parse_text
 from services.scenario.steps.kind import child, default_id
 
 Draw = Callable[[Any], Any]
@@ -265,4 +266,90 @@ def _fault(draw: Draw, number: int, targets: list[Target], replicas: dict[str, i
         probability=draw(shares),
         from_ns=begin,
         to_ns=draw(st.none() | nanos.map(lambda length: (begin or 0) + length)),
+    )
+
+
+TALK_TARGETS = (Target("b", "one"), Target("b", "two"), Target("c", "one"))
+
+
+@st.composite
+def talks(draw: Draw) -> Scenario:
+    """Scenarios rich in what refactors look for: repeats of few edges, with few options.
+
+    Service ``a`` calls ``b`` (two replicas) and ``c`` in sequences, repeats and groups.
+    """
+    base = parse_text(
+        """
+        version: 1
+        services:
+          a: {operations: {go: [], come: []}}
+          b: {replicas: 2, operations: {one: [sleep: 1ms], two: [sleep: 1ms]}}
+          c: {operations: {one: [sleep: 1ms]}}
+        load: {rate: 1/s, entries: [a.go, a.come]}
+        """
+    )
+    (plain,) = (
+        parse_text(
+            """
+        version: 1
+        services: {a: {operations: {go: [call: b.one]}}, b: {operations: {one: []}}}
+        load: {rate: 1/s, entry: a.go}
+        """
+        )
+        .services["a"]
+        .operations["go"]
+        .steps
+    )
+    assert isinstance(plain, Call)
+    operations = {
+        name: Operation(name, _talk(draw, plain.edge, f"a.{name}/", 3)) for name in ("go", "come")
+    }
+    a = replace(base.services["a"], operations=operations)
+    return replace(base, services={**base.services, "a": a})
+
+
+def _talk(draw: Draw, plain: Edge, above: str, depth: int) -> tuple[Step, ...]:
+    """``above`` is what the ids begin with."""
+    found: list[Step] = []
+    for number in range(1, draw(st.integers(1, 4)) + 1):
+        here = f"{above}{number}"
+        rare = draw(st.integers(0, 7))
+        earlier = [step.id for step in found]
+        common = {
+            "id": here,
+            "after": (draw(st.sampled_from(earlier)),) if earlier and rare == 0 else (),
+            "per_item": rare == 1,
+        }
+        kind = draw(st.sampled_from(("call", "call", "call", "nested") if depth else ("call",)))
+        if kind == "call":
+            edge = _plain_edge(draw, plain, here, usual=rare != 2)
+            if rare == 3:
+                edge = replace(edge, mode="publish", protocol="kafka")
+                found.append(Publish(**common, edge=edge))
+            else:
+                found.append(Call(**common, edge=edge))
+            continue
+        inside = _talk(draw, plain, f"{here}.", depth - 1)
+        match draw(st.sampled_from(("repeat", "repeat", "parallel", "sequence", "work"))):
+            case "repeat":
+                found.append(Repeat(**common, times=draw(st.integers(1, 3)), steps=inside))
+            case "parallel":
+                bound = draw(st.sampled_from((None, 1, 2)))
+                found.append(Parallel(**common, steps=inside, max_parallel=bound))
+            case "sequence":
+                found.append(Sequence(**common, steps=inside))
+            case _:
+                found.append(Work(**common, cpu=Constant(1.0), cpu_per_item=None, where="loop"))
+    return tuple(found)
+
+
+def _plain_edge(draw: Draw, plain: Edge, step: str, *, usual: bool) -> Edge:
+    count = draw(st.integers(1, 3))
+    return replace(
+        plain,
+        target=draw(st.sampled_from(TALK_TARGETS)) if draw(st.booleans()) else TALK_TARGETS[0],
+        count=count,
+        max_parallel=draw(st.sampled_from((1, 1, 2, None))),
+        request_bytes=Constant(10.0 if usual else 20.0),
+        origins=(Origin(step, count),),
     )

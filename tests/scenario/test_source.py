@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,7 +109,5 @@ def test_depth_is_bounded_also_through_aliases() -> None:
 
 @given(st.text(max_size=200))
 def test_any_text_is_a_tree_or_refused(text: str) -> None:
-    try:
-        tree(text, "x")
-    except BadInput as refused:
-        assert refused.text
+    with suppress(BadInput):
+        assert tree(text, "x").size >= 1

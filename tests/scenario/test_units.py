@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,10 +94,8 @@ def test_what_no_clock_could_keep_is_refused(text: str) -> None:
 @given(st.text(max_size=30))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for read in (units.duration, units.time, units.size, units.rate, units.probability):
-        try:
+        with suppress(Unreadable):
             assert read(text) >= 0
-        except Unreadable as refused:
-            assert refused.text
 
 
 @given(st.integers(min_value=0, max_value=2**63 - 1))

@@ -7,52 +7,48 @@ under the step and the number that it had.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from services.scenario.model import Call, Edge, Origin, Parallel, Publish, Repeat, Step
 from services.scenario.tree import Steps, with_blocks
 
+Talk = Call | Publish
+
 
 def joined(steps: Steps, is_edge: Callable[[Step], bool], limit: int | None) -> Steps:
     """``limit`` is how many of ``steps`` run at once: 1 in a sequence, None for all."""
     renamed: dict[str, str] = {}
-    out: list[Step] = []
+    runs: list[list[Step]] = []
     for given in steps:
         step = unrolled(_inside(given, is_edge), is_edge)
         if step.id != given.id:
             renamed[given.id] = step.id
-        step = with_after(step, (_resolve(i, renamed) for i in step.after))
-        before = out[-1] if out else None
-        if (
-            isinstance(before, Call | Publish)
-            and isinstance(step, Call | Publish)
-            and is_edge(before)
-            and is_edge(step)
-            and type(before) is type(step)
-            and before.per_item == step.per_item
-            and before.id not in step.after
-            and _options(before.edge) == _options(step.edge)
-        ):
-            renamed[step.id] = before.id
-            out[-1] = _join(before, step, limit)
+        step = with_after(step, (resolved(i, renamed) for i in step.after))
+        if runs and is_edge(step) and is_edge(runs[-1][0]) and _same_edge(runs[-1][0], step):
+            renamed[step.id] = runs[-1][0].id
+            runs[-1].append(step)
         else:
-            out.append(step)
-    return tuple(out)
+            runs.append([step])
+    # A joined step takes one of the places in a bounded group: beside others it may only have in
+    # flight what one member had.
+    room = 1 if limit is not None and len(runs) > 1 else limit
+    return tuple(run[0] if len(run) == 1 else _join(run, room) for run in runs)
 
 
 def unrolled(step: Step, is_edge: Callable[[Step], bool]) -> Step:
     """A repeat that holds one step of the edge, as that step with the whole count."""
     if not isinstance(step, Repeat) or len(step.steps) != 1:
         return step
-    inner = step.steps[0]
-    if not isinstance(inner, Call | Publish) or not is_edge(inner):
+    inner = unrolled(step.steps[0], is_edge)
+    if not isinstance(inner, Talk) or not is_edge(inner):
         return step
     # Iteration r shifts item numbers by r * count: over all iterations they are those of one step
     # with the whole count. Each of several origins counts on for itself.
     edge = replace(
         inner.edge,
         count=inner.edge.count * step.times,
+        max_parallel=_at_once([inner.edge], 1),
         origins=tuple(replace(o, count=o.count * step.times) for o in inner.edge.origins),
     )
     return replace(inner, edge=edge, after=step.after, per_item=step.per_item or inner.per_item)
@@ -68,33 +64,49 @@ def _inside(step: Step, is_edge: Callable[[Step], bool]) -> Step:
     return with_blocks(step, lambda block: joined(block, is_edge, limit))
 
 
-def _resolve(step: str, renamed: dict[str, str]) -> str:
+def resolved(step: str, renamed: Mapping[str, str]) -> str:
+    """What the id is called now."""
     while step in renamed:
         step = renamed[step]
     return step
+
+
+def _same_edge(first: Step, step: Step) -> bool:
+    """Whether both could be one step; ``first`` stands for all that were joined to it."""
+    return (
+        isinstance(first, Talk)
+        and isinstance(step, Talk)
+        and type(first) is type(step)
+        and first.per_item == step.per_item
+        and first.id not in step.after
+        and _options(first.edge) == _options(step.edge)
+    )
 
 
 def _options(edge: Edge) -> Edge:
     return replace(edge, count=1, max_parallel=1, origins=(Origin("", 1),))
 
 
-def _join(first: Call | Publish, second: Call | Publish, limit: int | None) -> Call | Publish:
-    origins = {o.step: o.count for o in first.edge.origins}
-    for origin in second.edge.origins:
-        origins[origin.step] = origins.get(origin.step, 0) + origin.count
+def _join(run: list[Step], limit: int | None) -> Step:
+    members = [step for step in run if isinstance(step, Talk)]
+    origins: dict[str, int] = {}
+    for member in members:
+        for origin in member.edge.origins:
+            origins[origin.step] = origins.get(origin.step, 0) + origin.count
     edge = replace(
-        first.edge,
-        count=first.edge.count + second.edge.count,
-        max_parallel=_at_once(first.edge.max_parallel, second.edge.max_parallel, limit),
+        members[0].edge,
+        count=sum(member.edge.count for member in members),
+        max_parallel=_at_once([member.edge for member in members], limit),
         origins=tuple(Origin(step, count) for step, count in origins.items()),
     )
-    return replace(first, edge=edge, after=tuple(dict.fromkeys(first.after + second.after)))
+    after = (name for member in members for name in member.after)
+    return with_after(replace(members[0], edge=edge), after)
 
 
-def _at_once(first: int | None, second: int | None, limit: int | None) -> int | None:
-    """No more in flight than before: in a sequence the larger, else the sum within the limit."""
-    if first is None or second is None:
+def _at_once(edges: list[Edge], limit: int | None) -> int | None:
+    """What the edges had in flight together at most, so that joining them changes nothing there."""
+    bounds = [edge.max_parallel for edge in edges]
+    if limit is None and None in bounds:
         return None
-    if limit == 1:
-        return max(first, second)
-    return first + second if limit is None else min(first + second, limit * max(first, second))
+    calls = (min(e.max_parallel or e.count, -(-e.count // e.batch)) for e in edges)
+    return sum(sorted(calls, reverse=True)[:limit])

@@ -1,8 +1,9 @@
 """``parallelize``: adjacent calls and repeats of an operation run at once, respecting ``after``.
 
 A run of adjacent calls, publishes and repeats becomes a parallel group, inside which ``after``
-still holds. An edge with several calls (a repeat of nothing else becomes one) lets them run at
-once. Of a bound on the whole, group and edges take shares whose product stays within it.
+still holds; the calls of one edge (a repeat of nothing else is one) run at once, too. Groups that
+the file made stay as they are. Of a bound on the whole, a group and its members take shares whose
+product stays within it.
 """
 
 from __future__ import annotations
@@ -13,20 +14,19 @@ from itertools import groupby
 from typing import Final
 
 from services.errors import BadInput
+from services.scenario.capacity import in_flight
 from services.scenario.edges import target
 from services.scenario.model import (
-    Call,
     Operation,
     Parallel,
     Parallelize,
-    Publish,
     Repeat,
     Scenario,
     Service,
     Step,
 )
 from services.scenario.reader import Reader, did_you_mean, integer, optional
-from services.scenario.refactors.joining import unrolled, with_after
+from services.scenario.refactors.joining import Talk, resolved, unrolled, with_after
 from services.scenario.refactors.operator import Operator
 from services.scenario.tree import Steps, operations, with_blocks, with_operations
 
@@ -67,56 +67,56 @@ def _apply(scenario: Scenario, refactor: Parallelize) -> Scenario:
 def _in_sequence(steps: Steps, limit: int | None) -> Steps:
     renamed: dict[str, str] = {}
     out: list[Step] = []
-    for is_call, adjacent in groupby(steps, lambda s: isinstance(s, Call | Publish | Repeat)):
-        group = tuple(_nested(step, limit) for step in adjacent)
-        if not is_call:
-            out += [_renamed(step, renamed) for step in group]
+    for talks, adjacent in groupby(steps, lambda step: isinstance(step, Talk | Repeat)):
+        if not talks:
+            out += [_within(_renamed(step, renamed), limit) for step in adjacent]
             continue
-        flat = tuple(unrolled(step, lambda _: True) for step in group)
-        ids = {old.id: new.id for old, new in zip(group, flat, strict=True) if old.id != new.id}
-        flat = tuple(_renamed(_renamed(step, ids), renamed) for step in flat)
-        renamed |= ids
-        if _independent(flat):
-            across = len(flat) if limit is None else min(len(flat), limit)
-            share = None if limit is None else limit // across
-            inside = {step.id for step in flat}
-            parallel = Parallel(
-                id=f"{flat[0].id}/parallel",
-                after=tuple(dict.fromkeys(i for s in flat for i in s.after if i not in inside)),
-                steps=tuple(
-                    with_after(_opened(s, share), (i for i in s.after if i in inside)) for s in flat
-                ),
-                max_parallel=limit,
-            )
-            renamed |= dict.fromkeys(inside, parallel.id)
-            out.append(parallel)
+        members = []
+        for step in adjacent:
+            members.append(_renamed(unrolled(step, lambda _: True), renamed))
+            if members[-1].id != step.id:
+                renamed[step.id] = members[-1].id
+        group = _group(tuple(members), limit)
+        if group is None:
+            out += [_within(step, limit) for step in members]
         else:
-            out += [_opened(step, limit) for step in flat]
+            renamed |= dict.fromkeys((step.id for step in members), group.id)
+            out.append(group)
     return tuple(out)
 
 
-def _nested(step: Step, limit: int | None) -> Step:
-    if isinstance(step, Parallel):
-        share = None if limit is None else max(1, limit // max(1, len(step.steps)))
-        return replace(step, steps=tuple(_opened(_nested(s, share), share) for s in step.steps))
+def _group(members: Steps, limit: int | None) -> Parallel | None:
+    """The members at once; None where that would not let two of them run at the same time."""
+    if not _independent(members):
+        return None
+    share = None if limit is None else max(1, limit // len(members))
+    inside = {step.id for step in members}
+    steps = tuple(
+        with_after(_within(step, share), (i for i in step.after if i in inside)) for step in members
+    )
+    if limit is None:
+        bound = None
+    elif (bound := limit // max(1, *map(in_flight, steps))) < 2:
+        return None
+    return Parallel(
+        id=f"{members[0].id}/parallel",
+        after=tuple(dict.fromkeys(i for s in members for i in s.after if i not in inside)),
+        steps=steps,
+        max_parallel=bound,
+    )
+
+
+def _within(step: Step, limit: int | None) -> Step:
+    """The same for what is inside the step."""
+    if isinstance(step, Parallel) or limit == 1:
+        return step
+    if isinstance(step, Talk) and step.edge.count > step.edge.batch:
+        step = replace(step, edge=replace(step.edge, max_parallel=limit))
     return with_blocks(step, lambda block: _in_sequence(block, limit))
 
 
-def _opened(step: Step, limit: int | None) -> Step:
-    """The edge's calls run at once, at most ``limit``; a tighter bound of its own is lifted."""
-    if not isinstance(step, Call | Publish) or step.edge.count <= step.edge.batch or limit == 1:
-        return step
-    return replace(step, edge=replace(step.edge, max_parallel=limit))
-
-
 def _renamed(step: Step, renamed: dict[str, str]) -> Step:
-    return with_after(step, (_resolve(i, renamed) for i in step.after))
-
-
-def _resolve(step: str, renamed: dict[str, str]) -> str:
-    while step in renamed:
-        step = renamed[step]
-    return step
+    return with_after(step, (resolved(i, renamed) for i in step.after))
 
 
 def _independent(steps: Iterable[Step]) -> bool:

@@ -9,7 +9,7 @@ from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Sleep, Work
 from services.scenario.reader import Reader, mapping, optional, word
 from services.scenario.source import Node
-from services.scenario.spread import TIME, is_distribution
+from services.scenario.spread import FAMILIES, TIME, is_distribution
 from services.scenario.steps.kind import Common, Kind, Place, WritePlace
 
 Where = Literal["loop", "thread", "process"]
@@ -29,7 +29,7 @@ def _read_work(node: Node, r: Reader, common: Common, place: Place) -> Work:
         cpu_per_item=inner.get("per_item", _per_item, None),
         where=inner.get("where", WHERE, where),
     )
-    inner.done()
+    inner.done(also=FAMILIES)
     return work
 
 
@@ -49,7 +49,7 @@ def _read_sleep(node: Node, r: Reader, common: Common, place: Place) -> Sleep:
         time=inner.get("time", TIME.read, _NOTHING),
         time_per_item=inner.get("per_item", _per_item, None),
     )
-    inner.done()
+    inner.done(also=FAMILIES)
     return sleep
 
 
