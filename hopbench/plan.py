@@ -87,6 +87,7 @@ class RunPlan:
             "limits": self.limits.document(),
             # Seeds have 64 bits; a number in JSON is exact to 53.
             "order": [{**asdict(turn), "seed": str(turn.seed)} for turn in self.order],
+            "estimate": None,
         }
 
 
