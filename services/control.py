@@ -1,4 +1,8 @@
-"""Messages between a node and its processes: JSON objects, one a line, over a socket pair."""
+"""Messages between a node and its processes: JSON objects, one a line, over a socket pair.
+
+A question carries a number, ``ask``, and its answer the same one: who stopped waiting for an answer
+must not take it for that of the next question.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ class Channel:
         self._reader = reader
         self._writer = writer
         self._turn = asyncio.Lock()
+        self._asked = 0
 
     async def send(self, message: dict[str, Any]) -> None:
         """Raises ConnectionError when the other end is gone."""
@@ -36,13 +41,25 @@ class Channel:
         return message
 
     async def ask(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        """Send, and receive the answer; questions of several tasks go one after another."""
+        """Send, and receive the answer; questions of several tasks go one after another.
+
+        None when the other end is closed.
+        """
         async with self._turn:
+            self._asked += 1
+            number = self._asked
             try:
-                await self.send(message)
+                await self.send({**message, "ask": number})
             except ConnectionError:
                 return None
-            return await self.receive()
+            while (answer := await self.receive()) is not None:
+                if answer.pop("ask", None) == number:
+                    return answer
+            return None
+
+    async def answer(self, question: dict[str, Any], body: dict[str, Any]) -> None:
+        """Raises ConnectionError when the other end is gone."""
+        await self.send({**body, "ask": question["ask"]})
 
     def close(self) -> None:
         self._writer.close()

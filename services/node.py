@@ -50,13 +50,18 @@ class Node:
         self._deaths: list[dict[str, Any]] = []
         self._death = asyncio.Event()
         self._watchers: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
 
     async def start(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         """Replace what runs by the replicas of ``job``, and return them once they answer.
 
         Raises CannotStart for the first that does not come up; then none is left.
         """
-        await self.discard()
+        async with self._turn:
+            return await self._start(job)
+
+    async def _start(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        await self._discard()
         await self._forks.load(job)
         logs = Path(job["settings"]["logs"])
         os.makedirs(logs, exist_ok=True)
@@ -68,7 +73,7 @@ class Node:
                 for child in self._children:
                     group.create_task(_come_up(child))
         except* CannotStart as failures:
-            await self.discard()
+            await self._discard()
             raise failures.exceptions[0] from None
         for child in self._children:
             watcher = asyncio.create_task(self._watch(child))
@@ -104,6 +109,10 @@ class Node:
 
     async def stop(self, grace_ns: int) -> list[dict[str, Any]]:
         """Let every process finish what it does, at most ``grace_ns``; their last reports."""
+        async with self._turn:
+            return await self._stop(grace_ns)
+
+    async def _stop(self, grace_ns: int) -> list[dict[str, Any]]:
         for child in self._children:
             child.expected_to_end = True
         bound_s = grace_ns / 1e9 + STOP_SLACK_S
@@ -119,11 +128,15 @@ class Node:
             return answer
 
         answers = await asyncio.gather(*map(end, self._children))
-        await self.discard()
+        await self._discard()
         return [answer for answer in answers if answer is not None]
 
     async def discard(self) -> None:
         """Kill what runs, without asking."""
+        async with self._turn:
+            await self._discard()
+
+    async def _discard(self) -> None:
         children, self._children = self._children, []
         for child in children:
             child.expected_to_end = True
@@ -132,13 +145,17 @@ class Node:
         for child in children:
             await child.exit
             child.channel.close()
-        self._deaths.clear()
-        self._death.clear()
+        # Whoever waits for a death of this round need not wait through the next.
+        self._death.set()
+        self._death = asyncio.Event()
+        self._deaths = []
 
     async def deaths(self) -> list[dict[str, Any]]:
-        """Wait for the first process that died unasked, then tell all that did so far."""
+        """Wait for the first process that dies unasked, then tell all that did so far; none where
+        the round ends before."""
+        deaths = self._deaths
         await self._death.wait()
-        return self._deaths
+        return deaths
 
     async def _watch(self, child: Child) -> None:
         status = await asyncio.shield(child.exit)
@@ -279,8 +296,9 @@ async def _serve(host: str, port: int, token: str, parent: int | None) -> int:
         application(node, token, asked),
         access_log=None,
         handle_signals=False,
-        # A bench that hangs up must not leave its long poll behind.
-        handler_cancellation=True,
+        # What a bench asked for is done to its end, also when it hangs up: a start that stops
+        # half-way would leave processes that nobody knows.
+        handler_cancellation=False,
         shutdown_timeout=1.0,
     )
     await runner.setup()

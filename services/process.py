@@ -118,17 +118,17 @@ async def _obey(process: Process, channel: Channel) -> None:
                 try:
                     await process.connect(message["directory"])
                 except CannotStart as error:
-                    await channel.send({"error": f"{error.part}: {error.text}"})
+                    await channel.answer(message, {"error": f"{error.part}: {error.text}"})
                     continue
-                await channel.send({})
+                await channel.answer(message, {})
             case "begin":
                 await process.begin(message["start_ns"], message["measured_from_ns"])
-                await channel.send({})
+                await channel.answer(message, {})
             case "counters":
-                await channel.send(process.report())
+                await channel.answer(message, process.report())
             case "stop":
                 await process.stop(message["grace_ns"])
-                await channel.send(process.report())
+                await channel.answer(message, process.report())
                 return
     # The node is gone: nobody is left to report to.
     os._exit(ORPHANED)

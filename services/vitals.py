@@ -6,6 +6,8 @@ import asyncio
 import gc
 import resource
 from array import array
+from collections.abc import Sequence
+from math import ceil
 from time import monotonic_ns, process_time_ns
 from typing import Any
 
@@ -13,9 +15,9 @@ BEAT_NS = 5_000_000
 
 
 class Heartbeat:
-    """Wakes every 5 ms by the loop's own timer; lag is how late it woke beyond a calm loop's delay.
+    """Wakes every 5 ms by the loop's own timer; lag is how late it woke.
 
-    A blocked loop shows as one long beat, as a request that came at a random time would see it.
+    The timer rounds to milliseconds, so a calm loop shows lags below one. A blocked loop shows as one long beat, as a request that came at a random time would see it.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -47,7 +49,7 @@ class Heartbeat:
         self._next()
 
 
-def quantiles(values: array[int], *wanted: float) -> dict[str, float]:
+def quantiles(values: Sequence[int], *wanted: float) -> dict[str, float]:
     """Nearest-rank quantiles named ``p50``, ``p99``…, and ``n``; zeros where there is no value."""
     ordered = sorted(values)
     n = len(ordered)

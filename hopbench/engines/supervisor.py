@@ -20,6 +20,8 @@ from services.scenario.model import Scenario
 
 _CALL_BOUND_S = 60.0
 """The node has bounds of its own, all shorter; this one is for a node that hangs."""
+_AGAIN_S = 0.2
+"""Between two questions for deaths, where the node has ended a round or does not answer."""
 
 
 class Supervisor:
@@ -56,7 +58,10 @@ class Supervisor:
             try:
                 answer = await self._call("GET", "/deaths", bound_s=None)
             except CannotStart:
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            if not answer["deaths"]:
+                await asyncio.sleep(_AGAIN_S)
                 continue
             return "\n".join(
                 f"{death['part']} {death['text']}"
