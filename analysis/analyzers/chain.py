@@ -188,11 +188,7 @@ def _way(seen: Observed, crossings: _Crossings, end: I32) -> list[I32]:
 def _cure(seen: Observed, ways: list[Place], taxes: list[float]) -> tuple[dict[str, Any], int]:
     """Asyncify the first hop whose answer no later step needs; else merge the dearest hop."""
     for number, at in enumerate(ways):
-        needed = any(
-            caller == at.caller and operation == at.caller_operation and earlier == at.target
-            for caller, operation, earlier, _ in seen.facts.dependent
-        )
-        if not needed:
+        if not seen.facts.needed(at.caller, at.caller_operation, at.target):
             return {"op": "asyncify", "edge": seen.edge(at)}, number
     number = max(range(len(ways)), key=lambda i: (taxes[i], -i))
     return {"op": "merge", "edge": seen.edge(ways[number])}, number
