@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import resource
-from array import array
-from collections.abc import Sequence
-from math import ceil
 from time import monotonic_ns, process_time_ns
 from typing import Any
+
+from services.bias import Bias
 
 BEAT_NS = 5_000_000
 
@@ -17,17 +16,20 @@ BEAT_NS = 5_000_000
 class Heartbeat:
     """Wakes every 5 ms by the loop's own timer; lag is how late it woke.
 
-    The timer rounds to milliseconds, so a calm loop shows lags below one. A blocked loop shows as one long beat, as a request that came at a random time would see it.
+    The timer rounds to milliseconds, so a calm loop shows lags below one. A blocked loop shows as
+    one long beat, as a request that came at a random time would see it.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._late = array("q")
+        self._late = Bias()
+        self._latest_ns = 0
         self._handle: asyncio.TimerHandle | None = None
         self._due_ns = 0
 
     def start(self) -> None:
-        self._late = array("q")
+        self._late = Bias()
+        self._latest_ns = 0
         if self._handle is None:
             self._next()
 
@@ -38,23 +40,17 @@ class Heartbeat:
 
     def lag_ns(self) -> dict[str, float]:
         """``p50``, ``p99``, ``max`` and ``n`` of the beats so far."""
-        return {**quantiles(self._late, 0.5, 0.99), "max": float(max(self._late, default=0))}
+        return {**self._late.summary(), "max": self._latest_ns}
 
     def _next(self) -> None:
         self._due_ns = monotonic_ns() + BEAT_NS
         self._handle = self._loop.call_later(BEAT_NS / 1e9, self._beat)
 
     def _beat(self) -> None:
-        self._late.append(max(0, monotonic_ns() - self._due_ns))
+        late_ns = max(0, monotonic_ns() - self._due_ns)
+        self._late.add(late_ns)
+        self._latest_ns = max(self._latest_ns, late_ns)
         self._next()
-
-
-def quantiles(values: Sequence[int], *wanted: float) -> dict[str, float]:
-    """Nearest-rank quantiles named ``p50``, ``p99``…, and ``n``; zeros where there is no value."""
-    ordered = sorted(values)
-    n = len(ordered)
-    found = {f"p{q * 100:g}": float(ordered[min(n - 1, int(q * n))]) if n else 0.0 for q in wanted}
-    return {**found, "n": float(n)}
 
 
 class Pauses:

@@ -8,7 +8,6 @@ import socket
 import pytest
 
 from services.control import open_channel
-from services.vitals import quantiles
 
 
 def test_an_answer_that_nobody_waits_for_any_more_is_not_taken_for_the_next() -> None:
@@ -44,8 +43,3 @@ def test_a_question_to_a_process_that_is_gone_has_no_answer() -> None:
         asking.close()
 
     asyncio.run(talk())
-
-
-def test_quantiles_are_values_that_occurred() -> None:
-    assert quantiles([5, 1, 3], 0.5, 0.99) == {"p50": 3.0, "p99": 5.0, "n": 3.0}
-    assert quantiles([], 0.5) == {"p50": 0.0, "n": 0.0}
