@@ -26,6 +26,8 @@ from services.telemetry.records import (
     REPLICA,
     REQUEST_BYTES,
     RESPONSE_BYTES,
+    SAMPLED,
+    SERVER,
     SITE,
     STATUS,
     Record,
@@ -116,7 +118,7 @@ class _Template:
         return found
 
 
-_SERVING: Final = (2, CONSUMER)
+_SERVING: Final = (SERVER, CONSUMER)
 
 
 class SpanEncoder:
@@ -136,9 +138,9 @@ class SpanEncoder:
         offset = self._offset_ns
         append = out.append
         for record in records:
-            kind, _, trace, span, parent, sampled, start, end = record[:8]
-            if not sampled:
+            if not record[SAMPLED]:
                 continue
+            kind, _, trace, span, parent, _, start, end = record[:8]
             key = record[KEY]
             shape = (_shape(record), key is None)
             template = templates.get(shape)

@@ -30,7 +30,7 @@ from typing import Final, Literal
 
 from services.scenario.model import PROTOCOLS
 from services.telemetry import wire
-from services.telemetry.records import CALLS, CLIENT, PRODUCER, REPLICA, Record
+from services.telemetry.records import CALLS, CLIENT, CONSUMER, INTERNAL, PRODUCER, REPLICA, Record
 from services.topology import Topology
 
 DURATION_BOUNDS_MS: Final = (
@@ -193,7 +193,7 @@ class Metrics:
                     calls.retries += 1
                 if status:
                     calls.errors += 1
-            elif kind != 1:
+            elif kind != INTERNAL:
                 place = (kind, site, record[REPLICA])
                 tally = self._handled_of_site.get(place) or self._open_handled(place)
                 made = record[CALLS]
@@ -208,7 +208,7 @@ class Metrics:
     def _open_handled(self, place: tuple[int, int, int]) -> Tally:
         kind, site, protocol = place
         target = self._topology.operations[site]
-        stream = Stream(target.service, target.operation, PROTOCOLS[protocol], kind == 5)
+        stream = Stream(target.service, target.operation, PROTOCOLS[protocol], kind == CONSUMER)
         found = self._handled.setdefault(stream, Tally(CALLS_BOUNDS))
         self._handled_of_site[place] = found
         return found
