@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from analysis.forest import Forest, cyclic
 from analysis.ids import matched
 from analysis.reading import Codes
 from analysis.spans import (
@@ -64,7 +65,7 @@ def read_parquet(path: Path) -> SpanTable:
             file=str(path),
             hint="span tables are the spans.parquet of a run's trials",
         )
-    return _table(table) if table.num_rows else empty()
+    return _table(table, str(path)) if table.num_rows else empty()
 
 
 def _arrow(spans: SpanTable) -> pa.Table:
@@ -125,9 +126,8 @@ def _links(spans: SpanTable, ids: pa.Array, traces: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(_offsets(links.row, len(spans)), structs)
 
 
-def _table(table: pa.Table) -> SpanTable:
+def _table(table: pa.Table, file: str) -> SpanTable:
     table = table.combine_chunks()
-    rows = table.num_rows
     traces, names, ids = Codes(), Codes(), Codes()
 
     def coded(column: pa.Array, into: Codes) -> I32:
@@ -144,8 +144,9 @@ def _table(table: pa.Table) -> SpanTable:
     # Of several spans with one id, the one that is not marked is the parent.
     findable = np.flatnonzero((flags & np.uint16(Flag.DUPLICATE)) == 0)
     parent = matched(trace, span, findable, trace, named)
+    if cyclic(parent).any():
+        raise BadInput("no span table: spans are their own ancestors", file=file)
     orphans = np.flatnonzero((named >= 0) & (parent < 0)).astype(np.int32)
-    root = matched(trace, span, findable, trace, coded(table["root"], ids))
     numbers: dict[str, Any] = {
         c.name: _numbers(table, c.name, c.dtype) for c in COLUMNS if c.name in _NUMBERS
     }
@@ -174,7 +175,8 @@ def _table(table: pa.Table) -> SpanTable:
         trace=trace,
         span=span,
         parent=parent,
-        root=np.where(root >= 0, root, np.arange(rows)).astype(np.int32),
+        # Not by its id, which several spans may have.
+        root=Forest(parent).root,
         kind=_words(table["kind"], KINDS),
         status=_words(table["status"], STATUSES),
         **numbers,
