@@ -9,8 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
+import orjson
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from hopbench.spool import read_spool
 from tests.collector.conftest import Running
 
 PARENT = """
@@ -76,3 +80,40 @@ def test_two_collectors_never_share_a_grpc_port(collector: Running) -> None:
     status, said = _second(collector, f"--grpc-port={collector.grpc_port}")
     assert status == 5
     assert f"port {collector.grpc_port} is taken" in said
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+from hopbench.collector import main
+sys.exit(main())
+"""
+
+
+def test_a_full_disk_is_answered_with_unavailable_and_ends_a_collector_of_a_round(
+    tmp_path: Path,
+) -> None:
+    span = ExportTraceServiceRequest()
+    span.resource_spans.add().scope_spans.add().spans.add(
+        trace_id=b"\1" * 16, span_id=b"\2" * 8, name="x" * 600
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", LIMITED, f"--out={tmp_path}", f"--parent={os.getpid()}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        ready = orjson.loads(process.stdout.readline())
+        with grpc.insecure_channel(f"127.0.0.1:{ready['grpc_port']}") as channel:
+            export = channel.unary_unary(
+                "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+            )
+            export(span.SerializeToString(), timeout=10)
+            with pytest.raises(grpc.RpcError) as raised:
+                export(span.SerializeToString(), timeout=10)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert process.wait(10) == 5
+        assert "cannot write to" in process.stderr.read().decode()
+    assert list(read_spool(tmp_path / "traces.otlp")) == [span.SerializeToString()]
