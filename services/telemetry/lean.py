@@ -24,7 +24,7 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from services import ticket
 from services.ports import Clock, Incoming, Outgoing, Reply, TraceContext, Wire
-from services.scenario.model import PROTOCOLS
+from services.scenario.model import PROTOCOLS, Target
 from services.telemetry.port import Attempt, Fanout, Scope
 from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER, Record
 from services.telemetry.tracer import Notes, OpenSpan, SlimSpan
@@ -89,6 +89,22 @@ class LeanAttempt(SlimSpan, Attempt):
         self.notes: Notes | None = None
 
 
+class Sites(dict[str, int]):
+    """A service's operations and their indices, each looked up when it is first served.
+
+    In virtual time a topology may hold 100,000 services, too many to be searched by each of them.
+    """
+
+    def __init__(self, topology: Topology, service: str) -> None:
+        super().__init__()
+        self._index = topology.operation_index
+        self._service = service
+
+    def __missing__(self, operation: str) -> int:
+        index = self[operation] = self._index[Target(self._service, operation)]
+        return index
+
+
 class LeanTelemetry:
     """Hop records of one service replica.
 
@@ -116,11 +132,7 @@ class LeanTelemetry:
         self.now_ns = clock.now_ns
         self.ids: IdSource = ids or random.Random(os.urandom(32)).getrandbits
         self._append = self.records.append
-        self._sites = {
-            target.operation: index
-            for index, target in enumerate(topology.operations)
-            if target.service == service
-        }
+        self._sites = Sites(topology, service)
         self._items: dict[str, int] = {}
 
     def server_begin(self, incoming: Incoming) -> LeanScope:

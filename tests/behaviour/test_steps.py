@@ -212,6 +212,35 @@ def test_work_costs_a_fixed_part_and_one_for_each_item(batch: int, done_ms: int)
     assert world.outcome.done_ns == done_ms * 1_000_000
 
 
+def test_items_draw_their_own_part_of_a_cost_in_any_batch() -> None:
+    def took(batch: int) -> int | None:
+        callee = "b:\n  operations:\n    one:\n      - sleep: {per_item: {exponential: 1ms}}\n"
+        edge = f"- {{call: b.one, count: 12, batch: {batch}}}"
+        return run(scenario(callee, steps=edge)).outcome.done_ns
+
+    alone, batched = took(1), took(12)
+    assert alone is not None
+    assert batched is not None
+    assert abs(alone - batched) <= 12  # each call rounds to a whole nanosecond
+
+
+def test_nested_repeats_number_their_items_through() -> None:
+    world = run(
+        scenario(
+            LEAF,
+            steps="""
+            - repeat:
+                times: 2
+                steps:
+                  - repeat: {times: 3, steps: [{call: b.one, id: asked, count: 2}]}
+            """,
+        )
+    )
+    assert [sent.out.ticket.partition(";")[2] for sent in world.sent] == [
+        f"asked@{n}" for n in range(12)
+    ]
+
+
 def test_work_on_the_loop_queues_and_in_threads_shares_the_cores() -> None:
     def at_once(where: str) -> int | None:
         return run(

@@ -139,8 +139,9 @@ def test_a_sleeper_that_wakes_waits_for_a_held_loop() -> None:
         clock = VirtualClock(virtual_loop())
         work = asyncio.ensure_future(clock.cpu(10 * MS, "loop"))
         await clock.sleep(2 * MS)
+        woken_ns = clock.now_ns()
         await work
-        return clock.now_ns()
+        return woken_ns
 
     assert run_virtual(main()) == 10 * MS
 
