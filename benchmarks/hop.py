@@ -382,7 +382,7 @@ def table(protocol: ProtocolName, sides: list[Side]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=12.0, help="measured for each side")
+    parser.add_argument("--seconds", type=float, default=10.0, help="measured for each side")
     parser.add_argument("--slice", type=float, default=0.5, help="seconds a turn")
     parser.add_argument("--protocol", choices=PROTOCOLS, action="append")
     parser.add_argument("--only", default="", help="sides whose name holds this")

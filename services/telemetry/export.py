@@ -112,7 +112,7 @@ class Sender:
         metrics: str | None,
         *,
         timeout_s: float = 10.0,
-        max_bytes: int = 64 * 1024 * 1024,
+        max_bytes: int = 16 * 1024 * 1024,
     ) -> None:
         self._timeout_s = timeout_s
         self._endpoints: dict[SignalName, str | None] = {"traces": traces, "metrics": metrics}
