@@ -19,6 +19,7 @@ import orjson
 from confluent_kafka import KafkaException, Producer, libversion
 from confluent_kafka.admin import AdminClient
 
+from services.children import command, environment
 from services.death import die_with, leave_at_eof
 from services.errors import BadInput, CannotStart
 from services.title import set_title
@@ -70,14 +71,11 @@ async def start(log: Path) -> EmbeddedBroker:
     """
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "hopbench.broker",
-            "--parent",
-            str(os.getpid()),
+            *command("hopbench.broker", "--parent", str(os.getpid())),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
+            env=environment(os.environ),
             # Ctrl-C is the bench's to handle: a round that drains still needs its broker.
             start_new_session=True,
         )

@@ -12,7 +12,7 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -69,20 +69,27 @@ def contents() -> Any:
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback(no_args_is_help=True)(_version)
+    app.callback(no_args_is_help=True)(_options)
     return typer.main.get_command(app)
 
 
-def _version(
-    *,
-    version: bool = typer.Option(False, "--version", is_eager=True, help="Print the version."),
-) -> None:
-    if version:
+def _version(asked: bool) -> None:
+    if asked:
         try:
             print(f"hopbench {metadata.version('hopbench')}")
         except metadata.PackageNotFoundError:
             print("hopbench (from a checkout)")
         raise typer.Exit
+
+
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """What belongs to no command."""
 
 
 def invoke(arguments: Sequence[str]) -> Exit:

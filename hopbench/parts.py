@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from services.children import command
+from services.children import environment as inheritance
 from services.errors import CannotStart
 from services.forks import ending, tail
 
@@ -73,15 +74,11 @@ async def start_part(
     """
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            module,
-            *arguments,
-            f"--parent={os.getpid()}",
+            *command(module, *arguments, f"--parent={os.getpid()}"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, **(environment or {})},
+            env={**inheritance(os.environ), **(environment or {})},
             # Ctrl-C is for the bench alone: what drains still needs its parts.
             start_new_session=True,
         )

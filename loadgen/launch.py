@@ -5,14 +5,12 @@ Importing locust patches sockets and selectors, so it never happens in the bench
 
 from __future__ import annotations
 
-import os
-import site
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from loadgen.plan import CONTROL_VARIABLE, PLAN_VARIABLE
+from services import children
 
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
 
@@ -23,7 +21,7 @@ def command(web_port: int | None = None, web_host: str = "127.0.0.1") -> list[st
     Give the process a directory of its own to run in (the trial's will do): Locust reads
     ``locust.conf`` from where it stands. What it prints is for a log file.
     """
-    line = [sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--only-summary"]
+    line = children.command("locust", "-f", str(LOCUSTFILE), "--only-summary")
     if web_port is None:
         return [*line, "--headless"]
     return [
@@ -39,15 +37,10 @@ def environment(
 
     Locust's own settings (LOCUST_…) are left out: the plan decides, not the user's shell.
     """
-    variables = {name: text for name, text in inherited.items() if not name.startswith("LOCUST_")}
+    own = children.environment(inherited)
+    variables = {name: text for name, text in own.items() if not name.startswith("LOCUST_")}
     variables[PLAN_VARIABLE] = str(plan.resolve())
     variables.pop(CONTROL_VARIABLE, None)
     if control_fd is not None:
         variables[CONTROL_VARIABLE] = str(control_fd)
-    home = str(LOCUSTFILE.parents[1])
-    if home not in site.getsitepackages():
-        # A checkout that is not installed: the child finds our packages as this process did.
-        variables["PYTHONPATH"] = os.pathsep.join(
-            part for part in (home, inherited.get("PYTHONPATH", "")) if part
-        )
     return variables

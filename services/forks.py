@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from services.children import environment
 from services.control import Channel, open_channel
 from services.errors import CannotStart
 from services.forkserver import command
@@ -82,6 +83,7 @@ class Forks:
             *command(os.getpid(), theirs.fileno()),
             pass_fds=(theirs.fileno(),),
             stdin=asyncio.subprocess.DEVNULL,
+            env=environment(os.environ),
         )
         theirs.close()
         # Messages with file descriptors go out on the socket itself, answers come in by lines.

@@ -30,6 +30,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
+from services import children
 from services.death import die_with
 from services.errors import BadInput
 from services.process import Job, read_job, run_service
@@ -49,14 +50,9 @@ _PADDING = "." * 80
 
 def command(parent: int, fd: int) -> list[str]:
     """The command line that starts a fork server for the process ``parent``."""
-    return [
-        sys.executable,
-        "-m",
-        "services.forkserver",
-        f"--parent={parent}",
-        f"--fd={fd}",
-        f"--padding={_PADDING}",
-    ]
+    return children.command(
+        "services.forkserver", f"--parent={parent}", f"--fd={fd}", f"--padding={_PADDING}"
+    )
 
 
 class ForkServer:
