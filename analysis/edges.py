@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from analysis import intervals
 from analysis.grouping import counted, distinct, summed
 from analysis.observed import NS_PER_MS, Observed
+from analysis.pairs import UNKNOWN
 from analysis.quantiles import Quantiles, quantiles, quantiles_by_group
 from analysis.spans import Flag, Kind
 
@@ -114,8 +115,8 @@ def traffic(seen: Observed) -> tuple[int, int]:
     places = seen.hops.places
     if not places:
         return 0, 0
-    between = np.array([p.callee not in {p.caller, ""} for p in places], np.bool_)
-    pairs = {(p.caller, p.callee) for p in places if p.caller != p.callee and p.callee}
+    between = np.array([p.callee not in {p.caller, UNKNOWN} for p in places], np.bool_)
+    pairs = {(p.caller, p.callee) for p in places if p.callee not in {p.caller, UNKNOWN}}
     return int(between[seen.calls.place].sum()), len(pairs)
 
 

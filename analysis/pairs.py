@@ -5,17 +5,19 @@
   whatever its attributes name; a server span below anything but a client span is a hop whose
   caller was not recorded.
 - Kinds are trusted over names. Where no kind is stated, a child in another service is the server
-  end, and its parent, if that is its only such child, the client end.
+  end, and its parent, if that is its only such child, the client end. A span without kind or of
+  the default one, below which nothing was recorded, is a client where its attributes name both a
+  protocol and a peer.
 - The caller's operation is that of the nearest SERVER or CONSUMER above, or of the root.
-- One logical call has one first attempt (0); attempts after it (retries, hedges) belong to the
-  latest earlier attempt of the same number of steps on that had failed, or was still under way.
+- One logical call has one first attempt (0). Attempt k (a retry, a hedge) belongs to the newest
+  attempt k - 1 of the same context, edge and key that had failed, or else was still under way.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,10 @@ from analysis.spans import NONE, Flag, Kind, SpanTable
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
+
+
+UNKNOWN: Final = "unknown"
+"""The callee of a client span that says nothing of the other side."""
 
 
 class Place(NamedTuple):
@@ -125,10 +131,14 @@ def pair(spans: SpanTable) -> tuple[Hops, Calls]:
 
 def _roles(spans: SpanTable) -> NDArray[np.uint8]:
     role = spans.kind.copy()
+    parent = spans.parent
+    # INTERNAL is what an SDK writes where nobody chose a kind.
+    leaf = role <= Kind.INTERNAL
+    leaf[parent[parent >= 0]] = False
+    role[leaf & (parent >= 0) & (spans.protocol >= 0) & (spans.peer >= 0)] = Kind.CLIENT
     silent = role == Kind.UNSPECIFIED
     if not silent.any():
         return role
-    parent = spans.parent
     child = np.flatnonzero(silent & (parent >= 0))
     above = parent[child]
     crossing = child[spans.service[above] != spans.service[child]]
@@ -217,7 +227,7 @@ def _described(
         Place(
             caller=spans.name(codes[0]) or "",
             caller_operation=spans.name(codes[1]) or "",
-            callee=spans.name(codes[2]) or "",
+            callee=spans.name(codes[2]) or UNKNOWN,
             operation=spans.name(codes[3]) or "",
             protocol=spans.name(codes[4]),
         )
@@ -258,11 +268,13 @@ def _numbered(spans: SpanTable, near: I32, group: I64) -> I32:
         for i in members.tolist():
             here, step = int(group[i]), int(attempt[i])
             before = waiting.get((here, step - 1), [])
-            # The newest that had failed or was under way; a failure hidden by a clock is second.
-            open_ = [w for w in before if failed[w] or end[w] >= start[i]] or before
-            if step and open_:
-                number[i] = number[open_[-1]]
-                before.remove(open_[-1])
+            if step and before:
+                # The newest that had failed (a retry), or was under way (a hedge).
+                over = [w for w in before if failed[w] and end[w] <= start[i]]
+                under_way = [w for w in before if end[w] >= start[i]]
+                found = (over or under_way or before)[-1]
+                number[i] = number[found]
+                before.remove(found)
             waiting.setdefault((here, step), []).append(i)
     return distinct(number).of.astype(np.int32)
 

@@ -137,7 +137,7 @@ class Traces:
     _resources: dict[tuple[str, str | None], int] = field(default_factory=dict)
     _spans: int = 0
 
-    def span(
+    def span(  # noqa: PLR0917  # a row of a picture: trace, parent, service, name, from, to, kind
         self,
         trace: str,
         parent: Span | str | None,

@@ -204,7 +204,7 @@ def forests(draw: st.DrawFn) -> SpanTable:
     return traces.table()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(forests(), st.sampled_from(tuple(PRESETS)))
 def test_sections_partition_every_root_to_the_nanosecond(table: SpanTable, preset: Preset) -> None:
     path = critical_path(table, PRESETS[preset])
@@ -254,7 +254,7 @@ def naive(table: SpanTable) -> dict[int, int]:
     return own
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(forests())
 def test_the_columns_agree_with_the_definition(table: SpanTable) -> None:
     path = critical_path(table, REFERENCE)

@@ -53,7 +53,7 @@ def test_a_quantile_is_the_least_value_that_enough_do_not_exceed(values: list[in
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1000)), max_size=60))
 def test_groups_are_what_they_are_alone(rows: list[tuple[int, int]]) -> None:
-    group, values = (np.array(column, np.int64) for column in (zip(*rows) if rows else ([], [])))
+    group, values = (np.array([row[i] for row in rows], np.int64) for i in range(2))
     assert quantiles_by_group(group, values, 4, divisor=10.0) == [
         quantiles(values[group == g], divisor=10.0) for g in range(4)
     ]

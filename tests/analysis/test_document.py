@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+
+from analysis.analyse import analyse
+from analysis.document import analysis_document, critical_path_document
+from analysis.findings import KINDS
+from analysis.readers import Read
+from analysis.reading import Skipped
+from analysis.settings import Settings
+from hopbench import documents
+from services.scenario.facts import EMPTY
+from tests.analysis.build import MS, Traces
+from tests.analysis.test_analyse import shop
+
+
+def read_of(made: Traces) -> Read:
+    found = made.normalised()
+    return Read(found.spans, 1, found.repairs, (Skipped("a.json", 7, "no traceId"),))
+
+
+def document() -> dict[str, Any]:
+    read = read_of(shop())
+    return analysis_document(read, analyse(read.spans, EMPTY, Settings(), "analyze"))
+
+
+def quantile_maps(value: object) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if "p50" in value:
+            yield value
+        for item in value.values():
+            yield from quantile_maps(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from quantile_maps(item)
+
+
+def test_an_analysis_has_every_key_and_tells_what_was_set_aside() -> None:
+    found = document()
+    assert found["schema"] == "hopbench.analysis/1"
+    assert found["input"]["skipped"] == [{"file": "a.json", "offset": 7, "reason": "no traceId"}]
+    assert {"duplicate", "orphan", "outside", "shifted", "cycle"} <= found["input"][
+        "repairs"
+    ].keys()
+    assert {f["kind"] for f in found["findings"] + found["minor"]} <= set(KINDS)
+    for finding in found["findings"]:
+        assert list(finding)[:6] == [
+            "kind",
+            "fingerprint",
+            "where",
+            "count_per_request",
+            "cost_ms",
+            "saving_ms",
+        ]
+        assert ("hops" in finding) is (finding["kind"] == "chain")
+
+
+def test_every_quantile_map_is_null_where_the_sample_is_too_small() -> None:
+    maps = list(quantile_maps(document()))
+    assert len(maps) > 20
+    for each in maps:
+        assert list(each) == ["n", "p50", "p90", "p95", "p99", "max"]
+        assert (each["p50"] is None) is (each["n"] < 6)
+        assert (each["p90"] is None) is (each["n"] < 36)
+
+
+def test_a_critical_path_is_told_in_time_order_by_the_ids_of_the_input() -> None:
+    made = Traces()
+    request = made.request("t", end=10)
+    served = request.call("order", "create", 2, 8, tax=1)
+    (trace,) = critical_path_document(read_of(made), "reference")["traces"]
+    assert (trace["trace_id"], trace["root_span_id"]) == ("t", request.id)
+    assert trace["root_duration_ns"] == 10 * MS
+    assert [s["span_id"] for s in trace["sections"]] == [
+        request.id,
+        "s0002",
+        served.id,
+        "s0002",
+        request.id,
+    ]
+    assert trace["exclusive_ns"] == {
+        "[gateway] serve buy": 4 * MS,
+        "[gateway] to order": 2 * MS,
+        "[order] serve create": 4 * MS,
+    }
+    assert sum(trace["exclusive_ns"].values()) == trace["root_duration_ns"]
+
+
+@pytest.mark.parametrize("name", ["analysis", "critical-path"])
+def test_documents_hold_to_their_schemas(name: str) -> None:
+    found = document() if name == "analysis" else critical_path_document(read_of(shop()), "jaeger")
+    jsonschema.validate(found, documents.schema(name))
