@@ -10,11 +10,13 @@ import numpy as np
 from analysis.analyzers import ANALYZERS
 from analysis.complete import complete_traces
 from analysis.critical_path import PRESETS, critical_path
-from analysis.edges import edge_rows, path_rows, service_rows, traffic
+from analysis.edges import edge_rows, traffic
 from analysis.findings import Finding, ranked
 from analysis.naming import by_scenario
 from analysis.observed import Mode, Observed
 from analysis.pairs import pair
+from analysis.paths import path_rows
+from analysis.services import service_rows
 from analysis.settings import Settings
 from analysis.spans import SpanTable
 from services.scenario.facts import Facts
@@ -24,6 +26,7 @@ from services.scenario.facts import Facts
 class Analysis:
     """Rows are documents already (OUTPUT.md); findings and minor are ranked."""
 
+    settings: Settings
     traces: int
     """In the table."""
     complete: int
@@ -77,6 +80,7 @@ def analyse(
     divisor = spans.traces if requests is None else requests
     total, pairs = traffic(seen)
     return Analysis(
+        settings=settings,
         traces=traces,
         complete=whole,
         requests=divisor,

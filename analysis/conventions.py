@@ -117,7 +117,7 @@ def templated(path: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Given:
     """What decides the names of a span; None where it says nothing. Paths are templates."""
 
     kind: int
@@ -144,46 +144,46 @@ class Named:
     protocol: str | None
 
 
-def named(said: Said) -> Named:
+def named(given: Given) -> Named:
     """Operation, template, peer and protocol of a span.
 
     An operation is ``METHOD /template``, ``Service/Method`` or the destination; a span that says
     none of these keeps its name.
     """
-    protocol, wire = _protocol(said), _wire(said)
-    peer = said.target or said.peer or said.address
-    if said.kind in (Kind.INTERNAL, Kind.UNSPECIFIED) and wire is None:
-        return Named(said.name, said.name, peer, protocol)
-    if protocol is not None and said.messaging and peer in (None, said.address):
-        peer = said.destination or said.messaging
-    if said.database and peer is None:
-        peer = said.database
-    return Named(wire or said.name, wire or said.name, peer, protocol)
+    protocol, wire = _protocol(given), _wire(given)
+    peer = given.target or given.peer or given.address
+    if given.kind in (Kind.INTERNAL, Kind.UNSPECIFIED) and wire is None:
+        return Named(given.name, given.name, peer, protocol)
+    if protocol is not None and given.messaging and peer in (None, given.address):
+        peer = given.destination or given.messaging
+    if given.database and peer is None:
+        peer = given.database
+    return Named(wire or given.name, wire or given.name, peer, protocol)
 
 
-def _protocol(said: Said) -> str | None:
-    if said.messaging:
-        return _SYSTEMS.get(said.messaging, said.messaging)
-    if said.rpc_system:
-        return said.rpc_system
-    if said.method:
+def _protocol(given: Given) -> str | None:
+    if given.messaging:
+        return _SYSTEMS.get(given.messaging, given.messaging)
+    if given.rpc_system:
+        return given.rpc_system
+    if given.method:
         return "http"
-    return said.database
+    return given.database
 
 
-def _wire(said: Said) -> str | None:
+def _wire(given: Given) -> str | None:
     """The operation as it is on the wire; None where the attributes don't say."""
-    if said.messaging and said.destination:
-        return said.destination
-    if said.rpc_system and said.rpc_method:
-        method = said.rpc_method.lstrip("/")
-        if "/" in method or not said.rpc_service:
+    if given.messaging and given.destination:
+        return given.destination
+    if given.rpc_system and given.rpc_method:
+        method = given.rpc_method.lstrip("/")
+        if "/" in method or not given.rpc_service:
             return method
-        return f"{said.rpc_service}/{method}"
-    if said.rpc_system and "/" in said.name:
-        return said.name.lstrip("/")
-    if said.method and (place := said.route or said.path):
-        return f"{said.method} {place}"
+        return f"{given.rpc_service}/{method}"
+    if given.rpc_system and "/" in given.name:
+        return given.name.lstrip("/")
+    if given.method and (place := given.route or given.path):
+        return f"{given.method} {place}"
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,10 @@ def analysis_document(read: Read, found: Analysis) -> dict[str, Any]:
         "services": list(found.services),
         "findings": [f.document() for f in found.findings],
         "minor": [f.document() for f in found.minor],
+        "settings": {
+            **asdict(found.settings),
+            "expected_kinds": sorted(found.settings.expected_kinds),
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""Communication by edge, and by service: the rows of every document."""
+"""Communication by edge: the rows of ``edges`` in every document."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import intervals
-from analysis.grouping import counted, distinct, summed
+from analysis.grouping import counted
 from analysis.observed import NS_PER_MS, Observed
 from analysis.pairs import UNKNOWN
-from analysis.quantiles import Quantiles, quantiles, quantiles_by_group
-from analysis.spans import Flag, Kind
+from analysis.quantiles import Quantiles, quantiles_by_group
 
 I64 = NDArray[np.int64]
 
@@ -118,119 +116,3 @@ def traffic(seen: Observed) -> tuple[int, int]:
     between = np.array([p.callee not in {p.caller, UNKNOWN} for p in places], np.bool_)
     pairs = {(p.caller, p.callee) for p in places if p.callee not in {p.caller, UNKNOWN}}
     return int(between[seen.calls.place].sum()), len(pairs)
-
-
-def path_rows(seen: Observed) -> tuple[dict[str, Any], ...]:
-    """Time on the critical path by root operation, service and operation, dearest first.
-
-    ``share`` is of the mean duration of those roots; ``self_ms`` counts roots whose path never
-    touches the operation as 0, so that it speaks of a request. About a scenario, the operation is
-    the one that was served: what its client and fan-out spans add (waiting on the wire) counts as
-    its own, and ``wire_share`` tells how much of the share that is.
-    """
-    spans, path = seen.spans, seen.path
-    on = np.flatnonzero(path.on_path)
-    wire = (spans.kind[on] == Kind.CLIENT) | (spans.kind[on] == Kind.PRODUCER)
-    at = on.astype(np.int32)
-    if seen.facts.known:
-        serving = (spans.kind == Kind.SERVER) | (spans.kind == Kind.CONSUMER)
-        served = np.where(serving[on], at, spans.forest.nearest(serving)[on])
-        at = np.where(served >= 0, served, at)
-    if len(on) == 0:
-        return ()
-    roots = np.flatnonzero(path.is_root & path.on_path)
-    kinds = distinct(spans.service[roots], spans.operation[roots])
-    kind_of_root = np.full(len(spans), -1, np.int64)
-    kind_of_root[roots] = kinds.of
-    length = summed(kinds.of, (path.hi - path.lo)[roots], kinds.count)
-    how_many = counted(kinds.of, kinds.count)
-
-    kind = kind_of_root[path.root[on]]
-    places = distinct(kind, spans.service[at], spans.operation[at])
-    per_root = distinct(places.of, path.root[on])
-    own = summed(per_root.of, path.exclusive[on], per_root.count)
-    on_wire = summed(places.of[wire], path.exclusive[on][wire], places.count)
-    place_of = places.of[per_root.first]
-    total = summed(place_of, own, places.count)
-    rows: list[dict[str, Any]] = []
-    order = np.argsort(place_of, kind="stable")
-    bounds = np.searchsorted(place_of[order], np.arange(places.count + 1))
-    for number in range(places.count):
-        example = int(at[places.first[number]])
-        of_kind = int(kind[places.first[number]])
-        root = int(roots[kinds.first[of_kind]])
-        seen_in = own[order[bounds[number] : bounds[number + 1]]]
-        values = np.concatenate(
-            (np.zeros(int(how_many[of_kind]) - len(seen_in), np.int64), seen_in)
-        )
-        rows.append(
-            {
-                "root": f"{spans.name(int(spans.service[root]))}"
-                f".{spans.name(int(spans.operation[root]))}",
-                "service": spans.name(int(spans.service[example])) or "",
-                "operation": spans.name(int(spans.operation[example])) or "",
-                "share": int(total[number]) / int(length[of_kind]) if length[of_kind] else 0.0,
-                "wire_share": int(on_wire[number]) / int(length[of_kind])
-                if length[of_kind]
-                else 0.0,
-                "self_ms": quantiles(values, divisor=NS_PER_MS).document(),
-            }
-        )
-    rows.sort(key=lambda r: (r["root"], -r["share"], r["service"], r["operation"]))
-    return tuple(rows)
-
-
-def service_rows(seen: Observed) -> tuple[dict[str, Any], ...]:
-    """What each service did: spans, requests served, errors, time served and time of its own."""
-    spans = seen.spans
-    if len(spans) == 0:
-        return ()
-    services = distinct(spans.service)
-    count = services.count
-    serving = (seen.hops.role == Kind.SERVER) | (seen.hops.role == Kind.CONSUMER)
-    errors = serving & spans.has(Flag.ERROR)
-    duration = quantiles_by_group(
-        services.of[serving], spans.duration[serving], count, divisor=NS_PER_MS
-    )
-    own = quantiles_by_group(services.of, self_time(seen), count, divisor=NS_PER_MS)
-    instances = distinct(services.of, spans.instance)
-    named = spans.instance[instances.first] >= 0
-    replicas = counted(services.of[instances.first][named], count)
-    operations = distinct(services.of[serving], spans.operation[serving])
-    offered = counted(services.of[serving][operations.first], count)
-    total, served, failed = (
-        counted(services.of, count),
-        counted(services.of[serving], count),
-        counted(services.of[errors], count),
-    )
-    rows = [
-        {
-            "service": spans.name(int(spans.service[services.first[s]])) or "",
-            "instances": int(replicas[s]),
-            "operations": int(offered[s]),
-            "spans": int(total[s]),
-            "requests": int(served[s]),
-            "errors": int(failed[s]),
-            "server_ms": duration[s].document(),
-            "self_ms": own[s].document(),
-        }
-        for s in range(count)
-    ]
-    rows.sort(key=lambda r: str(r["service"]))
-    return tuple(rows)
-
-
-def self_time(seen: Observed) -> I64:
-    """Of each span, its duration minus the union of what its children cover of it, ns."""
-    spans, path = seen.spans, seen.path
-    child = np.flatnonzero((spans.parent >= 0) & ~spans.has(Flag.ASYNC))
-    parent = spans.parent[child]
-    start = np.maximum(spans.start[child], spans.start[parent])
-    end = np.minimum(spans.end[child], spans.end[parent])
-    some = end > start
-    parents = distinct(parent[some])
-    covered = intervals.union(parents.of, start[some], end[some], parents.count)
-    own = spans.duration.copy()
-    own[parent[some][parents.first]] -= covered
-    assert len(path.lo) == len(own)
-    return own

@@ -132,7 +132,6 @@ class Recorder:
     links: list[Link] = field(default_factory=list)
     resources: list[Mapping[str, str]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
-    files: int = 0
 
     def __len__(self) -> int:
         return len(self.trace)

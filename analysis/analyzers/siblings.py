@@ -31,10 +31,6 @@ class Siblings:
     def count(self) -> int:
         return len(self.first)
 
-    def column(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
-        """A call column's value for each group; it must not differ within one."""
-        return values[self.call[self.first]]
-
     @cached_property
     def size(self) -> I64:
         return counted(self.group, self.count)

@@ -115,7 +115,6 @@ def _load(path: Path, recorder: Recorder, tables: list[SpanTable], *, required: 
     except Unreadable as error:
         where = "" if error.offset is None else f" at byte {error.offset}"
         raise BadInput(f"{error.reason}{where}", file=file) from error
-    recorder.files += 1
     return True
 
 

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from analysis.conventions import Named, Said, failed, host_of, named, path_of, templated
+from analysis.conventions import Given, Named, failed, host_of, named, path_of, templated
 from analysis.spans import Kind
 
 
@@ -46,9 +46,9 @@ def test_a_url_gives_path_and_host(url: str, path: str, host: str | None) -> Non
     assert (path_of(url), host_of(url)) == (path, host)
 
 
-def said(kind: int = Kind.CLIENT, name: str = "name", **given: str) -> Said:
-    return Said(
-        **{f.name: None for f in fields(Said)} | {"kind": kind, "name": name} | given  # type: ignore[arg-type]
+def said(kind: int = Kind.CLIENT, name: str = "name", **given: str) -> Given:
+    return Given(
+        **{f.name: None for f in fields(Given)} | {"kind": kind, "name": name} | given  # type: ignore[arg-type]
     )
 
 
@@ -89,7 +89,7 @@ def said(kind: int = Kind.CLIENT, name: str = "name", **given: str) -> Said:
         (said(Kind.INTERNAL, name="step"), Named("step", "step", None, None)),
     ],
 )
-def test_messaging_goes_before_rpc_before_http(given: Said, expected: Named) -> None:
+def test_messaging_goes_before_rpc_before_http(given: Given, expected: Named) -> None:
     assert named(given) == expected
 
 

@@ -96,10 +96,6 @@ def framed(*requests: bytes) -> bytes:
 
 
 def zstd(data: bytes) -> bytes:
-    return bytes(pa.compress(data, codec="zstd", asbytes=True))
-
-
-def zstd_stream(data: bytes) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as out:
         out.write(data)
@@ -115,7 +111,7 @@ SAME = {
     "protobuf": BINARY,
     "protobuf, length-prefixed": framed(BINARY),
     "protobuf, gzip": gzip.compress(BINARY),
-    "protobuf, length-prefixed, zstd": zstd_stream(framed(BINARY)),
+    "protobuf, length-prefixed, zstd": zstd(framed(BINARY)),
     "JSON": orjson.dumps(DOCUMENT),
     "JSON, indented": orjson.dumps(DOCUMENT, option=orjson.OPT_INDENT_2),
     "JSON, gzip of two members": gzip.compress(orjson.dumps(DOCUMENT)[:50])
@@ -418,7 +414,7 @@ UNREADABLE = {
     "JSON of something else": (b'{"a": 1}', "no known trace format"),
     "JSON cut off": (orjson.dumps(DOCUMENT)[:-9], "not JSON"),
     "gzip cut off": (gzip.compress(BINARY)[:-12], "the gzip data breaks off at byte"),
-    "zstd cut off": (zstd_stream(BINARY)[:-6], "broken zstd data"),
+    "zstd cut off": (zstd(BINARY)[:-6], "broken zstd data"),
     "Parquet of something else": (b"PAR1", "not a Parquet file"),
     "a request broken in the middle of a spool": (
         framed(BINARY, b"\x0a\xff\xff"),

@@ -1,0 +1,72 @@
+"""Services: what each did, and how long it took by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import intervals
+from analysis.grouping import counted, distinct
+from analysis.observed import NS_PER_MS, Observed
+from analysis.quantiles import quantiles_by_group
+from analysis.spans import Flag, Kind
+
+I64 = NDArray[np.int64]
+
+
+def service_rows(seen: Observed) -> tuple[dict[str, Any], ...]:
+    """What each service did: spans, requests served, errors, time served and time of its own."""
+    spans = seen.spans
+    if len(spans) == 0:
+        return ()
+    services = distinct(spans.service)
+    count = services.count
+    serving = (seen.hops.role == Kind.SERVER) | (seen.hops.role == Kind.CONSUMER)
+    errors = serving & spans.has(Flag.ERROR)
+    duration = quantiles_by_group(
+        services.of[serving], spans.duration[serving], count, divisor=NS_PER_MS
+    )
+    own = quantiles_by_group(services.of, self_time(seen), count, divisor=NS_PER_MS)
+    instances = distinct(services.of, spans.instance)
+    named = spans.instance[instances.first] >= 0
+    replicas = counted(services.of[instances.first][named], count)
+    operations = distinct(services.of[serving], spans.operation[serving])
+    offered = counted(services.of[serving][operations.first], count)
+    total, served, failed = (
+        counted(services.of, count),
+        counted(services.of[serving], count),
+        counted(services.of[errors], count),
+    )
+    rows = [
+        {
+            "service": spans.name(int(spans.service[services.first[s]])) or "",
+            "instances": int(replicas[s]),
+            "operations": int(offered[s]),
+            "spans": int(total[s]),
+            "requests": int(served[s]),
+            "errors": int(failed[s]),
+            "server_ms": duration[s].document(),
+            "self_ms": own[s].document(),
+        }
+        for s in range(count)
+    ]
+    rows.sort(key=lambda r: str(r["service"]))
+    return tuple(rows)
+
+
+def self_time(seen: Observed) -> I64:
+    """Of each span, its duration minus the union of what its children cover of it, ns."""
+    spans, path = seen.spans, seen.path
+    child = np.flatnonzero((spans.parent >= 0) & ~spans.has(Flag.ASYNC))
+    parent = spans.parent[child]
+    start = np.maximum(spans.start[child], spans.start[parent])
+    end = np.minimum(spans.end[child], spans.end[parent])
+    some = end > start
+    parents = distinct(parent[some])
+    covered = intervals.union(parents.of, start[some], end[some], parents.count)
+    own = spans.duration.copy()
+    own[parent[some][parents.first]] -= covered
+    assert len(path.lo) == len(own)
+    return own
