@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from hopbench import output
+from hopbench import disk, output
 from hopbench.exits import Exit, Terminated
 from services.errors import BadInput, CannotStart
 
@@ -111,6 +111,12 @@ def ended(command: Callable[[], int | None], arguments: Sequence[str]) -> Exit:
     except CannotStart as error:
         output.complain(str(error), error.log)
         return Exit.BROKEN
+    except OSError as error:
+        if not disk.refused(error) and not isinstance(error, BrokenPipeError):
+            return _bug()
+        output.deafen()
+        output.complain(disk.told(error))
+        return Exit.BROKEN
     except (typer.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except Terminated:
@@ -137,7 +143,7 @@ def _refused(arguments: Sequence[str], error: BadInput) -> Exit:
     output.complain(str(error))
     target = output.json_target(arguments)
     if target is not None:
-        output.write_document(
+        _document(
             target,
             {
                 "schema": "hopbench.error/1",
@@ -148,6 +154,14 @@ def _refused(arguments: Sequence[str], error: BadInput) -> Exit:
             },
         )
     return Exit.BAD_INPUT
+
+
+def _document(target: str, document: object) -> None:
+    try:
+        output.write_document(target, document)
+    except (OSError, ValueError) as error:
+        # It may be the very thing that was refused; the exit code stands.
+        output.complain(f"--json {target}: {error}")
 
 
 def _bug() -> Exit:

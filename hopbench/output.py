@@ -6,6 +6,7 @@ people are served on stdout, and progress and notes always go to stderr.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,17 @@ class Output:
 
     json: str | None = None
     quiet: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises BadInput for a file that can't be made: better now than after an hour's run."""
+        if self.json is None or self.json == STDOUT:
+            return
+        path = Path(self.json)
+        if not self.json or path.is_dir():
+            raise BadInput(f"--json {self.json!r} names no file", hint="--json FILE, or --json -")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            why = "cannot be written to" if path.parent.is_dir() else "is no directory"
+            raise BadInput(f"--json {self.json}: {path.parent} {why}")
 
     @property
     def people(self) -> Console:
@@ -66,17 +78,23 @@ class Output:
 
 
 def write_document(target: str, document: object) -> None:
-    """Raises BadInput where ``target`` is a file that can't be written."""
+    """``target`` is a file, or ``-``. Raises OSError where it can't be written."""
     if target == STDOUT:
         sys.stdout.buffer.write(
             orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         )
         sys.stdout.flush()
         return
+    rundir.write_json(Path(target), document)
+
+
+def deafen() -> None:
+    """Give up standard output where it takes no more: the interpreter would try again at its end,
+    and complain."""
     try:
-        rundir.write_json(Path(target), document)
-    except OSError as error:
-        raise BadInput(f"--json {target}: {error.strerror}") from error
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def json_target(arguments: Sequence[str]) -> str | None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from hopbench import evidence, rundir, trial
-from hopbench.engines.port import Engine, Evidence
+from hopbench import disk, evidence, rundir, trial
+from hopbench.engines.port import Engine
 from hopbench.environment import environment
 from hopbench.exits import Exit
 from hopbench.plan import RunPlan, Turn
@@ -84,12 +84,18 @@ async def _until_stopped(course: Course, ended: Ended) -> None:
         except CannotStart as error:
             ended.code = Exit.BROKEN
             ended.messages.append(f"{error}\n{error.log}".rstrip())
+        except OSError as error:
+            if not disk.refused(error):
+                raise
+            ended.code = Exit.BROKEN
+            ended.messages.append(disk.told(error))
 
 
 @contextmanager
 def _stopping(task: asyncio.Task[None], ended: Ended) -> Iterator[None]:
     """A signal cancels ``task``; further ones change nothing, so that stopping can finish."""
     loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in STOPS}
 
     def stop(code: Exit) -> None:
         if ended.code not in STOPS.values():
@@ -103,33 +109,37 @@ def _stopping(task: asyncio.Task[None], ended: Ended) -> Iterator[None]:
     finally:
         for number in STOPS:
             loop.remove_signal_handler(number)
+            # The loop leaves the default behind, by which SIGTERM would just kill.
+            signal.signal(number, before[number])
 
 
 async def _rounds(course: Course, ended: Ended) -> None:
     plan, engine = course.plan, course.engine
+    if not course.turns:
+        return
     try:
         await engine.open(tuple(plan.scenarios.values()), course.run.path.absolute())
         rundir.write_json(course.run.environment, _environment(plan, engine))
         for turn in course.turns:
-            found = await _round(course, turn)
-            if found.broken is not None:
-                ended.code = Exit.BROKEN
-                ended.messages.append(found.broken)
+            await _round(course, turn, ended)
     finally:
         await engine.close()
 
 
-async def _round(course: Course, turn: Turn) -> Evidence:
+async def _round(course: Course, turn: Turn, ended: Ended) -> None:
     place = course.run.trial(turn.round, turn.variant)
     trial.clear(place)
     found = await course.engine.round(
         course.plan.round_plan(turn), place.path.absolute(), partial(course.progress, turn)
     )
+    if found.broken is not None:
+        # Before anything is written: a full disk is a reason to break, and refuses this as well.
+        ended.code = Exit.BROKEN
+        ended.messages.append(found.broken)
     evidence.ended(place, found, turn.pair)
     course.progress(turn, "read", 0.0)
     trial.settle(place, turn.variant)
     course.progress(turn, "read", 1.0)
-    return found
 
 
 def _environment(plan: RunPlan, engine: Engine) -> dict[str, Any]:

@@ -163,7 +163,11 @@ def opened(path: Path) -> RunDir:
 def write_json(path: Path, document: object) -> None:
     """Whole or not at all: a reader, or a crash, never meets half a document."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(
-        orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    )
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(
+            orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        )
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

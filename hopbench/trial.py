@@ -66,7 +66,8 @@ def settle(place: TrialDir, variant: str) -> None:
     A spool goes when its table is written; without spools nothing happens.
     """
     if place.samples_spool.is_file():
-        spools.write_parquet([place.samples_spool], place.samples)
+        if spools.begun(place.samples_spool):
+            spools.write_parquet([place.samples_spool], place.samples)
         place.samples_spool.unlink()
     if place.traces_spool.is_file():
         spans = read_otlp(place.traces_spool)

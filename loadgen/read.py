@@ -60,6 +60,12 @@ class Spool:
     """Bytes of a last record that was cut off, and is left out."""
 
 
+def begun(path: Path) -> bool:
+    """Whether the spool has its whole header: not where a full disk, or a kill, came before."""
+    with path.open("rb") as file:
+        return file.readline().endswith(b"\n")
+
+
 def read(path: Path) -> Spool:
     """One worker's spool, also of a round that broke off.
 

@@ -37,6 +37,7 @@ def command(
     Put load on them with `locust -f loadgen/locustfile.py`, or anything else that talks HTTP or
     gRPC.
     """
+    output = Output(json)
     names = tuple(variant or (BASELINE,))
     if len(names) > 1:
         raise BadInput("up runs one variant", hint="give --variant once")
@@ -60,7 +61,6 @@ def command(
     )
     (turn,) = planned.order
     directory = rundir.create(f"{planned.scenario.name}-up", datetime.now(), out)
-    output = Output(json)
 
     def tell(running: Up) -> None:
         if json == STDOUT:
