@@ -24,9 +24,9 @@ class Shop:
         return [json.loads(line) for line in self.heads.read_text().splitlines()]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def open_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A callee in a process of its own (tests/loadgen/server.py), for all tests."""
+    """A callee in a process of its own (tests/loadgen/server.py), for all tests of this directory."""
     heads = tmp_path_factory.mktemp("shop") / "heads.jsonl"
     with subprocess.Popen(
         [sys.executable, "-m", "tests.loadgen.server", str(heads)],
