@@ -71,8 +71,9 @@ class Said:
 
     @property
     def place(self) -> I64:
-        """Numbers the processes whose clocks agree: by host, or by service and instance."""
-        return distinct(self.service, self.instance, self.host).of
+        """Numbers what shares a clock: a host, or where none is named a service's instance."""
+        instances = distinct(self.service, self.instance)
+        return np.where(self.host >= 0, self.host + instances.count, instances.of)
 
     def column(self, keys: tuple[str, ...]) -> I32:
         """Value codes by span of the first of ``keys`` that it has; -1 for none."""
@@ -97,7 +98,6 @@ class Names:
         self._codes = recorder.names
         self._values = said.values
         self._kind = columns.kind
-        names = list(recorder.names)
         url, url_path = said.column(says.URL), said.column(says.URL_PATH)
         path, path_key = self._paths(np.where(url >= 0, url, url_path))
         template, _ = self._paths(said.column(says.URL_TEMPLATE))

@@ -255,28 +255,62 @@ def _described(
 def _numbered(spans: SpanTable, near: I32, group: I64) -> I32:
     """The number of each hop's logical call; ``group`` is where its attempts can be."""
     number = np.arange(len(near), dtype=np.int32)
-    attempt, failed = spans.messages.attempt[near], spans.has(Flag.ERROR)[near]
-    start, end = spans.start[near], spans.end[near]
+    attempt = spans.messages.attempt[near]
     again = attempt > 0
     if again.any():
         # Few hops are attempts of one call, so these may be looked at one by one, in time order.
         concerned = np.zeros(int(group.max()) + 1, np.bool_)
         concerned[group[again]] = True
         members = np.flatnonzero(concerned[group])
-        members = members[np.lexsort((attempt[members], start[members]))]
-        waiting: dict[tuple[int, int], list[int]] = {}
-        for i in members.tolist():
-            here, step = int(group[i]), int(attempt[i])
-            before = waiting.get((here, step - 1), [])
-            if step and before:
-                # The newest that had failed (a retry), or was under way (a hedge).
-                over = [w for w in before if failed[w] and end[w] <= start[i]]
-                under_way = [w for w in before if end[w] >= start[i]]
-                found = (over or under_way or before)[-1]
-                number[i] = number[found]
-                before.remove(found)
-            waiting.setdefault((here, step), []).append(i)
+        start = spans.start[near][members]
+        members = members[np.lexsort((attempt[members], start))]
+        tries = zip(
+            members.tolist(),
+            group[members].tolist(),
+            attempt[members].tolist(),
+            spans.start[near[members]].tolist(),
+            spans.end[near[members]].tolist(),
+            spans.has(Flag.ERROR)[near[members]].tolist(),
+            strict=True,
+        )
+        open_tries: dict[tuple[int, int], list[_Try]] = {}
+        newest: dict[tuple[int, int], int] = {}
+        for hop, where, step, begin, end, failed in tries:
+            if step:
+                found = _predecessor(open_tries.get((where, step - 1), []), begin)
+                # A failure that its span does not tell of: the last one it can have been.
+                found = newest.get((where, step - 1), hop) if found is None else found
+                number[hop] = number[found]
+            open_tries.setdefault((where, step), []).append(_Try(hop, end, failed))
+            newest[where, step] = hop
     return distinct(number).of.astype(np.int32)
+
+
+class _Try(NamedTuple):
+    hop: int
+    end: int
+    failed: bool
+
+
+def _predecessor(tries: list[_Try], begin: int) -> int | None:
+    """Take out of ``tries`` (by start) the one that an attempt starting at ``begin`` follows.
+
+    That is the newest that had failed (a retry), or else was under way (a hedge). What had
+    succeeded is nobody's predecessor, and leaves for good, so that all searches together are
+    linear but for what is in flight at once.
+    """
+    under_way: list[_Try] = []
+    found: _Try | None = None
+    while tries and found is None:
+        last = tries.pop()
+        if last.end > begin or (last.end == begin and not last.failed):
+            under_way.append(last)
+        elif last.failed:
+            found = last
+    if found is None and under_way:
+        found = under_way.pop(0)
+    tries.extend(reversed(under_way))
+    return None if found is None else found.hop
 
 
 def _calls(hops: Hops) -> Calls:

@@ -134,7 +134,7 @@ class Traces:
     """Recorded spans, in the order they are made."""
 
     recorder: Recorder = field(default_factory=Recorder)
-    _resources: dict[tuple[str, str | None], int] = field(default_factory=dict)
+    _resources: dict[tuple[str, str | None, str], int] = field(default_factory=dict)
     _spans: int = 0
 
     def span(  # noqa: PLR0917  # a row of a picture: trace, parent, service, name, from, to, kind
@@ -154,14 +154,15 @@ class Traces:
         links: Iterable[Span] = (),
         follows: bool = False,
         shared: bool = False,
+        host: str = "here",
     ) -> Span:
         """``parent`` may be an id that is never recorded."""
         self._spans += 1
         own = id or f"s{self._spans:04d}"
-        said = {"host.name": "here", "service.name": service}
+        said = {"host.name": host, "service.name": service}
         if instance is not None:
             said["service.instance.id"] = instance
-        resource = self._resources.setdefault((service, instance), len(self._resources))
+        resource = self._resources.setdefault((service, instance, host), len(self._resources))
         if resource == len(self.recorder.resources):
             self.recorder.add_resource(said)
         ids = self.recorder.ids

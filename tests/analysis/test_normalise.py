@@ -67,7 +67,7 @@ def test_times_stay_as_recorded_and_skew_moves_the_window() -> None:
     traces = Traces()
     request = traces.request("t", end=20)
     client = request.client("order", "create", 5, 15)
-    traces.span("t", client, "order", "serve", 106, 114, Kind.SERVER)
+    traces.span("t", client, "order", "serve", 106, 114, Kind.SERVER, host="there")
     found = traces.normalised(skew=True)
     table = found.spans
     assert found.repairs["shifted"] == 1
@@ -79,6 +79,13 @@ def test_times_stay_as_recorded_and_skew_moves_the_window() -> None:
     path = critical_path(table, PRESETS["reference"])
     assert (path.exclusive // MS).tolist() == [10, 2, 8]
     assert critical_path(traces.table(), PRESETS["reference"]).outside == 1
+
+
+def test_one_host_has_one_clock() -> None:
+    traces = Traces()
+    client = traces.request("t", end=20).client("order", "create", 5, 15)
+    traces.span("t", client, "order", "serve", 106, 114, Kind.SERVER)
+    assert traces.normalised(skew=True).repairs["shifted"] == 0
 
 
 def test_a_consumer_is_asynchronous_below_a_producer_or_another_service() -> None:

@@ -172,6 +172,24 @@ def test_attempts_are_gathered_into_calls(
     assert int(found.failed.sum()) == failed
 
 
+def test_an_attempt_whose_predecessor_does_not_tell_that_it_failed_is_no_call_of_its_own() -> None:
+    _, found = pair(attempts((0, 1, 3, False), (1, 5, 8, False)).table())
+    assert found.attempts.tolist() == [2]
+
+
+def test_20_000_calls_of_one_context_each_retried_are_gathered() -> None:
+    calls = 20_000
+    made = Traces()
+    request = made.request("t", end=10 * calls)
+    for i in range(calls):
+        request.client("order", "create", 10 * i, 10 * i + 3, error=i % 2 == 0)
+        if i % 2 == 0:
+            request.client("order", "create", 10 * i + 4, 10 * i + 6, **{"hopbench.attempt": 1})
+    _, found = pair(made.table())
+    assert len(found) == calls
+    assert found.attempts.tolist() == [2, 1] * (calls // 2)
+
+
 @pytest.mark.parametrize(
     ("case", "whole", "whole_elsewhere"),
     [
