@@ -55,7 +55,7 @@ def _edges(a: str, b: str, found: Difference) -> Table:
 
 def _table(first: str, a: str, b: str) -> Table:
     shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    shown.add_column(first, overflow="fold")
+    shown.add_column(first, no_wrap=True)
     shown.add_column(a)
     shown.add_column(b)
     return shown

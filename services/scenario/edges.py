@@ -37,11 +37,15 @@ from services.scenario.reader import (
     text,
     word,
 )
-from services.scenario.source import Leaf, Map, Node
+from services.scenario.source import Map, Node
 from services.scenario.spread import SIZE
 
 Read = Callable[[str | None, Node], Any]
 Values = Mapping[str, Any]
+
+
+KAFKA: Final = KafkaOptions(partitions=4, acks="1", linger_ns=0)
+"""As aiokafka has it; the embedded broker has 4 partitions whatever is asked."""
 
 
 def target(file: str | None, node: Node) -> Target:
@@ -85,11 +89,10 @@ def _hedge(file: str | None, node: Node) -> HedgePolicy:
 
 def _kafka(file: str | None, node: Node) -> KafkaOptions:
     r = mapping(file, node, "kafka")
-    plain = KafkaOptions(partitions=4, acks="all", linger_ns=0)
     found = KafkaOptions(
-        partitions=r.get("partitions", integer(1), plain.partitions),
-        acks=r.get("acks", word(("0", "1", "all")), plain.acks),
-        linger_ns=r.get("linger", quantity(units.duration), plain.linger_ns),
+        partitions=r.get("partitions", integer(1), KAFKA.partitions),
+        acks=r.get("acks", word(("0", "1", "all")), KAFKA.acks),
+        linger_ns=r.get("linger", quantity(units.duration), KAFKA.linger_ns),
     )
     r.done()
     return found
@@ -121,7 +124,7 @@ BUILTIN: Final[Values] = {
     "retry": None,
     "hedge": None,
     "on_error": OnErrorFail(),
-    "kafka": KafkaOptions(partitions=4, acks="all", linger_ns=0),
+    "kafka": KAFKA,
 }
 
 OPTIONS: Final[Mapping[str, Read]] = {
@@ -227,7 +230,3 @@ def _written_kafka(kafka: KafkaOptions) -> dict[str, object]:
         "acks": kafka.acks,
         "linger": units.time_text(kafka.linger_ns),
     }
-
-
-def is_word(node: Node, said: str) -> bool:
-    return isinstance(node, Leaf) and node.text == said

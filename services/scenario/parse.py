@@ -171,8 +171,9 @@ def _services(
     file: str | None, node: Node, defaults: _Defaults, lines: Lines
 ) -> dict[str, Service]:
     found: dict[str, Service] = {}
-    for name, item in _named(mapping(file, node, "services")):
-        lines["service", name] = item.line
+    r = mapping(file, node, "services")
+    for name, item in _named(r):
+        lines["service", name] = r.node.key_lines[name]
         found[name] = _service(name, mapping(file, item, f"the service {name}"), defaults, lines)
     return found
 
@@ -181,6 +182,9 @@ def _service(name: str, r: Reader, outer: _Defaults, lines: Lines) -> Service:
     defaults = outer.under(r.file, r.take("defaults"))
     node = r.need("operations", "operations: {create: [work: 1ms]}")
     place = Place(r.file, name, "", "", defaults.values, defaults.where, lines, read_steps)
+    operations = mapping(r.file, node, f"the operations of {name}")
+    for operation, line in operations.node.key_lines.items():
+        lines["operation", name, operation] = line
     service = Service(
         name=name,
         replicas=r.get("replicas", integer(1), defaults.replicas),
@@ -188,7 +192,7 @@ def _service(name: str, r: Reader, outer: _Defaults, lines: Lines) -> Service:
         max_concurrent=r.get("workers", optional(integer(1), "unlimited"), defaults.workers),
         operations={
             operation: _operation(defaults, place, operation, item)
-            for operation, item in _named(mapping(r.file, node, f"the operations of {name}"))
+            for operation, item in _named(operations)
         },
     )
     r.done()
@@ -198,7 +202,6 @@ def _service(name: str, r: Reader, outer: _Defaults, lines: Lines) -> Service:
 def _operation(outer: _Defaults, empty: Place, name: str, node: Node) -> Operation:
     """``empty`` is a place in the service; the operation's defaults fill it."""
     file = empty.file
-    empty.lines["operation", empty.service, name] = node.line
     defaults, steps = outer, node
     if isinstance(node, Map):
         r = mapping(file, node, f"the operation {empty.service}.{name}")
