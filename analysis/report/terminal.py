@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -32,9 +33,8 @@ def terminal(summary: Mapping[str, Any]) -> RenderableType:
         parts.append(_heading(f"Who calls whom ({base.name})"))
         parts.append(_indented(_tree(base)))
         for variant in of.variants:
-            if variant is base or variant.findings or variant.unexpected:
-                parts.append(_heading(f"Findings in {variant.name}"))
-                parts.append(_indented(_findings(variant)))
+            parts.append(_heading(f"Findings in {variant.name}"))
+            parts.append(_indented(_findings(variant)))
         if len(of.variants) > 1:
             parts.append(_heading("Variants side by side"))
         else:
@@ -116,12 +116,21 @@ def _times(edge: EdgeRow) -> str:
 
 
 def _findings(variant: VariantView) -> RenderableType:
-    if not variant.findings:
-        words = "nothing above the thresholds"
-        if variant.minor:
-            words += f"; {plural(len(variant.minor), 'minor one')} in the report"
-        return Text(words, style="green")
-    rows = [_finding(finding) for finding in variant.findings]
+    rows = [
+        _finding(finding) for finding in variant.findings if finding.identity not in variant.kept
+    ]
+    for word, style, findings in (
+        ("gone", "green", variant.gone),
+        ("still", "yellow", [f for f in variant.findings if f.identity in variant.kept]),
+    ):
+        for finding in findings:
+            row = Text(f"{word} ".rjust(6), style=style).append(finding.kind, style=f"bold {style}")
+            row.append(f"  {finding.place}", style="bold")
+            if word == "still":
+                row.append(f"  {finding.cost}", style="dim")
+            rows.append(row)
+    if not rows:
+        rows.append(Text("nothing above the thresholds", style="green"))
     if variant.minor:
         rows.append(Text(f"and {plural(len(variant.minor), 'minor one')} in the report", "dim"))
     return Group(*rows)
@@ -200,11 +209,14 @@ def _expectations(of: View) -> RenderableType | None:
 
 
 def _doubts(doubts: tuple[Doubt, ...]) -> RenderableType:
+    """A line a code: the first of its kind stands for the others, which are in the report."""
     text = Text()
-    for doubt in doubts:
-        style = "bold yellow" if doubt.voids else "yellow"
-        text.append("void  " if doubt.voids else "", style=style)
-        text.append(doubt.code, style=style).append(f"  {doubt.text}")
-        text.append(f"  ({doubt.where})\n", style="dim")
+    for code, alike in groupby(doubts, key=lambda doubt: doubt.code):
+        first, *rest = alike
+        style = "bold yellow" if first.voids else "yellow"
+        text.append("void  " if first.voids else "", style=style)
+        text.append(code, style=style).append(f"  {first.text}")
+        more = f", and {len(rest)} more like it in the report" if rest else ""
+        text.append(f"  ({first.where}{more})\n", style="dim")
     text.rstrip()
     return text

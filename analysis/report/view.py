@@ -30,6 +30,8 @@ class Doubt:
 class FindingRow:
     kind: str
     place: str
+    identity: tuple[str, ...]
+    """Kind and place without the protocol: the same finding in another variant is equal here."""
     text: str
     cost: str
     per_request: str
@@ -65,6 +67,10 @@ class VariantView:
     direct_tax: float | None
     findings: tuple[FindingRow, ...]
     minor: tuple[FindingRow, ...]
+    gone: tuple[FindingRow, ...]
+    """What the baseline has and this variant has not, not even as a minor one."""
+    kept: frozenset[tuple[str, ...]]
+    """Identities of findings that the baseline has, too."""
     expectations: tuple[ExpectationRow, ...]
     unexpected: tuple[str, ...]
     edges: tuple[EdgeRow, ...]
@@ -133,6 +139,10 @@ def finding_row(finding: Json) -> FindingRow:
     return FindingRow(
         kind=finding["kind"],
         place=place(finding["where"]),
+        identity=(
+            finding["kind"],
+            *(str(value) for key, value in finding["where"].items() if key != "protocol"),
+        ),
         text=finding.get("text") or "",
         cost=ms(_middle(finding.get("cost_ms"))),
         per_request=count(_middle(finding.get("count_per_request"))),
@@ -150,7 +160,7 @@ def finding_row(finding: Json) -> FindingRow:
     )
 
 
-def _variant(variant: Json, trials: Sequence[Json], baseline_p50: float | None) -> VariantView:
+def _variant(variant: Json, trials: Sequence[Json], baseline: Json | None) -> VariantView:
     mine = [trial for trial in trials if trial["variant"] == variant["name"]]
     counted = [trial for trial in mine if not trial["void"]] or mine
     critical: dict[tuple[str, str], list[tuple[float, float | None]]] = {}
@@ -165,6 +175,11 @@ def _variant(variant: Json, trials: Sequence[Json], baseline_p50: float | None) 
         path.append((root, name, mean_share, sum(known) / len(known) if known else None))
     path.sort(key=lambda item: (-item[2], item[0], item[1]))
     p50 = variant["response_p50_ms"]
+    baseline_p50 = baseline["response_p50_ms"] if baseline else None
+    findings = tuple(finding_row(finding) for finding in variant["findings"])
+    minor = tuple(finding_row(finding) for finding in variant["minor"])
+    there = {finding.identity for finding in (*findings, *minor)}
+    before = [finding_row(finding) for finding in baseline["findings"]] if baseline else []
     loads = [trial["load"] for trial in counted]
 
     def mean(name: str) -> float | None:
@@ -182,8 +197,10 @@ def _variant(variant: Json, trials: Sequence[Json], baseline_p50: float | None) 
         against_baseline=UNKNOWN if variant["name"] == BASELINE else ratio(p50, baseline_p50),
         calls_per_request=variant["calls_per_request"],
         direct_tax=variant["direct_tax_ms"],
-        findings=tuple(finding_row(finding) for finding in variant["findings"]),
-        minor=tuple(finding_row(finding) for finding in variant["minor"]),
+        findings=findings,
+        minor=minor,
+        gone=tuple(finding for finding in before if finding.identity not in there),
+        kept=frozenset(f.identity for f in before) if variant is not baseline else frozenset(),
         expectations=tuple(
             ExpectationRow(item["kind"], one_line(item["where"]), item["met"])
             for item in variant["expectations"]
@@ -256,8 +273,7 @@ def view(summary: Json) -> View:
     """The view of a ``hopbench.summary/1`` document."""
     trials = summary["trials"]
     base = next((v for v in summary["variants"] if v["name"] == BASELINE), None)
-    base_p50 = base["response_p50_ms"] if base else None
-    variants = tuple(_variant(v, trials, base_p50) for v in summary["variants"])
+    variants = tuple(_variant(v, trials, base) for v in summary["variants"])
     facts = [
         ("engine", f"{summary['engine']} ({summary['clock']} clock)"),
         ("instrumentation", summary["instrumentation"]),
