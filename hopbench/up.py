@@ -23,8 +23,9 @@ from hopbench.engines.supervisor import Supervisor, directory_of, job, start_sup
 from hopbench.parts import start_part
 from loadgen.plan import Plan, up_file
 from services.errors import CannotStart
-from services.ports import Directory, camel
+from services.ports import Directory
 from services.scenario.model import Scenario
+from services.scenario.names import camel
 from services.topology import topology, uses_kafka
 
 SCHEMA = "hopbench.up/1"

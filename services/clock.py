@@ -24,9 +24,9 @@ from services.bias import Bias
 from services.errors import CannotStart
 from services.ports import Cancellable
 from services.scenario.model import Scenario, Work
+from services.scenario.tree import walk
 from services.timerfd import AbsoluteTimer, absolute_timer
 from services.timers import Timers
-from services.topology import walk
 
 Where = Literal["loop", "thread", "process"]
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from services.scenario import names
 from services.scenario.model import Edge, KafkaOptions, Mode
 from services.scenario.model import Protocol as WireProtocol
 
@@ -64,20 +65,15 @@ class Wire:
 
     @property
     def http_path(self) -> str:
-        return f"/{self.operation}"
+        return names.http_path(self.operation)
 
     @property
     def grpc_method(self) -> str:
-        return f"/hopbench.v1.{camel(self.callee)}/{camel(self.operation)}"
+        return names.grpc_method(self.callee, self.operation)
 
     @property
     def topic(self) -> str:
-        return f"{self.callee}.{self.operation}"
-
-
-def camel(name: str) -> str:
-    """``order-book`` → ``OrderBook``: a service or operation as gRPC names it."""
-    return "".join(part[:1].upper() + part[1:] for part in name.split("-"))
+        return names.topic(self.callee, self.operation)
 
 
 @dataclass(slots=True)

@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple
 
 from services.ports import Incoming, Outgoing, Reply, Status, TraceContext, Wire
 from services.scenario.model import Call, Scenario
+from services.scenario.tree import walk
 from services.simulation import Arrival, SimulationResult, simulate
 from services.telemetry.port import Attempt, Fanout, Scope
-from services.topology import walk
 
 
 class Expected(NamedTuple):

@@ -6,39 +6,12 @@ everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.ports import Wire, wire_of
-from services.scenario.model import (
-    Call,
-    Choice,
-    OnErrorFallback,
-    Parallel,
-    Publish,
-    Repeat,
-    Scenario,
-    Sequence,
-    Step,
-    Target,
-)
-
-
-def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
-    """Every step below, depth first, in file order; fallbacks after the call that has them."""
-    for step in steps:
-        yield step
-        match step:
-            case Sequence() | Parallel() | Repeat():
-                yield from walk(step.steps)
-            case Choice():
-                for option in step.options:
-                    yield from walk(option.steps)
-            case Call() | Publish():
-                if isinstance(step.edge.on_error, OnErrorFallback):
-                    yield from walk(step.edge.on_error.steps)
-            case _:
-                pass
+from services.scenario.model import Call, Publish, Scenario, Target
+from services.scenario.tree import walk
 
 
 @dataclass(frozen=True, slots=True)

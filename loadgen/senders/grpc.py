@@ -19,7 +19,8 @@ from loadgen.senders.way import Way
 from services import ticket, traceparent
 from services.errors import CannotStart
 from services.pb.hop_pb2 import HopReply, HopRequest
-from services.ports import Address, camel
+from services.ports import Address
+from services.scenario.names import camel
 from services.transports.payload import payload
 
 CHANNELS: Final = 4

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from services.ports import Incoming
 from services.scenario.chance import item_key, uniform
 from services.scenario.model import Call, Fault, Publish, Scenario
-from services.topology import walk
+from services.scenario.tree import walk
 
 Caller = tuple[str, str]
 """Service and operation."""

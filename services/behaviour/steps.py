@@ -24,8 +24,8 @@ from services.ports import Clock
 from services.scenario import model
 from services.scenario.chance import item_key, uniform
 from services.scenario.distributions import Constant, Distribution
+from services.scenario.tree import walk
 from services.telemetry.port import Fanout
-from services.topology import walk
 
 
 def prepare(replica: Replica, steps: Sequence[model.Step]) -> Runner:

@@ -30,8 +30,8 @@ from services.ports import (
     Reply,
     Status,
     Transport,
-    camel,
 )
+from services.scenario.names import camel
 from services.transports.payload import payload
 from services.transports.site import GRPC_CHANNELS, BrokerKind, Site
 

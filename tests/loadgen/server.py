@@ -18,7 +18,7 @@ import grpc
 from aiohttp import web
 
 from services.pb.hop_pb2 import HopReply, HopRequest
-from services.ports import camel
+from services.scenario.names import camel
 from services.ticket import parse_header
 
 WAITS = {"fast": 0.0, "broken": 0.0, "slow": 0.3, "stuck": 30.0}
