@@ -10,7 +10,7 @@
   protocol and a peer.
 - The caller's operation is that of the nearest SERVER or CONSUMER above, or of the root.
 - One logical call has one first attempt (0). Attempt k (a retry, a hedge) belongs to the newest
-  attempt k - 1 of the same context, edge and key that had failed, or else was still under way.
+  attempt k - 1 of the same context, edge and key that had failed, or else to one under way.
 """
 
 from __future__ import annotations
@@ -276,12 +276,13 @@ def _numbered(spans: SpanTable, near: I32, group: I64) -> I32:
         open_tries: dict[tuple[int, int], list[_Try]] = {}
         newest: dict[tuple[int, int], int] = {}
         for hop, where, step, begin, end, failed in tries:
+            this = _Try(hop, end, failed)
             if step:
-                found = _predecessor(open_tries.get((where, step - 1), []), begin)
+                found = _predecessor(open_tries.get((where, step - 1), []), this, begin)
                 # A failure that its span does not tell of: the last one it can have been.
                 found = newest.get((where, step - 1), hop) if found is None else found
                 number[hop] = number[found]
-            open_tries.setdefault((where, step), []).append(_Try(hop, end, failed))
+            open_tries.setdefault((where, step), []).append(this)
             newest[where, step] = hop
     return distinct(number).of.astype(np.int32)
 
@@ -292,12 +293,13 @@ class _Try(NamedTuple):
     failed: bool
 
 
-def _predecessor(tries: list[_Try], begin: int) -> int | None:
-    """Take out of ``tries`` (by start) the one that an attempt starting at ``begin`` follows.
+def _predecessor(tries: list[_Try], this: _Try, begin: int) -> int | None:
+    """Take out of ``tries`` (by start) the one that ``this``, starting at ``begin``, follows.
 
-    That is the newest that had failed (a retry), or else was under way (a hedge). What had
-    succeeded is nobody's predecessor, and leaves for good, so that all searches together are
-    linear but for what is in flight at once.
+    That is the newest that had failed (a retry). Or else one that was under way (a hedge): of two
+    attempts that race, one wins, and the other is cancelled at that moment, so it is the one of
+    the other outcome that ended closest. What had succeeded is nobody's predecessor, and leaves
+    for good, so that all searches together are linear but for what is in flight at once.
     """
     under_way: list[_Try] = []
     found: _Try | None = None
@@ -308,7 +310,8 @@ def _predecessor(tries: list[_Try], begin: int) -> int | None:
         elif last.failed:
             found = last
     if found is None and under_way:
-        found = under_way.pop(0)
+        found = min(under_way, key=lambda t: (t.failed == this.failed, abs(t.end - this.end)))
+        under_way.remove(found)
     tries.extend(reversed(under_way))
     return None if found is None else found.hop
 

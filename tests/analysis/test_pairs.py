@@ -153,6 +153,18 @@ def attempts(*calls: tuple[int, float, float, bool], key: str = "k") -> Traces:
             [(1, 5, 2), (1.5, 9, 1)],
             0,
         ),
+        (
+            "hedges in parallel: each loser is cancelled when its rival wins",
+            [
+                (0, 1.0, 7, True),
+                (0, 1.1, 4, False),
+                (0, 1.2, 9, True),
+                (1, 5.0, 6.9, False),
+                (1, 5.1, 8.9, False),
+            ],
+            [(1, 6.9, 2), (1.1, 4, 1), (1.2, 8.9, 2)],
+            0,
+        ),
     ],
 )
 def test_attempts_are_gathered_into_calls(
