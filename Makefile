@@ -33,6 +33,7 @@ help:
 	@$(BIN)/python -c '$(DEV)' > .make/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -c requirements.lock -r .make/dev.txt .
+	@rm -rf build hopbench.egg-info
 	@touch $@
 
 .make/package: .make/libraries $(SOURCES)
