@@ -180,17 +180,21 @@ def conclude(
 def _evidence(
     seen: Observed, shown: Shown, unit_of: I64, cost: I64, roots: I32
 ) -> tuple[Evidence, ...]:
-    """The dearest units, and the spans that show it there."""
+    """The units whose cost is nearest to the median, and the spans that show it there.
+
+    The dearest would show the machine's worst moment rather than the pattern.
+    """
     spans, settings = seen.spans, seen.settings
-    # Ids are compared only where costs tie, among what could be cited at all.
+    # Ids are compared only where distances tie, among what could be cited at all.
     most = min(settings.evidence_traces, len(cost))
-    bar = np.partition(cost, len(cost) - most)[len(cost) - most]
-    dear = np.flatnonzero(cost >= bar)
-    ids = spans.trace_ids.gather(spans.trace[roots[dear]].astype(np.int64))
-    order = np.lexsort((ids.rank("ordinal").to_numpy(), -cost[dear]))[:most]
+    off = np.abs(cost - np.int64(median(cost)))
+    bar = np.partition(off, most - 1)[most - 1]
+    typical = np.flatnonzero(off <= bar)
+    ids = spans.trace_ids.gather(spans.trace[roots[typical]].astype(np.int64))
+    order = np.lexsort((ids.rank("ordinal").to_numpy(), off[typical]))[:most]
     case, row = shown.rows
     found = []
-    for unit in dear[order].tolist():
+    for unit in typical[order].tolist():
         cited = row[unit_of[case] == unit]
         if len(cited) > settings.evidence_spans:
             cited = cited[np.argsort(-spans.duration[cited], kind="stable")]
