@@ -26,7 +26,7 @@ class Shop:
 
 @pytest.fixture(scope="package")
 def open_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A callee in a process of its own (tests/loadgen/server.py), for all tests of this directory."""
+    """A callee in a process of its own (tests/loadgen/server.py), for all tests here."""
     heads = tmp_path_factory.mktemp("shop") / "heads.jsonl"
     with subprocess.Popen(
         [sys.executable, "-m", "tests.loadgen.server", str(heads)],
