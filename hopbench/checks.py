@@ -89,7 +89,8 @@ def _whole(o: Observed, limits: Limits) -> Iterator[Doubt]:
         yield Doubt("interrupted", "the round did not end; what it measured was recovered")
         return
     if evidence.broken is not None:
-        yield Doubt("broken", evidence.broken.splitlines()[0] if evidence.broken else "a part died")
+        first, *_ = evidence.broken.splitlines() or ["a part died"]
+        yield Doubt("broken", first.removesuffix("; its log ends:"))
     if evidence.interrupted:
         yield Doubt("interrupted", "the round was stopped before its end")
     if evidence.undrained is not None:

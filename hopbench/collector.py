@@ -281,6 +281,8 @@ async def _serve(
             )
         await stop.wait()
     counts = listening.intake.counts()
+    if parent is not None and counts["disk"] is not None:
+        print(orjson.dumps({"broken": f"cannot write {counts['disk']}"}).decode(), flush=True)
     if parent is None:
         _tell(
             f"kept {counts['spans']} spans, {counts['metric_points']} metric points and "

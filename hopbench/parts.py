@@ -22,6 +22,7 @@ from services.forks import ending, tail
 
 START_BOUND_S = 20.0
 STOP_BOUND_S = 5.0
+_LAST_WORDS_S = 1.0
 
 
 @dataclass(slots=True)
@@ -40,7 +41,19 @@ class Part:
 
     async def died(self) -> str:
         """Wait until it ends, and tell how, with the tail of its log."""
-        return told(self.name, await self.process.wait(), self.log)
+        status = await self.process.wait()
+        return told(self.name, status, self.log, await self._last_words())
+
+    async def _last_words(self) -> str | None:
+        """``{"broken": why}``, if that is how it took its leave: a full disk takes no log."""
+        assert self.process.stdout is not None
+        try:
+            async with asyncio.timeout(_LAST_WORDS_S):
+                *_, last = (await self.process.stdout.read()).splitlines() or [b"{}"]
+            message: dict[str, Any] = orjson.loads(last)
+        except (TimeoutError, orjson.JSONDecodeError):
+            return None
+        return message.get("broken")
 
     async def stop(self) -> int:
         """Ask it to end, then make it; returns its exit code, negative for a signal."""
@@ -54,10 +67,11 @@ class Part:
         return await self.process.wait()
 
 
-def told(name: str, status: int, log: Path) -> str:
+def told(name: str, status: int, log: Path, why: str | None = None) -> str:
     """``collector died (SIGKILL)`` and what it said last."""
     said = tail(log)
-    return f"{name} died ({ending(status)})" + (f"; its log ends:\n{said}" if said else "")
+    how = f"{name} died ({ending(status)})" + (f": {why}" if why else "")
+    return how + (f"; its log ends:\n{said}" if said else "")
 
 
 async def start_part(

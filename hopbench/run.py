@@ -135,7 +135,7 @@ async def _round(course: Course, turn: Turn, ended: Ended) -> None:
     if found.broken is not None:
         # Before anything is written: a full disk is a reason to break, and refuses this as well.
         ended.code = Exit.BROKEN
-        ended.messages.append(found.broken)
+        ended.messages.append(f"{turn.variant}, round {turn.round + 1}: {found.broken}")
     evidence.ended(place, found, turn.pair)
     course.progress(turn, "read", 0.0)
     trial.settle(place, turn.variant)

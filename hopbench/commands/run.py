@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,7 +13,7 @@ import typer
 from hopbench import conclusion, engines, options, plan, progress, run, rundir, subjects
 from hopbench.engines.port import Settings
 from hopbench.estimate import Estimate, estimate
-from hopbench.exits import Exit, worst
+from hopbench.exits import Exit, Terminated, worst
 from hopbench.gates import Gate, check, parse
 from hopbench.limits import Limits
 from hopbench.output import Output, complain
@@ -109,13 +110,26 @@ def _run(
         ended = run.execute(run.Course(planned, turns, directory, engine, show))
     for message in ended.messages:
         complain(message)
-    with output.working("analysing"):
-        summary = summarise(planned, directory)
-    conclusion.show(summary, directory, output)
+    with _kept(directory, output):
+        with output.working("analysing"):
+            summary = summarise(planned, directory)
+        conclusion.show(summary, directory, output)
     code = conclusion.code(planned, summary, gates, output, strict=strict)
     if ended.code in run.STOPS.values():
         output.note(f"stopped; continue with: hopbench run --resume {directory.path}")
     return worst([ended.code, code])
+
+
+@contextmanager
+def _kept(directory: RunDir, output: Output) -> Iterator[None]:
+    """Whoever stops the analysis is told that it can be had later."""
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated):
+        output.note(
+            f"stopped; every round that ended is kept, see: hopbench report {directory.path}"
+        )
+        raise
 
 
 def _named(scenario: str | None) -> str:

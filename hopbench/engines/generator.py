@@ -46,13 +46,17 @@ class Generator:
         notwithstanding, when the generator dies or breaks before it has finished.
         """
         self._writer.write(orjson.dumps({"start_ns": start_ns}) + b"\n")
+        why: str | None = None
         while (message := await self._message()) is not None:
             if "progress" in message:
                 tell(message["progress"], message["done"])
+            elif "broken" in message:
+                # With what it has counted to follow, where it still can count.
+                why = message["broken"]
             elif "finished" in message:
                 counts: dict[str, Any] = message["finished"]
                 return counts
-        raise CannotStart("locust", await self._ending(), tail(self._log))
+        raise CannotStart("locust", why or await self._ending(), tail(self._log))
 
     async def ready(self) -> None:
         """Wait until every connection is open. Raises CannotStart."""

@@ -38,7 +38,7 @@ from hopbench.engines.port import (
 from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
 from hopbench.hostload import Snapshot, shares, snapshot, used
 from hopbench.otlp import SIGNALS, take
-from hopbench.parts import Part, start_part
+from hopbench.parts import Part, start_part, told
 from hopbench.spool import read_spool
 from loadgen.plan import Plan
 from services.errors import CannotStart
@@ -119,6 +119,13 @@ class LocalEngine:
             await kafka.check(address)
         self._broker = {"address": address, "kind": self.broker_kind}
 
+    async def _revive_broker(self) -> None:
+        """The embedded broker again, where a round has cost its life."""
+        if self._embedded is not None and self._embedded.process.returncode is not None:
+            await self._open_broker()
+            if self._cores is not None:
+                self._cores.pin_harness(self._embedded.pid)
+
     async def _supervisor(self) -> Supervisor:
         """The node, started again where a round has cost its life."""
         node = self._node
@@ -135,6 +142,7 @@ class LocalEngine:
         logs.mkdir(exist_ok=True)
         progress("start", 0.0)
         node = await self._supervisor()
+        await self._revive_broker()
         # Left in reverse order, however the round ends: no more load, then the services with what
         # they have still to send, then the collector.
         async with AsyncExitStack() as stack:
@@ -415,8 +423,7 @@ async def _spans(collector: Part) -> int:
 
 
 async def _broker_death(broker: kafka.EmbeddedBroker) -> str:
-    await broker.process.wait()
-    return broker.died() or "broker died"
+    return told("broker", await broker.process.wait(), broker.log)
 
 
 async def _release(node: Supervisor) -> None:

@@ -330,7 +330,8 @@ def executed(engine: Failing, tmp_path: Path) -> tuple[run.Ended, plan.RunPlan, 
 def test_a_part_that_dies_is_exit_5_and_voids_its_round(tmp_path: Path) -> None:
     ended, planned, directory = executed(Dying(), tmp_path)
     assert ended.code == Exit.BROKEN
-    assert ended.messages == ["order/0 died (SIGKILL)\nits last words"]
+    hit = planned.order[1].variant
+    assert ended.messages == [f"{hit}, round 2: order/0 died (SIGKILL)\nits last words"]
     first, second = summarise(planned, directory)["trials"]
     assert (first["void"], second["void"]) == (False, True)
     assert "broken" in [d["code"] for d in second["doubts"]]
