@@ -76,7 +76,7 @@ def account(trial: Trial, world: World) -> Account:
     head = times.headline(kind).document()
     observed = replace(
         _observed(trial, world, found, spans),
-        lag_p99_ms=times.lag.p99 if times.lag.p99 is not None else times.lag.max,
+        lag_p99_ms=times.lag_p99_ms,
         service_p50_ms=times.service.p50,
         offered_rps=load["offered_rps"],
         achieved_rps=load["achieved_rps"],

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import numpy as np
 import polars as pl
 
-from analysis.quantiles import Quantiles, quantiles
+from analysis.quantiles import Quantiles, quantiles, rank
 from services.scenario.model import Load
 
 MS: Final = 1e6
@@ -31,6 +32,8 @@ class Latency:
     failed: Quantiles
     """Response times of requests answered with an error."""
     lag: Quantiles
+    lag_p99_ms: float | None
+    """By nearest rank whatever the sample's size: for the self-check, which must decide."""
 
     def headline(self, kind: Headline) -> Quantiles:
         return self.unsampled if kind == "unsampled" else self.response
@@ -72,17 +75,15 @@ def latency(samples: pl.DataFrame) -> Latency:
     """``samples`` as in samples.parquet, all phases."""
     of = samples.filter(pl.col("phase") == "measured")
     timed = of.filter(pl.col("status") != "error")
+    lags = of.select(pl.col("sent_ns") - pl.col("intended_ns")).to_series().drop_nulls().to_numpy()
     return Latency(
         response=_times(timed, "done_ns", "intended_ns"),
         service=_times(timed.filter(pl.col("status") != "dropped"), "done_ns", "sent_ns"),
         sampled=_times(timed.filter(pl.col("sampled")), "done_ns", "intended_ns"),
         unsampled=_times(timed.filter(~pl.col("sampled")), "done_ns", "intended_ns"),
         failed=_times(of.filter(pl.col("status") == "error"), "done_ns", "intended_ns"),
-        lag=_times(
-            of.filter(pl.col("sent_ns").is_not_null()).with_columns(status=pl.lit("ok")),
-            "sent_ns",
-            "intended_ns",
-        ),
+        lag=quantiles(lags, divisor=MS),
+        lag_p99_ms=float(np.sort(lags)[rank(99, len(lags))]) / MS if len(lags) else None,
     )
 
 
