@@ -17,10 +17,5 @@ def refused(error: OSError) -> bool:
 
 def told(error: OSError) -> str:
     """``cannot write run/summary.json: No space left on device``, for people."""
-    if error.filename is None:
-        return f"cannot write: {error.strerror or error}"
-    return (
-        f"cannot write {error.filename}: {error.strerror or error}\n"
-        "  what was written before is kept: make room, then `hopbench report DIR` tells it and "
-        "`hopbench run --resume DIR` goes on"
-    )
+    what = f" {error.filename}" if error.filename else ""
+    return f"cannot write{what}: {error.strerror or error}"

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from hopbench import conclusion, engines, options, plan, progress, run, rundir, subjects
+from hopbench import conclusion, disk, engines, options, plan, progress, run, rundir, subjects
 from hopbench.engines.port import Settings
 from hopbench.estimate import Estimate, estimate
 from hopbench.exits import Exit, Terminated, worst
@@ -117,18 +117,22 @@ def _run(
     code = conclusion.code(planned, summary, gates, output, strict=strict)
     if ended.code in run.STOPS.values():
         output.note(f"stopped; continue with: hopbench run --resume {directory.path}")
+    if ended.code is Exit.BROKEN:
+        output.note(f"to repeat what broke: hopbench run --resume {directory.path}")
     return worst([ended.code, code])
 
 
 @contextmanager
 def _kept(directory: RunDir, output: Output) -> Iterator[None]:
-    """Whoever stops the analysis is told that it can be had later."""
+    """What ends the analysis is told together with the way to have it later."""
     try:
         yield
     except (KeyboardInterrupt, Terminated):
-        output.note(
-            f"stopped; every round that ended is kept, see: hopbench report {directory.path}"
-        )
+        output.note(f"stopped; what was measured is kept: hopbench report {directory.path}")
+        raise
+    except OSError as error:
+        if disk.refused(error):
+            output.note(f"once there is room: hopbench report {directory.path}")
         raise
 
 
