@@ -140,6 +140,16 @@ def settings(
     host, colon, port = broker.rpartition(":")
     if broker != "embedded" and not (host and colon and port.isdigit()):
         raise BadInput(f"--broker: {broker!r} is neither 'embedded' nor HOST:PORT")
+    if engine == "virtual":
+        for flag, given in (
+            ("--instrumentation official", instrumentation == "official"),
+            ("--broker HOST:PORT", broker != "embedded"),
+            ("--web", web is not None),
+        ):
+            if given:
+                raise BadInput(
+                    f"{flag}: the engine virtual has none of it", hint="leave one of the two out"
+                )
     return Settings(
         engine=cast(EngineName, one_of("--engine", engine, tuple(engines.ENGINES), LATER_ENGINES)),
         broker=broker,

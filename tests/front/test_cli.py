@@ -58,6 +58,8 @@ BAD: list[tuple[list[str], str]] = [
     (["run", "FILE", "--instrumentation", "mine"], "--instrumentation"),
     (["run", "FILE", "--broker", "somewhere"], "--broker"),
     (["run", "FILE", "--rounds", "0"], "rounds"),
+    (["run", "FILE", "--engine", "virtual", "--web", "8089"], "--web"),
+    (["run", "FILE", "--engine", "virtual", "--instrumentation", "official"], "virtual"),
     (["run", "FILE", "--nosuch"], "--nosuch"),
     (["run", "FILE", "--fail-on", "response_p59_ms > 3"], "response_p59_ms"),
     (["run", "FILE", "--fail-on", "edge(order->shop).calls > 3"], "order->shop"),
