@@ -5,8 +5,9 @@ request, both in one process on the last core); an open-loop generator on the fi
 Poisson arrivals, half of them sampled. Two such processes stand side by side, one traced (``lean``,
 everything exported) and one without any telemetry; a pair is a short round of each, in seeded
 order. All of it asks for real-time scheduling, where that is allowed, so that neighbours do not
-decide the tail; it uses a third of the machine. The figure is the median of within-pair ratios; its interval is that of order statistics, at
-least 95 %, which assumes nothing about how ratios are distributed.
+decide the tail; it uses a third of the machine. The figure is the median of within-pair ratios; its
+interval is that of order statistics, at least 95 %, which assumes nothing about how ratios are
+distributed.
 """
 
 from __future__ import annotations
