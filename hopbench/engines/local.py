@@ -51,6 +51,8 @@ and has tried its clock."""
 DRAIN_BOUND_S = 15.0
 _POLL_S = 0.05
 _TELL_S = 0.2
+_CAUSE_S = 3.0
+"""A part that has closed its ports ends within this."""
 _GRACE_NS = 2_000_000_000
 """For what is still under way when a round is broken off."""
 _CLOCK_STEP_NS = 5_000_000
@@ -240,8 +242,21 @@ class LocalEngine:
             # A call to a part that is gone fails before its end is seen.
             first = failures.exceptions[0]
             assert isinstance(first, CannotStart)
+            if running.broken is None and first.part != "locust":
+                running.broken = await self._cause(running, node)
             running.broken = running.broken or f"{first}\n{first.log}".rstrip()
         running.ended_ns = monotonic_ns()
+
+    async def _cause(self, running: Round, node: Supervisor) -> str | None:
+        """Which death explains that a part does not answer; None where all live."""
+        try:
+            async with asyncio.timeout(_CAUSE_S):
+                await self._first_death(running, node)
+        except Broken as death:
+            return str(death)
+        except TimeoutError:
+            pass
+        return None
 
     async def _first_death(self, running: Round, node: Supervisor) -> None:
         """Raises Broken as soon as any part dies that should live."""
@@ -305,7 +320,7 @@ class LocalEngine:
             running.reports = await node.stop(_GRACE_NS if heard else 0)
             running.spans_received = await _spans(running.collector)
         except CannotStart as error:
-            running.doubts.append(("broken", f"no last reports: {error.text}"))
+            running.broken = f"{running.broken}\nno last reports: {error.text}"
         await running.collector.stop()
         running.spans_received = max(
             running.spans_received, spooled(running.directory / "traces.otlp")
