@@ -75,7 +75,7 @@ def broker_process() -> Iterator[BrokerProcess]:
     process.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def embedded() -> Iterator[Broker]:
     """A broker shared by all tests that leave it alive."""
     process = BrokerProcess()
