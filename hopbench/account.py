@@ -104,6 +104,7 @@ def account(trial: Trial, world: World) -> Account:
             "by_scenario": spans.by_scenario,
         },
         "requests": {"sampled": trial.asked.height, "complete": found.complete},
+        "entries": latency.entries(trial.samples, kind),
         "edges": list(found.edges),
         "critical_path": list(found.critical_path),
         "metrics": metrics.totals(trial.points),

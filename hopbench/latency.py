@@ -87,6 +87,30 @@ def latency(samples: pl.DataFrame) -> Latency:
     )
 
 
+def entries(samples: pl.DataFrame, kind: Headline) -> list[dict[str, Any]]:
+    """Each entry's requests of the measured phase, in order of name: how many were sent and
+    sampled, and the response times of those that ``kind`` names."""
+    of = samples.filter(pl.col("phase") == "measured")
+    rows = []
+    for (entry, protocol), mine in sorted(
+        of.group_by("entry", "protocol"), key=lambda g: str(g[0])
+    ):
+        sent = mine.filter(pl.col("sent_ns").is_not_null())
+        timed = mine.filter(pl.col("status") != "error")
+        if kind == "unsampled":
+            timed = timed.filter(~pl.col("sampled"))
+        rows.append(
+            {
+                "entry": entry,
+                "protocol": protocol,
+                "sent": sent.height,
+                "sampled": sent.filter(pl.col("sampled")).height,
+                "response_ms": _times(timed, "done_ns", "intended_ns").document(),
+            }
+        )
+    return rows
+
+
 def _times(samples: pl.DataFrame, to: str, since: str) -> Quantiles:
     ended = (pl.col("status") != "timeout") & pl.col(to).is_not_null()
     took = samples.filter(ended).select(pl.col(to) - pl.col(since)).to_series()

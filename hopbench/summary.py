@@ -127,6 +127,7 @@ def _variant(plan: RunPlan, run: RunDir, name: str, world: World) -> Told:
             "response_p50_ms": _median(a.latency.headline(a.headline).p50 for a in used),
             "response_p95_ms": _median(a.latency.headline(a.headline).p95 for a in used),
             "response_p99_ms": _median(a.latency.headline(a.headline).p99 for a in used),
+            "entries": _entries(used),
             "calls_per_request": _median(a.calls_per_request for a in used),
             "direct_tax_ms": _median(a.latency.direct_tax_ms for a in used),
             "complete_traces": complete,
@@ -147,6 +148,24 @@ def _variant(plan: RunPlan, run: RunDir, name: str, world: World) -> Told:
             ],
         },
     )
+
+
+def _entries(used: Sequence[Account]) -> list[dict[str, Any]]:
+    """Each entry over the rounds: requests sent in all, and medians of the rounds' quantiles."""
+    rounds = [{row["entry"]: row for row in a.document["entries"]} for a in used]
+    return [
+        {
+            "entry": entry,
+            "sent": sum(of[entry]["sent"] for of in rounds if entry in of),
+            **{
+                f"response_{q}_ms": _median(
+                    of[entry]["response_ms"][q] for of in rounds if entry in of
+                )
+                for q in ("p50", "p95", "p99")
+            },
+        }
+        for entry in sorted({entry for of in rounds for entry in of})
+    ]
 
 
 def meets(finding: Finding, expectation: Expectation) -> bool:
