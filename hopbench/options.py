@@ -138,7 +138,8 @@ def settings(
     if not 0.0 <= trace_ratio <= 1.0:
         raise BadInput(f"--trace-ratio: {trace_ratio:g} is not in 0..1")
     host, colon, port = broker.rpartition(":")
-    if broker != "embedded" and not (host and colon and port.isdigit()):
+    known = host and colon and port.isdecimal() and 0 < int(port) < 65536
+    if broker != "embedded" and not known:
         raise BadInput(f"--broker: {broker!r} is neither 'embedded' nor HOST:PORT")
     if engine == "virtual":
         for flag, given in (

@@ -87,7 +87,7 @@ def _raw(source: str) -> tuple[str, bytes]:
     path = Path(source)
     if path.is_dir() and (path / "scenario.yaml").is_file():
         path /= "scenario.yaml"
-    if path.exists() and not (path.is_dir() and is_name(source)):
+    if path.exists() and not path.is_dir():
         try:
             with path.open("rb") as file:
                 return str(path), file.read(MAX_BYTES + 1)
@@ -96,6 +96,8 @@ def _raw(source: str) -> tuple[str, bytes]:
     known = bundled()
     if source in known:
         return f"{source}.yaml", known[source].encode()
+    if path.is_dir():
+        raise BadInput(f"{source} is a directory without a scenario.yaml", hint="name a file")
     raise BadInput(
         f"there is no file and no bundled scenario {source!r}",
         hint=did_you_mean(source, known) or f"bundled: {', '.join(known)}",
