@@ -48,6 +48,9 @@ class Node:
     service: str
     operation: str
     edge: EdgeRow | None
+    times: float | None
+    """Calls of ``edge`` for each time that its caller ran; for a root, its share of the requests.
+    None where that is not known."""
     children: tuple[Node, ...]
     repeated: bool = False
     """Its children were drawn further up; here they are left out."""
@@ -103,8 +106,10 @@ def edge_rows(trials: Sequence[Json]) -> tuple[EdgeRow, ...]:
     return tuple(rows)
 
 
-def call_tree(edges: Sequence[EdgeRow]) -> tuple[Node, ...]:
+def call_tree(edges: Sequence[EdgeRow], entries: Mapping[str, float]) -> tuple[Node, ...]:
     """One tree for each operation that calls others and is called by none.
+
+    ``entries`` holds the share of the requests (0..1) that come in at ``service.operation``.
 
     An operation reached twice is drawn with its children once, and nothing is drawn below
     ``MAX_DEPTH``.
@@ -120,20 +125,29 @@ def call_tree(edges: Sequence[EdgeRow]) -> tuple[Node, ...]:
         if (place not in called if place[1] is not None else place[0] not in called_services)
     ]
     drawn: set[tuple[str, str]] = set()
+    ran: dict[str, float] = defaultdict(float, entries)
+    for edge in edges:
+        ran[f"{edge.callee}.{edge.operation}"] += edge.calls_per_request
+
+    def times(edge: EdgeRow | None, name: str) -> float | None:
+        if edge is None:
+            return entries.get(name)
+        caller = ran.get(f"{edge.caller}.{edge.caller_operation}")
+        return edge.calls_per_request / caller if caller else None
 
     def grow(service: str, operation: str, edge: EdgeRow | None, above: frozenset[str]) -> Node:
         name = f"{service}.{operation}"
         below = leaving.get((service, operation)) or leaving.get((service, None), [])
         seen = name in above or (below and (service, operation) in drawn)
         if seen or len(above) >= MAX_DEPTH:
-            return Node(service, operation, edge, (), repeated=bool(below))
+            return Node(service, operation, edge, times(edge, name), (), repeated=bool(below))
         drawn.add((service, operation))
         path = above | {name}
         children = tuple(
             grow(child.callee, child.operation, child, path)
             for child in sorted(below, key=lambda e: (e.callee, e.operation, e.protocol))
         )
-        return Node(service, operation, edge, children)
+        return Node(service, operation, edge, times(edge, name), children)
 
     return tuple(
         grow(service, operation or "", None, frozenset())

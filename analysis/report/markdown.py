@@ -37,6 +37,18 @@ def markdown(of: View) -> str:
                 ),
             )
         )  # fmt: skip
+        if any(len(v.entries) > 1 for v in of.variants):
+            lines.extend(
+                _table(
+                    ["variant", "entry", "of requests", "P50", "against baseline", "P95", "P99"],
+                    (
+                        [v.name, row.entry, share(row.share), ms(row.p50), row.against_baseline,
+                         ms(row.p95), ms(row.p99)]
+                        for v in of.variants
+                        for row in v.entries
+                    ),
+                )
+            )  # fmt: skip
     for v in of.variants:
         lines.extend(_variant(v))
     lines.extend(["## Doubts", ""])

@@ -14,7 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from analysis.report.calls import EdgeRow, Node, call_tree
-from analysis.report.figures import count, ms, plural
+from analysis.report.figures import count, ms, plural, share
 from analysis.report.view import BASELINE, Doubt, FindingRow, VariantView, View, view
 
 _PROTOCOL_STYLE = {"http": "cyan", "grpc": "magenta", "kafka": "yellow"}
@@ -67,12 +67,15 @@ def _indented(what: RenderableType) -> Padding:
 
 
 def _tree(variant: VariantView) -> RenderableType:
-    roots = call_tree(variant.edges)
+    roots = call_tree(variant.edges, {row.entry: row.share for row in variant.entries})
     if not roots:
         return Text("no call between services was traced", style="dim")
     trees: list[RenderableType] = []
     for root in roots:
-        tree = Tree(Text(_name(root), style="bold"), guide_style="dim")
+        title = Text(_name(root), style="bold")
+        if root.times is not None and root.times < 1:
+            title.append(f"  {share(root.times)} of the requests", style="not bold dim")
+        tree = Tree(title, guide_style="dim")
         _grow(tree, root)
         trees.append(tree)
     return Group(*trees)
@@ -94,8 +97,8 @@ def _branch(node: Node) -> Text:
     if edge is None:
         return text
     text.append(f"  {edge.protocol}", style=_PROTOCOL_STYLE.get(edge.protocol, ""))
-    calls = count(round(edge.calls_per_request, 2))
-    text.append(f"  {calls}×", style="bold red" if edge.calls_per_request >= 5 else "bold")
+    times = edge.calls_per_request if node.times is None else node.times
+    text.append(f"  {count(round(times, 2))}×", style="bold red" if times >= 5 else "bold")
     text.append(f"  {_times(edge)}")
     if edge.errors:
         text.append(f"  {plural(edge.errors, 'error')}", style="red")
@@ -153,8 +156,12 @@ def _variants(of: View) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("variant", style="bold", no_wrap=True)
     rounds_differ = len({(v.rounds, v.void_rounds) for v in of.variants}) > 1
-    names = ["P50", "", "P95", "P99", "calls/req", "found", "req/s", "failed"]
-    for name in ["valid", *names] if rounds_differ else names:
+    any_failed = any(v.failed + v.dropped for v in of.variants)
+    for name in (
+        *(["valid"] if rounds_differ else []),
+        *("P50", "", "P95", "P99", "calls/req", "findings"),
+        *(["failed"] if any_failed else []),
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for v in of.variants:
         rounds = f"{v.rounds - v.void_rounds} of {v.rounds}"
@@ -168,9 +175,18 @@ def _variants(of: View) -> Table:
             ms(v.p99),
             count(None if v.calls_per_request is None else round(v.calls_per_request, 2)),
             Text(str(len(v.findings)), style="red" if v.findings else "green"),
-            count(None if v.achieved_rps is None else round(v.achieved_rps, 1)),
-            Text(failed, style="red" if v.failed + v.dropped else ""),
+            *([Text(failed, style="red" if v.failed + v.dropped else "")] if any_failed else []),
         )
+        for row in v.entries if len(v.entries) > 1 else ():
+            table.add_row(
+                Text(f" {row.entry}", style="not bold dim"),
+                *([""] if rounds_differ else []),
+                ms(row.p50),
+                Text("" if v.name == BASELINE else row.against_baseline, style="dim"),
+                ms(row.p95),
+                ms(row.p99),
+                style="dim",
+            )
     table.caption = (
         f"response times of {of.headline} requests; {_rounds(of.variants)}: figures, not a "
         "verdict; – means not identifiable from this many requests"

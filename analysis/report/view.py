@@ -5,6 +5,7 @@ Terminal, HTML and Markdown render the same view, so that they cannot disagree.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,21 @@ class ExpectationRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryRow:
+    """The requests of one entry; times in ms.
+
+    ``share`` of all requests, 0..1: of the sampled ones where there are any, which edges count.
+    """
+
+    entry: str
+    share: float
+    p50: float | None
+    against_baseline: str
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class VariantView:
     name: str
     refactors: tuple[str, ...]
@@ -63,6 +79,7 @@ class VariantView:
     p99: float | None
     against_baseline: str
     """P50 as a ratio to the baseline's; a dash for the baseline itself."""
+    entries: tuple[EntryRow, ...]
     calls_per_request: float | None
     direct_tax: float | None
     findings: tuple[FindingRow, ...]
@@ -195,6 +212,7 @@ def _variant(variant: Json, trials: Sequence[Json], baseline: Json | None) -> Va
         p95=variant["response_p95_ms"],
         p99=variant["response_p99_ms"],
         against_baseline=UNKNOWN if variant["name"] == BASELINE else ratio(p50, baseline_p50),
+        entries=_entries(variant, baseline, counted),
         calls_per_request=variant["calls_per_request"],
         direct_tax=variant["direct_tax_ms"],
         findings=findings,
@@ -216,6 +234,29 @@ def _variant(variant: Json, trials: Sequence[Json], baseline: Json | None) -> Va
         dropped=sum(load["dropped"] for load in loads),
         offered_rps=mean("offered_rps"),
         achieved_rps=mean("achieved_rps"),
+    )
+
+
+def _entries(variant: Json, baseline: Json | None, trials: Sequence[Json]) -> tuple[EntryRow, ...]:
+    before = {row["entry"]: row["response_p50_ms"] for row in (baseline or {}).get("entries", ())}
+    rows = [row for trial in trials for row in trial["entries"]]
+    by = "sampled" if any(row["sampled"] for row in rows) else "sent"
+    counted: dict[str, int] = defaultdict(int)
+    for row in rows:
+        counted[row["entry"]] += row[by]
+    total = sum(counted.values())
+    return tuple(
+        EntryRow(
+            entry=row["entry"],
+            share=counted[row["entry"]] / total if total else 0.0,
+            p50=row["response_p50_ms"],
+            against_baseline=UNKNOWN
+            if variant is baseline
+            else ratio(row["response_p50_ms"], before.get(row["entry"])),
+            p95=row["response_p95_ms"],
+            p99=row["response_p99_ms"],
+        )
+        for row in variant["entries"]
     )
 
 

@@ -81,6 +81,15 @@ def trial(variant: str, number: int, edges: list[Json], **other: Any) -> Json:
         "latency_ms": {},
         "spans": {"expected": 4, "received": 4, "lost": 0, "by_scenario": 4},
         "requests": {"sampled": 80, "complete": 80},
+        "entries": [
+            {
+                "entry": "gateway.buy",
+                "protocol": "http",
+                "sent": 160,
+                "sampled": 80,
+                "response_ms": quantiles(10.0),
+            }
+        ],
         "edges": edges,
         "critical_path": [
             {
@@ -105,6 +114,15 @@ def variant(name: str, p50: float | None, findings: list[Json], **other: Any) ->
         "response_p50_ms": p50,
         "response_p95_ms": p50,
         "response_p99_ms": None,
+        "entries": [
+            {
+                "entry": "gateway.buy",
+                "sent": 160,
+                "response_p50_ms": p50,
+                "response_p95_ms": p50,
+                "response_p99_ms": None,
+            }
+        ],
         "calls_per_request": 7.0,
         "direct_tax_ms": None,
         "findings": findings,

@@ -28,6 +28,7 @@ def test_the_terminal_shows_tree_findings_advice_and_variants() -> None:
     assert re.search(r"    └── inventory\.reserve  http  7×", text)
     assert "try {op: batch, edge: order->inventory.reserve, size: 7}" in text
     assert re.search(r"batched +30\.0 ms +×0\.500", text)
+    assert "failed" not in text
     assert "1 round a variant" in text
 
 
@@ -95,16 +96,34 @@ def test_an_operation_reached_twice_is_drawn_with_its_calls_once() -> None:
             )
         ]
     )
-    (root,) = call_tree(edges)
+    (root,) = call_tree(edges, {})
     b, c = root.children
     assert [child.service for child in b.children] == ["d"]
     assert c.children[0].repeated
     assert c.children[0].children == ()
 
 
+def test_the_tree_counts_calls_for_each_time_that_the_caller_ran() -> None:
+    """A quarter of the requests come in at a.x, which calls b.y twice and that c.z three times."""
+    rows = [build.edge("a.x", "b.y", calls=0.5), build.edge("b.y", "c.z", calls=1.5)]
+    (root,) = call_tree(edge_rows([build.trial("baseline", 0, rows)]), {"a.x": 0.25})
+    (b,) = root.children
+    (c,) = b.children
+    assert [root.times, b.times, c.times] == [0.25, 2.0, 3.0]
+
+
+def test_entries_are_shown_apart_where_there_are_several() -> None:
+    shop = build.shop()
+    for of in shop["variants"]:
+        page = {**of["entries"][0], "entry": "gateway.page", "response_p50_ms": 8.0}
+        of["entries"].append(page)
+    assert re.search(r"gateway\.page +8\.00 ms", printed(shop, width=80))
+    assert "gateway.page" not in printed(build.shop())
+
+
 def test_a_deep_chain_is_cut_not_recursed() -> None:
     edges = [build.edge(f"s{i}.op", f"s{i + 1}.op") for i in range(3000)]
-    (root,) = call_tree(edge_rows([build.trial("baseline", 0, edges)]))
+    (root,) = call_tree(edge_rows([build.trial("baseline", 0, edges)]), {})
     depth = 0
     while root.children:
         (root,) = root.children
