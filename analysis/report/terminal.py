@@ -152,7 +152,7 @@ def _finding(finding: FindingRow) -> Text:
     return text
 
 
-def _variants(of: View) -> Table:
+def _variants(of: View) -> RenderableType:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("variant", style="bold", no_wrap=True)
     rounds_differ = len({(v.rounds, v.void_rounds) for v in of.variants}) > 1
@@ -187,12 +187,11 @@ def _variants(of: View) -> Table:
                 ms(row.p99),
                 style="dim",
             )
-    table.caption = (
+    note = (
         f"response times of {of.headline} requests; {_rounds(of.variants)}: figures, not a "
         "verdict; – means not identifiable from this many requests"
     )
-    table.caption_justify = "left"
-    return table
+    return Group(table, Text(note, style="dim"))
 
 
 def _rounds(variants: Sequence[VariantView]) -> str:
