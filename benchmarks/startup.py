@@ -70,7 +70,7 @@ async def measure(directory: Path) -> bool:
                 unix_offset_ns=time.time_ns() - monotonic_ns(),
                 logs=directory / "logs",
                 collector=collector,
-                broker={"address": kafka.address, "kind": "embedded"},
+                broker={"address": kafka.ready["address"], "kind": "embedded"},
             )
             begun = time.perf_counter()
             processes = await node.start(work)

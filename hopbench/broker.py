@@ -11,7 +11,6 @@ import asyncio
 import os
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,81 +18,23 @@ import orjson
 from confluent_kafka import KafkaException, Producer, libversion
 from confluent_kafka.admin import AdminClient
 
-from services.children import command, environment
+from hopbench.parts import Part, start_part
 from services.death import die_with, leave_at_eof
 from services.errors import BadInput, CannotStart
 from services.title import set_title
 
 SCHEMA: Final = "hopbench.broker/1"
 _START_S: Final = 15.0
-_STOP_S: Final = 5.0
 _CHECK_S: Final = 5.0
-_LOG_TAIL: Final = 2000
 _HINT: Final = "start Kafka there, or leave --broker out to use the embedded broker"
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedBroker:
-    """A running mock cluster; ``address`` is ``HOST:PORT``."""
+async def start(log: Path) -> Part:
+    """Start the embedded broker, which listens at its ``ready["address"]`` (``HOST:PORT``).
 
-    address: str
-    process: asyncio.subprocess.Process
-    log: Path
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def died(self) -> str | None:
-        """How it ended and the tail of its log, or None while it runs."""
-        code = self.process.returncode
-        if code is None:
-            return None
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        return f"broker (pid {self.pid}): {how}\n{_tail(self.log)}".rstrip()
-
-    async def stop(self) -> None:
-        """End it; returns within seconds whatever state it is in."""
-        if self.process.returncode is None:
-            self.process.terminate()
-            try:
-                async with asyncio.timeout(_STOP_S):
-                    await self.process.wait()
-            except TimeoutError:
-                self.process.kill()
-        await self.process.wait()
-
-
-async def start(log: Path) -> EmbeddedBroker:
-    """Start the embedded broker; what it says goes to ``log``.
-
-    Call from the main thread (services/death.py says why). Raises CannotStart with the log's tail.
+    Call from the main thread (services/death.py says why). Raises CannotStart.
     """
-    with log.open("ab") as errors:
-        process = await asyncio.create_subprocess_exec(
-            *command("hopbench.broker", "--parent", str(os.getpid())),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-            env=environment(os.environ),
-            # Ctrl-C is the bench's to handle: a round that drains still needs its broker.
-            start_new_session=True,
-        )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(_START_S):
-            line = await process.stdout.readline()
-        address = str(orjson.loads(line)["address"])
-    except (TimeoutError, orjson.JSONDecodeError) as error:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        raise CannotStart("broker", "the embedded broker did not come up", _tail(log)) from error
-    except asyncio.CancelledError:
-        process.kill()
-        await process.wait()
-        raise
-    return EmbeddedBroker(address, process, log)
+    return await start_part("broker", "hopbench.broker", (), log)
 
 
 async def check(address: str) -> tuple[str, ...]:
@@ -142,10 +83,6 @@ def _advertised(address: str) -> tuple[str, ...]:
             "broker", f"no Kafka answers at {address}: {error.args[0].str()}", hint=_HINT
         ) from error
     return tuple(sorted(f"{broker.host}:{broker.port}" for broker in brokers))
-
-
-def _tail(log: Path) -> str:
-    return log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
 
 
 async def _serve(parent: int | None) -> None:

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shutil import which
 from time import monotonic_ns
 from typing import Any
 
 from hopbench import broker as kafka
 from hopbench.engines.port import RoundPlan, Settings
 from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
-from hopbench.parts import start_part
-from loadgen.plan import Plan, up_file
+from hopbench.parts import Part, start_part
+from loadgen.launch import LOCUSTFILE
+from loadgen.plan import Plan, announce
 from services.errors import CannotStart
 from services.ports import Directory
 from services.scenario.model import Scenario
@@ -92,7 +95,7 @@ class Up:
             f"curl -X POST http://{first.host}:{first.http_port}/{entry.operation}",
             f"grpcurl -plaintext {first.host}:{first.grpc_port} "
             f"hopbench.v1.{camel(entry.service)}/{camel(entry.operation)}",
-            "locust -f loadgen/locustfile.py",
+            f"{_locust()} -f {LOCUSTFILE}",
         ]
 
 
@@ -134,7 +137,7 @@ async def _start(
 ) -> tuple[Up, list[asyncio.Task[str]]]:
     logs = out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    broker = await _broker(plan.scenario, settings, logs, stack)
+    broker, embedded = await _broker(plan.scenario, settings, logs, stack)
     collector = await start_part(
         "collector", "hopbench.collector", (f"--out={out}",), logs / "collector.log"
     )
@@ -151,7 +154,7 @@ async def _start(
             unix_offset_ns=time.time_ns() - monotonic_ns(),
             logs=logs,
             collector=collector,
-            broker=None if broker is None else {"address": broker[0], "kind": broker[1]},
+            broker=broker,
             listen_all=True,
         )
     )
@@ -159,7 +162,7 @@ async def _start(
     await node.connect(directory)
     now_ns = monotonic_ns()
     await node.begin(now_ns, now_ns)
-    left = _leave(
+    left = announce(
         Plan.from_scenario(
             plan.scenario,
             plan.seed,
@@ -176,6 +179,8 @@ async def _start(
         asyncio.create_task(node.part.died()),
         asyncio.create_task(node.deaths()),
     ]
+    if embedded is not None:
+        deaths.append(asyncio.create_task(embedded.died()))
     found = Up(
         scenario=plan.scenario,
         variant=plan.variant,
@@ -184,7 +189,7 @@ async def _start(
             service: tuple(p["pid"] for p in processes if p["service"] == service)
             for service in directory
         },
-        broker=None if broker is None else broker[0],
+        broker=None if broker is None else broker["address"],
         otlp_grpc=f"127.0.0.1:{collector.ready['grpc_port']}",
         otlp_http=f"http://127.0.0.1:{collector.ready['http_port']}",
         out=out,
@@ -195,24 +200,22 @@ async def _start(
 
 async def _broker(
     scenario: Scenario, settings: Settings, logs: Path, stack: AsyncExitStack
-) -> tuple[str, str] | None:
-    """Address and kind of the broker; None where no edge needs one."""
+) -> tuple[dict[str, str] | None, Part | None]:
+    """What services are told of the broker, and its process where it is ours; None where no edge
+    needs one."""
     if not uses_kafka(topology(scenario)):
-        return None
+        return None, None
     if settings.broker != "embedded":
         await kafka.check(settings.broker)
-        return settings.broker, "kafka"
+        return {"address": settings.broker, "kind": "kafka"}, None
     embedded = await kafka.start(logs / "broker.log")
     stack.push_async_callback(embedded.stop)
-    return embedded.address, "embedded"
+    return {"address": embedded.ready["address"], "kind": "embedded"}, embedded
 
 
-def _leave(plan: Plan) -> Path:
-    path = up_file()
-    # The temporary directory is everybody's.
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    plan.write(path)
-    return path
+def _locust() -> str:
+    """How a shell starts Locust: by name, or as a module where this environment is not on PATH."""
+    return "locust" if which("locust") else f"{sys.executable} -m locust"
 
 
 def _take_back(path: Path, ours: bytes) -> None:

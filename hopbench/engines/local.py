@@ -38,7 +38,7 @@ from hopbench.engines.port import (
 from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
 from hopbench.hostload import Snapshot, shares, snapshot, used
 from hopbench.otlp import SIGNALS, take
-from hopbench.parts import Part, start_part, told
+from hopbench.parts import Part, start_part
 from hopbench.spool import read_spool
 from loadgen.plan import Plan
 from services.errors import CannotStart
@@ -93,7 +93,7 @@ class LocalEngine:
         self._settings = settings
         self._logs = Path()
         self._node: Supervisor | None = None
-        self._embedded: kafka.EmbeddedBroker | None = None
+        self._embedded: Part | None = None
         self._broker: dict[str, str] | None = None
         self._unix_offset_ns = time.time_ns() - monotonic_ns()
         self._cores: Cores | None = None
@@ -115,7 +115,7 @@ class LocalEngine:
     async def _open_broker(self) -> None:
         if self._settings.broker == "embedded":
             self._embedded = await kafka.start(self._logs / "broker.log")
-            address, self.broker_kind = self._embedded.address, "embedded"
+            address, self.broker_kind = self._embedded.ready["address"], "embedded"
         else:
             address, self.broker_kind = self._settings.broker, "kafka"
             await kafka.check(address)
@@ -266,7 +266,7 @@ class LocalEngine:
             asyncio.create_task(node.deaths()),
         ]
         if self._embedded is not None:
-            deaths.append(asyncio.create_task(_broker_death(self._embedded)))
+            deaths.append(asyncio.create_task(self._embedded.died()))
         try:
             done, _ = await asyncio.wait(deaths, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -435,10 +435,6 @@ async def _spans(collector: Part) -> int:
     except (ClientError, TimeoutError) as error:
         raise CannotStart("collector", f"does not answer: {error or 'too late'}") from error
     return int(counts["spans"])
-
-
-async def _broker_death(broker: kafka.EmbeddedBroker) -> str:
-    return told("broker", await broker.process.wait(), broker.log)
 
 
 async def _release(node: Supervisor) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from hopbench.engines.local import spooled
 from loadgen.plan import Plan
-from tests.processes.conftest import SCENARIO
+from tests.processes.conftest import EVENTS, SCENARIO
 
 
 @pytest.mark.slow
@@ -71,3 +71,29 @@ def test_a_service_that_dies_ends_it_with_its_name(tmp_path: Path) -> None:
         os.kill(running["services"][0]["pid"], signal.SIGKILL)
         assert process.wait(20) == 5
         assert "order/0 died (SIGKILL)" in process.stderr.read().decode()
+
+
+@pytest.mark.slow
+def test_a_broker_that_dies_ends_it_too(tmp_path: Path) -> None:
+    scenario = tmp_path / "events.yaml"
+    scenario.write_text(EVENTS)
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "hopbench", "up", str(scenario)),
+            *("--out", str(tmp_path / "out"), "--json", "-"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        (broker,) = (
+            child
+            for child in psutil.Process(process.pid).children()
+            if "hopbench: broker" in " ".join(child.cmdline())
+        )
+        broker.kill()
+        assert process.wait(20) == 5
+        assert "broker died (SIGKILL)" in process.stderr.read().decode()
