@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from services.children import command
+from services.children import command, end, ended
 from services.children import environment as inheritance
 from services.errors import CannotStart
 from services.forks import ending, tail
@@ -57,14 +57,7 @@ class Part:
 
     async def stop(self) -> int:
         """Ask it to end, then make it; returns its exit code, negative for a signal."""
-        if self.process.returncode is None:
-            self.process.terminate()
-            try:
-                async with asyncio.timeout(STOP_BOUND_S):
-                    await self.process.wait()
-            except TimeoutError:
-                self.process.kill()
-        return await self.process.wait()
+        return await end(self.process, STOP_BOUND_S)
 
 
 def told(name: str, status: int, log: Path, why: str | None = None) -> str:
@@ -101,17 +94,14 @@ async def start_part(
         async with asyncio.timeout(START_BOUND_S):
             line = await process.stdout.readline()
         ready = orjson.loads(line)
-    except (TimeoutError, orjson.JSONDecodeError):
-        how = "did not come up" if process.returncode is None else "could not start"
-        await _end(process)
-        raise CannotStart(name, how, tail(log)) from None
+    except TimeoutError:
+        await ended(process, 0.0)
+        raise CannotStart(name, f"did not come up in {START_BOUND_S:g} s", tail(log)) from None
+    except orjson.JSONDecodeError:
+        # Its standard output is closed, so it is about to end.
+        how = ending(await ended(process, STOP_BOUND_S))
+        raise CannotStart(name, f"ended while starting ({how})", tail(log)) from None
     except asyncio.CancelledError:
-        await _end(process)
+        await ended(process, 0.0)
         raise
     return Part(name, process, log, ready)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.kill()
-    await process.wait()

@@ -1,4 +1,4 @@
-"""How a process of ours starts another: the same interpreter, and the same packages.
+"""How a process of ours starts another, and ends it: the same interpreter, the same packages.
 
 ``-P`` keeps the working directory off the module path: whoever runs hopbench may stand in a
 directory that has a ``services`` of its own.
@@ -6,10 +6,14 @@ directory that has a ``services`` of its own.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import site
 import sys
+from asyncio.subprocess import Process
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,3 +32,30 @@ def environment(inherited: Mapping[str, str]) -> dict[str, str]:
         return dict(inherited)
     path = [HOME, *filter(None, (inherited.get("PYTHONPATH"),))]
     return {**inherited, "PYTHONPATH": os.pathsep.join(dict.fromkeys(path))}
+
+
+def send(process: Process, number: signal.Signals) -> None:
+    """Send a signal to a child, if it lives.
+
+    ``Process.kill`` polls first, up to Python 3.12, and so takes the exit status away from the
+    loop, which then tells 255 (CPython gh-87744).
+    """
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
+async def end(process: Process, bound_s: float) -> int:
+    """Ask a child to end, then make it; its exit status, negative for a signal."""
+    send(process, signal.SIGTERM)
+    return await ended(process, bound_s)
+
+
+async def ended(process: Process, bound_s: float) -> int:
+    """Wait for a child that is about to end, then make it; its exit status."""
+    try:
+        async with asyncio.timeout(bound_s):
+            return await process.wait()
+    except TimeoutError:
+        send(process, signal.SIGKILL)
+        return await process.wait()

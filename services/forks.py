@@ -13,11 +13,13 @@ from typing import Any
 
 import orjson
 
-from services.children import environment
+from services.children import ended, environment
 from services.control import Channel, open_channel
 from services.errors import CannotStart
 from services.forkserver import command
 
+_END_S = 2.0
+"""From the end of its channel to its own."""
 _TAIL_BYTES = 4000
 _TAIL_LINES = 20
 
@@ -134,23 +136,21 @@ class Forks:
         self._listener.cancel()
         self._channel.close()
         self._socket.close()
-        try:
-            async with asyncio.timeout(2):
-                await self._process.wait()
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+        await ended(self._process, _END_S)
 
     async def _ask(self, message: dict[str, Any], fd: int) -> dict[str, Any]:
         async with self._turn:
             try:
                 socket.send_fds(self._socket, [orjson.dumps(message) + b"\n"], [fd])
             except OSError as error:
-                raise CannotStart("fork server", f"is gone: {error.strerror}") from error
+                raise CannotStart("fork server", await self._how_it_ended()) from error
             answer = await self._answers.get()
         if not answer:
-            raise CannotStart("fork server", "is gone")
+            raise CannotStart("fork server", await self._how_it_ended())
         return answer
+
+    async def _how_it_ended(self) -> str:
+        return f"died ({ending(await ended(self._process, _END_S))})"
 
     async def _listen(self) -> None:
         while (message := await self._channel.receive()) is not None:

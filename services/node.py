@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,9 @@ class Node:
         for child in children:
             child.expected_to_end = True
             if not child.exit.done():
-                os.kill(child.pid, signal.SIGKILL)
+                # It may have ended already, and the fork server not yet have said so.
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGKILL)
         for child in children:
             await child.exit
             child.channel.close()

@@ -13,6 +13,7 @@ import orjson
 
 from hopbench.parts import STOP_BOUND_S
 from loadgen.launch import command, environment
+from services.children import end
 from services.errors import CannotStart
 from services.forks import ending, tail
 
@@ -89,14 +90,7 @@ class Generator:
 
     async def _end(self) -> None:
         self._writer.close()
-        if self._process.returncode is None:
-            self._process.terminate()
-            try:
-                async with asyncio.timeout(STOP_BOUND_S):
-                    await self._process.wait()
-            except TimeoutError:
-                self._process.kill()
-        await self._process.wait()
+        await end(self._process, STOP_BOUND_S)
 
     async def _message(self) -> dict[str, Any] | None:
         try:
