@@ -14,12 +14,13 @@ SOURCES := $(shell find $(ROOMS) -type f -not -path '*/__pycache__/*' 2>/dev/nul
 # known to pip from 25.1 on, and Python 3.11 comes with an older one.
 DEV := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")
 
-.PHONY: help run test test-slow test-browser bench lint format proto clean
+.PHONY: help run test test-slow test-real test-browser bench lint format proto clean
 
 help:
 	@echo "make run           run the scenario 'checkout' and show what is wrong with it"
 	@echo "make test          the fast tests"
 	@echo "make test-slow     tests with real processes"
+	@echo "make test-real     HOPBENCH_TEST_KAFKA=HOST:PORT: the same against a real Kafka"
 	@echo "make test-browser  the report in a real browser"
 	@echo "make bench         speed and memory against their targets"
 	@echo "make lint          ruff, formatting, types"
@@ -46,11 +47,16 @@ run: .make/package
 	$(BIN)/hopbench run checkout
 
 test: .make/libraries
-	$(PYTEST) -m "not slow and not browser"
+	$(PYTEST) -m "not slow and not browser and not real"
 
 # pytest exits 5 where no test is marked so; that is no failure.
 test-slow: .make/package
-	$(PYTEST) -m slow || test $$? -eq 5
+	$(PYTEST) -m "slow and not real" || test $$? -eq 5
+
+test-real: .make/package
+	@test -n "$$HOPBENCH_TEST_KAFKA" || { \
+	  echo "name a real Kafka: HOPBENCH_TEST_KAFKA=HOST:PORT make test-real" >&2; exit 2; }
+	$(PYTEST) -m real
 
 test-browser: .make/libraries
 	$(PYTEST) -m browser || test $$? -eq 5

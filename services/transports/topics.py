@@ -8,12 +8,18 @@ many there are.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Final
 from zlib import crc32
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    InvalidPartitionsError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 from aiokafka.partitioner import murmur2
 
 from services.errors import CannotStart
@@ -124,6 +130,8 @@ async def _create(address: str, asked: Mapping[str, int]) -> None:
         for described in await admin.describe_topics(existing) if existing else ():
             topic = described["topic"]
             if len(described["partitions"]) < asked[topic]:
-                await admin.create_partitions({topic: NewPartitions(asked[topic])})
+                # Another process of the round may be making the same topic at this moment.
+                with contextlib.suppress(InvalidPartitionsError):
+                    await admin.create_partitions({topic: NewPartitions(asked[topic])})
     finally:
         await admin.close()

@@ -92,7 +92,7 @@ def real_kafka() -> Broker:
     return Broker(address, "kafka")
 
 
-@pytest.fixture(params=["embedded", "real_kafka"])
+@pytest.fixture(params=["embedded", pytest.param("real_kafka", marks=pytest.mark.real)])
 def broker(request: pytest.FixtureRequest) -> Broker:
     """Each kind of broker."""
     found: Broker = request.getfixturevalue(request.param)
