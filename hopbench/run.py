@@ -146,4 +146,5 @@ def _environment(plan: RunPlan, engine: Engine) -> dict[str, Any]:
     return {
         **environment(plan.settings, plan.scenario.seed, engine.broker_kind, {}),
         "clock": engine.clock,
+        "broker_address": engine.broker_address,
     }

@@ -98,6 +98,7 @@ class LocalEngine:
         self._unix_offset_ns = time.time_ns() - monotonic_ns()
         self._cores: Cores | None = None
         self.broker_kind: BrokerKind | None = None
+        self.broker_address: str | None = None
 
     async def open(self, scenarios: tuple[Scenario, ...], directory: Path) -> None:
         self._logs = directory / "logs"
@@ -119,6 +120,7 @@ class LocalEngine:
         else:
             address, self.broker_kind = self._settings.broker, "kafka"
             await kafka.check(address)
+        self.broker_address = address
         self._broker = {"address": address, "kind": self.broker_kind}
 
     async def _revive_broker(self) -> None:

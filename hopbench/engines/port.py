@@ -124,6 +124,8 @@ class Engine(Protocol):
     clock: Literal["wall", "virtual"]
     broker_kind: BrokerKind | None
     """None until :meth:`open`, and where no edge needs a broker."""
+    broker_address: str | None
+    """``HOST:PORT`` where clients of Kafka find it; None where there is none."""
 
     async def open(self, scenarios: tuple[Scenario, ...], directory: Path) -> None:
         """Start what stays for the whole run (a broker where any of the variants needs one).

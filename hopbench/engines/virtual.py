@@ -77,6 +77,7 @@ class VirtualEngine:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.broker_kind: BrokerKind | None = None
+        self.broker_address: str | None = None
 
     async def open(self, scenarios: tuple[Scenario, ...], directory: Path) -> None:
         if any(uses_kafka(topology(scenario)) for scenario in scenarios):
