@@ -13,7 +13,7 @@ import string
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 NONE: Final = -1
 _HEX: Final = frozenset(string.hexdigits)
@@ -190,6 +190,24 @@ class Recorder:
 
 
 _LATEST: Final = 2**63 - 1
+
+
+def listed(value: Any, what: str) -> list[Any]:
+    """A list of JSON, empty where there is none; Malformed for anything else."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise Malformed(f"{what} that are no list")
+    return value
+
+
+def mapped(value: Any, what: str) -> dict[str, Any]:
+    """An object of JSON, empty where there is none; Malformed for anything else."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Malformed(f"{what} that is no object")
+    return value
 
 
 def text_of(value: object) -> str:

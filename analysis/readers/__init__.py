@@ -86,6 +86,8 @@ def _inside(directory: Path) -> Iterable[Path]:
             continue
         if path.is_dir():
             yield from _inside(path)
+        elif not path.is_file():
+            continue  # a pipe or a socket: reading it may never end
         elif path.name != "traces.otlp" or not (directory / "spans.parquet").exists():
             yield path
 
@@ -129,6 +131,6 @@ def _load_parquet(path: Path, tables: list[SpanTable], *, required: bool) -> boo
 
 
 def _unknown(content: Content) -> str:
-    if content.broken_lines and not content.documents:
+    if content.broken_lines:
         return f"{content.broken_lines[0].reason} at byte {content.broken_lines[0].offset}"
     return "no known trace format at byte 0"

@@ -15,6 +15,11 @@ from analysis.reading import Recorder, Skipped, Unreadable
 
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_BOM: Final = b"\xef\xbb\xbf"
+
+LARGEST: Final = 2 * 2**30
+"""Bytes that a compressed file may hold; a bomb holds a thousand times its size."""
+_PIECE: Final = 16 * 2**20
 
 
 class Document(NamedTuple):
@@ -40,14 +45,23 @@ class Content:
         return tuple(skipped for _, skipped in self._parsed if skipped is not None)
 
     @cached_property
+    def looks_like_json(self) -> bool:
+        return self.data[:64].lstrip().startswith((b"{", b"["))
+
+    @cached_property
     def _parsed(self) -> list[tuple[Document | None, Skipped | None]]:
-        head = self.data[:64].lstrip()
-        if not head.startswith((b"{", b"[")):
+        if not self.looks_like_json:
             return []
         try:
             return [(Document(0, orjson.loads(self.data)), None)]
-        except orjson.JSONDecodeError:
-            return list(self._lines())
+        except orjson.JSONDecodeError as error:
+            lines = list(self._lines())
+            if not any(
+                document and isinstance(document.value, dict | list) for document, _ in lines
+            ):
+                # One document over several lines, then: its own error tells more than theirs.
+                lines = [(None, Skipped(self.file, _byte(error), f"not JSON: {error.msg}"))]
+            return lines
 
     def _lines(self) -> Iterator[tuple[Document | None, Skipped | None]]:
         offset = 0
@@ -60,6 +74,11 @@ class Content:
             offset += len(line) + 1
 
 
+def _byte(error: orjson.JSONDecodeError) -> int:
+    """Where it is wrong; the error itself counts characters."""
+    return len(error.doc[: error.pos].encode())
+
+
 class Format(NamedTuple):
     name: str
     recognises: Callable[[Content], bool]
@@ -67,30 +86,49 @@ class Format(NamedTuple):
     """Records every span, and what it skipped. Raises Unreadable."""
 
 
-def uncompressed(data: bytes) -> bytes:
-    """``data`` without its gzip or zstd wrapping, told by the first bytes. Raises Unreadable."""
+def uncompressed(data: bytes, largest: int = LARGEST) -> bytes:
+    """``data`` without its gzip or zstd wrapping, told by the first bytes, and without a byte order
+    mark. Raises Unreadable, also where that would be more than ``largest`` bytes."""
     if data.startswith(_GZIP):
-        return _gunzip(data)
-    if data.startswith(_ZSTD):
-        try:
-            with pa.input_stream(pa.BufferReader(data), compression="zstd") as stream:
-                return bytes(stream.read())
-        except (OSError, pa.ArrowInvalid) as error:
-            raise Unreadable(f"broken zstd data: {error}") from error
-    return data
+        data = _joined(_gunzipped(data), largest)
+    elif data.startswith(_ZSTD):
+        data = _joined(_unzstd(data), largest)
+    return data.removeprefix(_BOM)
 
 
-def _gunzip(data: bytes) -> bytes:
-    parts: list[bytes] = []
+def _joined(pieces: Iterator[bytes], largest: int) -> bytes:
+    found: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > largest:
+            raise Unreadable(f"more than {largest >> 20:,} MiB when uncompressed; split the file")
+        found.append(piece)
+    return b"".join(found)
+
+
+def _unzstd(data: bytes) -> Iterator[bytes]:
+    try:
+        with pa.input_stream(pa.BufferReader(data), compression="zstd") as stream:
+            while piece := stream.read(_PIECE):
+                yield bytes(piece)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise Unreadable(f"broken zstd data: {error}") from error
+
+
+def _gunzipped(data: bytes) -> Iterator[bytes]:
+    """What the members hold, one behind the other."""
     rest = data
     while rest:
         stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         offset = len(data) - len(rest)
         try:
-            parts.append(stream.decompress(rest))
+            while not stream.eof:
+                piece = stream.decompress(rest, _PIECE)
+                rest = stream.unconsumed_tail
+                if not piece and not rest and not stream.eof:
+                    raise Unreadable("the gzip data breaks off", len(data))
+                yield piece
         except zlib.error as error:
             raise Unreadable(f"broken gzip data: {error}", offset) from error
-        if not stream.eof:
-            raise Unreadable("the gzip data breaks off", len(data))
         rest = stream.unused_data.lstrip(b"\0")
-    return b"".join(parts)

@@ -12,7 +12,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from analysis.readers.content import Content, Format
-from analysis.reading import NONE, Malformed, Recorder, Skipped, Unreadable, padded, text_of
+from analysis.reading import (
+    NONE,
+    Malformed,
+    Recorder,
+    Skipped,
+    Unreadable,
+    listed,
+    mapped,
+    padded,
+    text_of,
+)
 
 _KINDS: Final[Mapping[str, int]] = {
     "internal": 1,
@@ -43,10 +53,15 @@ def _read(content: Content, recorder: Recorder) -> None:
         for number, trace in enumerate(_traces(document) or ()):
             if not isinstance(trace, dict) or not isinstance(trace.get("spans"), list):
                 raise Unreadable(f"data[{number}] is no trace", offset)
-            processes = {
-                name: recorder.add_resource(_resource(process))
-                for name, process in (trace.get("processes") or {}).items()
-            }
+            try:
+                processes = {
+                    name: recorder.add_resource(_resource(process))
+                    for name, process in mapped(
+                        trace.get("processes"), "a table of processes"
+                    ).items()
+                }
+            except Malformed as error:
+                raise Unreadable(f"data[{number}]: {error}", offset) from error
             for place, span in enumerate(trace["spans"]):
                 try:
                     _span(span, processes, recorder)
@@ -57,8 +72,7 @@ def _read(content: Content, recorder: Recorder) -> None:
 
 
 def _resource(process: Any) -> dict[str, str]:
-    if not isinstance(process, dict):
-        return {}
+    process = mapped(process, "a process")
     return {
         **dict(_tags(process.get("tags"))),
         "service.name": str(process.get("serviceName", "")),
@@ -66,8 +80,7 @@ def _resource(process: Any) -> dict[str, str]:
 
 
 def _span(span: Any, processes: dict[str, int], recorder: Recorder) -> None:
-    if not isinstance(span, dict):
-        raise Malformed("a span that is no object")
+    span = mapped(span, "a span")
     trace, own = span.get("traceID"), span.get("spanID")
     if not isinstance(trace, str) or not isinstance(own, str) or not trace or not own:
         raise Malformed("no traceID and spanID")
@@ -81,9 +94,12 @@ def _span(span: Any, processes: dict[str, int], recorder: Recorder) -> None:
     start, duration = _us(span.get("startTime"), "startTime"), _us(span.get("duration"), "duration")
     if duration < 0:
         raise Malformed("a negative duration")
-    tags = list(_tags(span.get("tags")))
+    tags = _tags(span.get("tags"))
     said = dict(tags)
-    references = [r for r in span.get("references") or () if isinstance(r, dict)]
+    references = [
+        mapped(reference, "a reference")
+        for reference in listed(span.get("references"), "references")
+    ]
     if "parentSpanID" in span and span["parentSpanID"] and not references:
         references = [
             {"refType": "CHILD_OF", "traceID": trace, "spanID": str(span["parentSpanID"])}
@@ -126,15 +142,12 @@ def _parent(
 
 
 def _tags(tags: Any) -> list[tuple[str, str]]:
-    if tags is None:
-        return []
-    if not isinstance(tags, list):
-        raise Malformed("tags that are no list")
-    return [
-        (str(tag["key"]), text_of(tag.get("value")))
-        for tag in tags
-        if isinstance(tag, dict) and "key" in tag
-    ]
+    found = []
+    for tag in listed(tags, "tags"):
+        if not isinstance(tag, dict) or "key" not in tag:
+            raise Malformed("a tag without a key")
+        found.append((str(tag["key"]), text_of(tag.get("value"))))
+    return found
 
 
 def _us(value: Any, what: str) -> int:

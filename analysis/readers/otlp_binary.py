@@ -13,6 +13,7 @@ attribute breaks its span alone.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any, Final
@@ -35,7 +36,7 @@ from analysis.reading import NONE, Malformed, Recorder, Skipped, Unreadable, tex
 
 _LENGTH: Final = struct.Struct(">I")
 _RESOURCE_SPANS: Final = b"\x0a"
-_LATEST: Final = 2**63 - 1
+_ZEROS: Final = re.compile(rb"\0*")
 _TABLE: Final = 1 << 18
 """Entries of a table of repeating bytes, before it starts over."""
 
@@ -96,23 +97,33 @@ def _framed(data: bytes) -> bool:
     return len(data) >= 4 and not data.startswith(_RESOURCE_SPANS)
 
 
+def _past_empty(data: bytes, at: int) -> int:
+    """Where the next request with something in it begins: an empty one is a length of zero."""
+    zeros = _ZEROS.match(data, at)
+    assert zeros is not None
+    return at + (zeros.end() - at) // 4 * 4
+
+
 def _requests(content: Content, recorder: Recorder) -> Iterator[tuple[int, bytes]]:
     """Offset and bytes of each request."""
     data = content.data
     if not _framed(data):
         yield 0, data
         return
-    at = 0
+    at = _past_empty(data, 0)
     while at < len(data):
         if at + 4 > len(data) or at + 4 + (length := _LENGTH.unpack_from(data, at)[0]) > len(data):
             recorder.skipped.append(Skipped(content.file, at, "the last request breaks off"))
             return
         yield at + 4, data[at + 4 : at + 4 + length]
-        at += 4 + length
+        at = _past_empty(data, at + 4 + length)
 
 
 def _recognises(content: Content) -> bool:
+    # Empty requests say nothing of the format: a file of zeros is a row of them.
     data = content.data
+    if _framed(data):
+        data = data[_past_empty(data, 0) :]
     if _framed(data):
         (length,) = _LENGTH.unpack_from(data)
         body = data[4 : 4 + length]

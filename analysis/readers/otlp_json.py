@@ -11,7 +11,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from analysis.readers.content import Content, Format
-from analysis.reading import NONE, Malformed, Recorder, Skipped, Unreadable, text_of
+from analysis.reading import (
+    NONE,
+    Malformed,
+    Recorder,
+    Skipped,
+    Unreadable,
+    listed,
+    mapped,
+    text_of,
+)
 
 _KINDS: Final[Mapping[str, int]] = {
     "SPAN_KIND_UNSPECIFIED": 0,
@@ -64,14 +73,12 @@ def _read(content: Content, recorder: Recorder) -> None:
 
 
 def _group(group: Any, recorder: Recorder, file: str, offset: int) -> None:
-    if not isinstance(group, dict):
-        raise Malformed("resourceSpans holds something that is no object")
-    resource = recorder.add_resource(
-        dict(_attributes((group.get("resource") or {}).get("attributes")))
-    )
-    scopes = group.get("scopeSpans") or group.get("instrumentationLibrarySpans") or ()
-    for scope in scopes:
-        for span in scope.get("spans") or ():
+    group = mapped(group, "a resource's spans")
+    said = mapped(group.get("resource"), "a resource")
+    resource = recorder.add_resource(dict(_attributes(said.get("attributes"))))
+    scopes = group.get("scopeSpans") or group.get("instrumentationLibrarySpans")
+    for scope in listed(scopes, "scopes"):
+        for span in listed(mapped(scope, "a scope").get("spans"), "spans"):
             try:
                 _span(span, resource, recorder)
             except Malformed as error:
@@ -79,8 +86,7 @@ def _group(group: Any, recorder: Recorder, file: str, offset: int) -> None:
 
 
 def _span(span: Any, resource: int, recorder: Recorder) -> None:
-    if not isinstance(span, dict):
-        raise Malformed("a span that is no object")
+    span = mapped(span, "a span")
     trace, own = span.get("traceId"), span.get("spanId")
     if not isinstance(trace, str) or not isinstance(own, str) or not trace or not own:
         raise Malformed("no traceId and spanId")
@@ -88,14 +94,14 @@ def _span(span: Any, resource: int, recorder: Recorder) -> None:
     # Zeros are how some exporters spell "none".
     has_parent = isinstance(parent, str) and parent.strip("0") != ""
     attributes = [recorder.pair(*kv) for kv in _attributes(span.get("attributes"))]
-    links = [link for link in span.get("links") or () if isinstance(link, dict)]
+    links = [mapped(link, "a link") for link in listed(span.get("links"), "links")]
     recorder.add(
         trace=recorder.traces[trace],
         span=recorder.ids[own],
         parent=recorder.ids[str(parent)] if has_parent else NONE,
         name=str(span.get("name", "")),
         kind=_enum(span.get("kind", 0), _KINDS, "kind"),
-        status=_enum((span.get("status") or {}).get("code", 0), _STATUSES, "status"),
+        status=_enum(mapped(span.get("status"), "a status").get("code", 0), _STATUSES, "status"),
         start=_integer(span.get("startTimeUnixNano", 0), "startTimeUnixNano"),
         end=_integer(span.get("endTimeUnixNano", 0), "endTimeUnixNano"),
         resource=resource,
@@ -127,11 +133,7 @@ def _integer(value: Any, what: str) -> int:
 
 
 def _attributes(given: Any) -> Iterator[tuple[str, str]]:
-    if given is None:
-        return
-    if not isinstance(given, list):
-        raise Malformed("attributes that are no list")
-    for kv in given:
+    for kv in listed(given, "attributes"):
         if not isinstance(kv, dict) or not isinstance(kv.get("key"), str):
             raise Malformed("an attribute without a key")
         yield kv["key"], text_of(_value(kv.get("value")))
@@ -146,12 +148,12 @@ def _value(value: Any) -> object:
         case "intValue":
             return _integer(content, "an attribute")
         case "arrayValue":
-            return [_value(item) for item in (content or {}).get("values") or ()]
+            values = listed(mapped(content, "an array").get("values"), "values")
+            return [_value(item) for item in values]
         case "kvlistValue":
-            return {
-                str(kv.get("key")): _value(kv.get("value"))
-                for kv in (content or {}).get("values") or ()
-            }
+            values = listed(mapped(content, "a mapping").get("values"), "values")
+            pairs = (mapped(item, "a pair") for item in values)
+            return {str(pair.get("key")): _value(pair.get("value")) for pair in pairs}
         case _:
             return content
 

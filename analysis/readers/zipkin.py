@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from analysis.readers.content import Content, Format
-from analysis.reading import NONE, Malformed, Recorder, Skipped, padded, text_of
+from analysis.reading import NONE, Malformed, Recorder, Skipped, mapped, padded, text_of
 
 _KINDS: Final[Mapping[str, int]] = {"SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}
 _ID_DIGITS: Final = (16,)
@@ -27,8 +27,10 @@ def _spans(document: Any) -> Iterator[Any]:
 def _recognises(content: Content) -> bool:
     if not content.documents:
         return False
-    first = next(_spans(content.documents[0].value), None)
-    return isinstance(first, dict) and "traceId" in first and "id" in first
+    document = content.documents[0].value
+    first = next(_spans(document), None)
+    # No traces is an answer, too.
+    return document == [] or (isinstance(first, dict) and "traceId" in first and "id" in first)
 
 
 def _read(content: Content, recorder: Recorder) -> None:
@@ -44,11 +46,12 @@ def _read(content: Content, recorder: Recorder) -> None:
 
 
 def _span(span: Any, resources: dict[str, int], recorder: Recorder) -> None:
-    if not isinstance(span, dict):
-        raise Malformed("a span that is no object")
+    span = mapped(span, "a span")
     trace, own, parent = span.get("traceId"), span.get("id"), span.get("parentId")
     if not isinstance(trace, str) or not isinstance(own, str) or not trace or not own:
         raise Malformed("no traceId and id")
+    # Zeros, or nothing, are how some senders spell "none".
+    has_parent = isinstance(parent, str) and parent.strip("0") != ""
     start, duration = span.get("timestamp"), span.get("duration", 1)
     if not isinstance(start, int) or isinstance(start, bool):
         raise Malformed("no timestamp")
@@ -57,9 +60,7 @@ def _span(span: Any, resources: dict[str, int], recorder: Recorder) -> None:
     service = _endpoint(span.get("localEndpoint"))
     if service not in resources:
         resources[service] = recorder.add_resource({"service.name": service})
-    tags = span.get("tags") or {}
-    if not isinstance(tags, dict):
-        raise Malformed("tags that are no object")
+    tags = mapped(span.get("tags"), "a table of tags")
     attributes = [recorder.pair(str(key), text_of(value)) for key, value in tags.items()]
     peer = _endpoint(span.get("remoteEndpoint"))
     if peer and "peer.service" not in tags:
@@ -67,7 +68,7 @@ def _span(span: Any, resources: dict[str, int], recorder: Recorder) -> None:
     recorder.add(
         trace=recorder.traces[padded(trace)],
         span=recorder.ids[padded(own, _ID_DIGITS)],
-        parent=recorder.ids[padded(parent, _ID_DIGITS)] if isinstance(parent, str) else NONE,
+        parent=recorder.ids[padded(parent, _ID_DIGITS)] if has_parent else NONE,
         name=str(span.get("name", "")),
         kind=_KINDS.get(str(span.get("kind", "")).upper(), 0),
         status=0,

@@ -71,6 +71,7 @@ class EntryRow:
 @dataclass(frozen=True, slots=True)
 class VariantView:
     name: str
+    description: str
     refactors: tuple[str, ...]
     rounds: int
     void_rounds: int
@@ -205,6 +206,7 @@ def _variant(variant: Json, trials: Sequence[Json], baseline: Json | None) -> Va
 
     return VariantView(
         name=variant["name"],
+        description=variant.get("description") or "",
         refactors=tuple(one_line(refactor) for refactor in variant["refactors"]),
         rounds=variant["rounds"],
         void_rounds=variant["void_rounds"],

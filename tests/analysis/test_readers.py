@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from analysis.readers import Read, read, read_otlp
+from analysis.readers.content import uncompressed
+from analysis.reading import Unreadable
 from analysis.spans import Kind, SpanTable, Status
 from analysis.table import write_parquet
 from services.errors import BadInput
@@ -344,6 +347,12 @@ def json_broken(**change: object) -> bytes:
     return orjson.dumps(document)
 
 
+def json_span(span: object) -> bytes:
+    document = otlp_json()
+    document["resourceSpans"][0]["scopeSpans"][0]["spans"][1] = span
+    return orjson.dumps(document)
+
+
 def jaeger_broken(**change: object) -> bytes:
     return orjson.dumps(jaeger(**change))
 
@@ -366,6 +375,16 @@ MALFORMED = {
     "Jaeger: an unknown process": (jaeger_broken(processID="p9"), "unknown process 'p9'"),
     "Jaeger: negative duration": (jaeger_broken(duration=-1), "a negative duration"),
     "Jaeger: no ids": (jaeger_broken(spanID=7), "no traceID and spanID"),
+    "Jaeger: references that are none": (jaeger_broken(references=True), "no list"),
+    "Jaeger: a tag without a key": (jaeger_broken(tags=[{"value": 1}]), "a tag without a key"),
+    "JSON: a status in words": (json_broken(status="ERROR"), "a status that is no object"),
+    "JSON: links that are none": (json_broken(links=7), "no list"),
+    "JSON: a link that is none": (json_broken(links=[7]), "a link that is no object"),
+    "JSON: no span": (json_span(None), "no traceId and spanId"),
+    "JSON: an array of nothing": (
+        json_broken(attributes=[{"key": "a", "value": {"arrayValue": [1]}}]),
+        "an array that is no object",
+    ),
 }
 
 
@@ -412,7 +431,22 @@ UNREADABLE = {
     "binary": (bytes(range(256)), "no known trace format"),
     "text": (b"hello", "no known trace format"),
     "JSON of something else": (b'{"a": 1}', "no known trace format"),
-    "JSON cut off": (orjson.dumps(DOCUMENT)[:-9], "not JSON"),
+    "zeros": (bytes(1_000_000), "no known trace format"),
+    "JSON cut off": (orjson.dumps(DOCUMENT)[:-9], "unexpected end of data at byte"),
+    "JSON over several lines, cut off": (
+        (pretty := orjson.dumps(DOCUMENT, option=orjson.OPT_INDENT_2)[:-9]),
+        f"unexpected end of data at byte {len(pretty)}",
+    ),
+    "JSON with a number that is none": (b'{"resourceSpans": [NaN]}', "not JSON"),
+    "JSON: a resource that is none": (b'{"resourceSpans": [{"resource": 7}]}', "no object at byte"),
+    "JSON: spans that are none": (
+        b'{"resourceSpans": [{"scopeSpans": [{"spans": true}]}]}',
+        "spans that are no list at byte",
+    ),
+    "Jaeger: processes that are none": (
+        b'{"data": [{"spans": [], "processes": "p1"}]}',
+        "a table of processes that is no object at byte",
+    ),
     "gzip cut off": (gzip.compress(BINARY)[:-12], "the gzip data breaks off at byte"),
     "zstd cut off": (zstd(BINARY)[:-6], "broken zstd data"),
     "Parquet of something else": (b"PAR1", "not a Parquet file"),
@@ -432,6 +466,23 @@ def test_an_unreadable_file_is_an_error_with_file_and_place(case: str, tmp_path:
     assert raised.value.file == str(tmp_path / "any.thing")
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, zstd])
+def test_a_compressed_bomb_is_refused_before_it_fills_the_memory(
+    pack: Callable[[bytes], bytes],
+) -> None:
+    with pytest.raises(Unreadable, match="more than 3 MiB when uncompressed"):
+        uncompressed(pack(bytes(3 * 2**20 + 1)), largest=3 * 2**20)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_content(tmp_path: Path) -> None:
+    assert told(of(tmp_path, b"\xef\xbb\xbf" + orjson.dumps(DOCUMENT)).spans) == EXPECTED
+
+
+@pytest.mark.parametrize("answer", [b"[]", b'{"data": []}', b'{"resourceSpans": []}'])
+def test_an_answer_without_traces_is_no_error(answer: bytes, tmp_path: Path) -> None:
+    assert len(of(tmp_path, answer).spans) == 0
+
+
 def test_metrics_are_no_traces(tmp_path: Path) -> None:
     metrics = MetricsData()
     scope = metrics.resource_metrics.add().scope_metrics.add()
@@ -448,6 +499,7 @@ def test_a_directory_is_searched_by_content(tmp_path: Path) -> None:
     (tmp_path / "deep" / "traces.otlp").write_bytes(framed(BINARY))
     (tmp_path / "notes.txt").write_text("no traces here")
     (tmp_path / ".hidden").write_bytes(BINARY)
+    os.mkfifo(tmp_path / "pipe")  # which nobody will ever write to
     found = read([tmp_path])
     assert found.files == 1
     assert told(found.spans) == EXPECTED
