@@ -15,40 +15,34 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from math import ceil
 from typing import Any, Final
 
+from services.behaviour.amounts import Bytes
 from services.behaviour.balance import Balancer, Only, another
+from services.behaviour.groups import together
+from services.behaviour.hedging import Hedge, Latencies
 from services.behaviour.items import Carried, carried, items_of
 from services.behaviour.replica import (
     Alarm,
-    Counters,
     DeadlinePassed,
     Frame,
     Replica,
     Runner,
     StepFailed,
-    current_task,
 )
 from services.ports import Outgoing, Reply, Status, TraceContext
 from services.scenario.chance import item_key, uniform
-from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Call, OnErrorFail, OnErrorIgnore, Publish
 from services.telemetry.port import Fanout
-from services.ticket import Item
 
 CANCELLED: Final = Reply(Status.CANCELLED, 0, "cancelled")
 TIMED_OUT: Final = Reply(Status.TIMEOUT, 0, "deadline passed")
 
 _OK: Final = Status.OK
 _CACHED_SHIFTS: Final = 1024
-_REMEMBERED: Final = 256
-_IDENTIFIABLE: Final = 72
-_REFRESH: Final = 24
 
 
 @dataclass(slots=True)
@@ -368,117 +362,6 @@ class EdgeRunner:
         finally:
             timer.cancel()
             await hedge.end()
-
-
-class Hedge:
-    """A second attempt beside the one that the current task makes.
-
-    When the second attempt has a good answer first, it cancels the current task, counting as
-    :class:`Alarm` does.
-    """
-
-    __slots__ = ("_before", "_begin", "_task", "_won", "closed", "second")
-
-    def __init__(self, begin: Callable[[], Coroutine[Any, Any, Reply]]) -> None:
-        self._begin = begin
-        self._task = current_task()
-        self._before = self._task.cancelling()
-        self._won = False
-        self.closed = False
-        """The first attempt has ended; the second must not interrupt any more."""
-        self.second: asyncio.Task[Reply] | None = None
-
-    def launch(self) -> None:
-        if not self.closed:
-            self.second = asyncio.get_running_loop().create_task(self._begin())
-            self.second.add_done_callback(self._ended)
-
-    def _ended(self, second: asyncio.Task[Reply]) -> None:
-        if self.closed or second.cancelled() or second.exception() is not None:
-            return
-        if second.result().status is _OK:
-            self._won = True
-            self._task.cancel()
-
-    def has_won(self) -> bool:
-        """Whether the cancellation under way is the hedge's alone; takes its part of it back."""
-        self.closed = True
-        if not self._won:
-            return False
-        self._won = False
-        return self._task.uncancel() <= self._before
-
-    async def end(self) -> None:
-        """Cancel the second attempt where it is still under way, and see it end."""
-        self.has_won()  # a transport may have answered all the same
-        second = self.second
-        if second is None:
-            return
-        if not second.done():
-            second.cancel()
-            await asyncio.wait((second,))
-        if not second.cancelled():
-            second.exception()  # seen, or asyncio would complain that nobody looked
-
-
-class Bytes:
-    """A size for each item, added up; drawn under the item's key."""
-
-    __slots__ = ("_constant", "_purpose", "_size")
-
-    def __init__(self, size: Distribution, purpose: str) -> None:
-        self._size = size
-        self._purpose = purpose
-        self._constant = max(0, round(size.value)) if isinstance(size, Constant) else None
-
-    def total(self, parent: int, items: tuple[Item, ...]) -> int:
-        if self._constant is not None:
-            return self._constant * len(items)
-        at, purpose = self._size.at, self._purpose
-        return sum(
-            max(0, round(at(uniform(item_key(parent, item.step, item.number), purpose))))
-            for item in items
-        )
-
-
-class Latencies:
-    """What an edge took of late, for hedges that wait for its P95.
-
-    Nothing is known before 72 calls: fewer do not identify a P95 (docs: MEASUREMENT, n >= ln 0.025
-    / ln p). Attempts that a hedge overtook count with the time they had until then.
-    """
-
-    __slots__ = ("_at", "_recent", "p95_ns")
-
-    def __init__(self) -> None:
-        self._recent: list[int] = []
-        self._at = 0
-        self.p95_ns: int | None = None
-
-    def add(self, ns: int) -> None:
-        recent = self._recent
-        if len(recent) < _REMEMBERED:
-            recent.append(ns)
-        else:
-            recent[self._at % _REMEMBERED] = ns
-        self._at += 1
-        if self._at >= _IDENTIFIABLE and self._at % _REFRESH == 0:
-            ordered = sorted(recent)
-            self.p95_ns = ordered[ceil(0.95 * len(ordered)) - 1]
-
-
-async def together(counters: Counters, members: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """All at once; the first failure cancels the others and is the group's."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for member in members:
-                group.create_task(member)
-    except BaseExceptionGroup as failures:
-        counters.failed_groups += 1
-        for failure in failures.exceptions:
-            if isinstance(failure, StepFailed | DeadlinePassed):
-                raise failure from None
-        raise
 
 
 def _key(parent: int, call: Carried) -> int:

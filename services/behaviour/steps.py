@@ -18,12 +18,14 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Literal, assert_never
 
-from services.behaviour.edges import EdgeRunner, together
+from services.behaviour.amounts import Cost
+from services.behaviour.edges import EdgeRunner
+from services.behaviour.groups import together
 from services.behaviour.replica import Frame, Replica, Runner, StepFailed
 from services.ports import Clock
 from services.scenario import model
 from services.scenario.chance import item_key, uniform
-from services.scenario.distributions import Constant, Distribution
+from services.scenario.distributions import Constant
 from services.scenario.tree import walk
 from services.telemetry.port import Fanout
 
@@ -91,38 +93,6 @@ class PerItem:
     async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
         for key in keys:
             await self._step.run(frame, [key], shift, fanout)
-
-
-class Cost:
-    """``fixed + per item`` nanoseconds: the fixed part drawn once, the other for every item."""
-
-    __slots__ = ("_constant", "_fixed", "_id", "_per_item", "_purpose")
-
-    def __init__(
-        self, step: str, purpose: str, fixed: Distribution, per_item: Distribution | None
-    ) -> None:
-        self._id = step
-        self._purpose = purpose
-        self._fixed = fixed
-        self._per_item = per_item
-        self._constant = (
-            (max(0, round(fixed.value)), 0 if per_item is None else max(0, round(per_item.value)))
-            if isinstance(fixed, Constant) and (per_item is None or isinstance(per_item, Constant))
-            else None
-        )
-
-    def ns(self, keys: list[int], shift: int, attempt: int) -> int:
-        if self._constant is not None:
-            fixed, per_item = self._constant
-            return fixed + per_item * len(keys)
-        own = item_key(keys[0], self._id, shift)
-        total = max(0.0, self._fixed.at(uniform(own, self._purpose, attempt)))
-        if self._per_item is not None:
-            purpose = f"{self._purpose}_per_item"
-            for key in keys:
-                u = uniform(item_key(key, self._id, shift), purpose, attempt)
-                total += max(0.0, self._per_item.at(u))
-        return round(total)
 
 
 class Working:

@@ -95,6 +95,20 @@ def test_an_alarm_does_not_swallow_the_cancellation_of_others() -> None:
     assert log == ["mine", "not mine alone"]
 
 
+def test_a_group_that_failed_leaves_later_deadlines_their_cancellations() -> None:
+    # Callee and caller are one task here, as a failed group is history when the deadline passes.
+    world = run(
+        scenario(
+            LEAF + "\nc:\n  operations:\n    pair: [parallel: [{call: b.bad}, {call: b.two}]]",
+            steps="- {call: c.pair, on_error: ignore}\n- sleep: 50ms",
+            entry=", timeout: 20ms",
+        )
+    )
+    assert world.outcome.status is Status.TIMEOUT
+    assert world.outcome.done_ns == 20_000_000
+    assert world.counted("failed_groups") == 1
+
+
 def test_a_caller_that_gives_up_takes_no_message_back() -> None:
     world = run(
         scenario(LEAF, steps="- {call: b.three, protocol: kafka, timeout: 1ms, on_error: ignore}")
