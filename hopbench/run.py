@@ -66,9 +66,10 @@ def execute(course: Course) -> Ended:
     """Run the rounds in order.
 
     SIGINT and SIGTERM end the round under way; everything started is stopped before this returns.
+    Raises BadInput where another process is running rounds in the same directory.
     """
     ended = Ended()
-    with asyncio.Runner() as runner:
+    with rundir.claimed(course.run), asyncio.Runner() as runner:
         runner.run(_until_stopped(course, ended))
     return ended
 

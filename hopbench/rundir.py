@@ -12,8 +12,10 @@ runs/<time>-<name>/
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -158,6 +160,22 @@ def opened(path: Path) -> RunDir:
         what = "is no run directory (plan.json is missing)" if path.exists() else "does not exist"
         raise BadInput(f"{path} {what}", hint="a run directory is what `hopbench run` prints last")
     return run
+
+
+@contextmanager
+def claimed(run: RunDir) -> Iterator[None]:
+    """Nobody else runs rounds here meanwhile. Raises BadInput where somebody does.
+
+    The lock is the kernel's, on plan.json: it goes with the process, however that ends.
+    """
+    with run.plan.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(
+                f"another hopbench is running rounds in {run.path}", hint="wait until it has ended"
+            ) from None
+        yield
 
 
 def write_json(path: Path, document: object) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
@@ -63,12 +64,14 @@ def clear(place: TrialDir) -> None:
 def settle(place: TrialDir, variant: str) -> None:
     """Turn the spools of a round that ended, or broke off, into Parquet.
 
-    A spool goes when its table is written; without spools nothing happens.
+    The spools of a round that ended go when their tables are written. Those of one that did not
+    stay: it may be running still. Without spools nothing happens.
     """
+    ended = place.evidence.is_file()
     if place.samples_spool.is_file():
         if spools.begun(place.samples_spool):
             spools.write_parquet([place.samples_spool], place.samples)
-        place.samples_spool.unlink()
+        _done(place.samples_spool, ended)
     if place.traces_spool.is_file():
         spans = read_otlp(place.traces_spool)
         phases = dict(_samples(place).select("trace_id", "phase").drop_nulls().iter_rows())
@@ -79,10 +82,15 @@ def settle(place: TrialDir, variant: str) -> None:
             ),
             place.spans,
         )
-        place.traces_spool.unlink()
+        _done(place.traces_spool, ended)
     if place.metrics_spool.is_file():
         metrics.write_parquet(list(metrics.read_points(place.metrics_spool)), place.metrics)
-        place.metrics_spool.unlink()
+        _done(place.metrics_spool, ended)
+
+
+def _done(spool: Path, ended: bool) -> None:
+    if ended:
+        spool.unlink()
 
 
 def read(run: RunDir, plan: RunPlan, turn: Turn) -> Trial | None:

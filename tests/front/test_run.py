@@ -380,6 +380,24 @@ def test_a_resumed_run_ends_as_if_it_had_never_stopped(
     assert trials == done.summary["trials"]
 
 
+def test_a_run_directory_is_run_by_one_at_a_time(tmp_path: Path) -> None:
+    _, directory = begun(tmp_path)
+    with rundir.claimed(directory):
+        assert invoke("run", "--resume", directory.path) == Exit.BAD_INPUT
+    assert invoke("run", "--resume", directory.path) == Exit.DONE
+
+
+def test_a_report_leaves_the_spools_of_a_round_that_may_still_run(tmp_path: Path) -> None:
+    _, _, directory = executed(Hanging(signal.SIGINT), tmp_path)
+    spools = sorted(directory.trials.glob("01-*/*.otlp")) + sorted(
+        directory.trials.glob("01-*/*.spool")
+    )
+    assert len(spools) == 3
+    before = [path.read_bytes() for path in spools]
+    assert invoke("report", directory.path) == Exit.DONE
+    assert [path.read_bytes() for path in spools] == before
+
+
 def test_a_run_that_never_began_a_round_can_be_reported(tmp_path: Path) -> None:
     planned, directory = begun(tmp_path)
     assert invoke("report", directory.path) == Exit.DONE
