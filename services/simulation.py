@@ -213,10 +213,14 @@ class _Generator:
                 continue
             task = loop.create_task(self._request(arrival, self._entries[arrival.entry].next()))
             in_flight.add(task)
-            task.add_done_callback(in_flight.discard)
+            task.add_done_callback(self._ended)
         while in_flight:
             await asyncio.wait(in_flight)
         return [self._outcomes[number] for number in numbers]
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        task.result()  # a bug in behaviour ends the simulation, as any callback's does
 
     async def _request(self, arrival: Arrival, door: tuple[Entry, Endpoint]) -> None:
         entry, endpoint = door

@@ -60,6 +60,10 @@ class Network:
     handlers: set[asyncio.Task[Reply]] = field(default_factory=set)
     """Of Kafka messages."""
 
+    def ended(self, handler: asyncio.Task[Reply]) -> None:
+        self.handlers.discard(handler)
+        handler.result()  # a bug in a handler is nobody's reply: it ends the loop
+
     async def idle(self) -> None:
         """Return when no message is under way any more, nor any that came meanwhile."""
         while self.handlers:
@@ -168,7 +172,7 @@ class MemoryTransport:
     def _message(self, handling: Coroutine[Any, Any, Reply]) -> asyncio.Task[Reply]:
         task = asyncio.get_running_loop().create_task(handling)
         self._network.handlers.add(task)
-        task.add_done_callback(self._network.handlers.discard)
+        task.add_done_callback(self._network.ended)
         return task
 
     async def _consumed(self, endpoint: Endpoint, out: Outgoing) -> Reply:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from services.ports import Status
+import pytest
+
+from services.ports import Incoming, Status
+from services.replay import SpanCount
 from services.scenario.model import Scenario
 from services.simulation import Arrival, SimulationResult, simulate
 from services.telemetry.lean import LeanTelemetry
+from services.telemetry.port import Scope
 from services.transports.memory import HopLatency
 from tests.behaviour.world import LEAF, run, scenario
 
@@ -103,3 +107,28 @@ def test_hops_take_what_the_latency_model_says() -> None:
         latency={"http": HopLatency(fixed_ns=100_000, ns_per_byte=100)},
     )
     assert result.outcomes[0].done_ns == 1_000_000 + 2 * 100_000 + 1500 * 100
+
+
+class Broken(SpanCount):
+    """Telemetry with a bug, at one operation."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def server_begin(self, incoming: Incoming) -> Scope:
+        if self._service == "b":
+            raise ValueError("a bug")
+        return super().server_begin(incoming)
+
+
+@pytest.mark.parametrize("step", ["call: b.one", "publish: b.one"])
+def test_a_bug_ends_the_simulation_and_is_what_it_raises(step: str) -> None:
+    with pytest.raises(ValueError, match="a bug"):
+        simulate(
+            scenario(LEAF, steps=f"- {step}"),
+            3,
+            [Arrival(0, 0, 0, True, 1)],
+            0,
+            lambda service, replica, numbered, clock: Broken(service),
+        )
