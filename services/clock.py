@@ -162,6 +162,11 @@ class WallClock:
         """Processes that work in this clock's name; their CPU time is this service's."""
         return () if self._workers is None else self._workers.pids
 
+    async def worker_lost(self) -> str:
+        """Wait for a worker process that ends by itself, and tell which; there must be some."""
+        assert self._workers is not None, "started without processes"
+        return await self._workers.lost()
+
     async def close(self) -> None:
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
@@ -235,10 +240,23 @@ class WorkerPool:
         self._idle.put_nowait(worker)
         return used_ns
 
+    async def lost(self) -> str:
+        ends = {asyncio.ensure_future(worker.wait()): worker for worker in self._all}
+        try:
+            ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+        worker = ends[ended.pop()]
+        return f"worker process {worker.pid} ended ({worker.returncode})"
+
     async def close(self) -> None:
+        for job in self._jobs:
+            job.cancel()
         for worker in self._all:
-            assert worker.stdin is not None
-            worker.stdin.close()
+            # Work goes on for whom nobody waits any more; it must not hold up the end.
+            if worker.returncode is None:
+                worker.kill()
         for worker in self._all:
             await worker.wait()
 

@@ -15,6 +15,7 @@ import importlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -175,10 +176,13 @@ class Process:
             round_seed=job.seed,
         )
         self._cpu_before_ns = 0
+        self._watch: asyncio.Task[None] | None = None
 
     async def listen(self) -> dict[str, Any]:
         """Open every listener that this service needs; where they are. Raises CannotStart."""
         await self._clock.start(wheres(self._job.scenario, self._service))
+        if self._clock.worker_pids:
+            self._watch = asyncio.create_task(self._end_with_workers())
         await self._pipeline.start()
         ports: dict[Protocol, int | None] = {}
         for protocol in self._needed():
@@ -218,12 +222,19 @@ class Process:
     async def stop(self, grace_ns: int) -> None:
         """Take nothing new, finish what is under way, send every span: each for ``grace_ns``."""
         self._heartbeat.stop()
+        if self._watch is not None:
+            self._watch.cancel()
         await asyncio.gather(*(one.stop(grace_ns) for one in self._listeners.values()))
         await asyncio.gather(*(one.close() for one in self._transports.values()))
         if not await self._pipeline.flush(grace_ns / 1e9):
             self._counters.doubt("export", f"{self._site.peer}: the collector took too long")
         await self._pipeline.close()
         await self._clock.close()
+
+    async def _end_with_workers(self) -> None:
+        """A service that has lost a worker is another service: its round is over."""
+        print(await self._clock.worker_lost(), file=sys.stderr, flush=True)
+        os._exit(BROKEN)
 
     def report(self) -> dict[str, Any]:
         """The fields of a ProcessReport, as they are now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from time import monotonic_ns, thread_time_ns
@@ -194,6 +195,29 @@ def test_no_worker_outlives_its_clock() -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_clock_ends_though_its_workers_are_busy() -> None:
+    async def use(clock: WallClock) -> None:
+        for _ in clock.worker_pids:
+            job = asyncio.ensure_future(clock.cpu(600_000_000_000, "process"))
+            await asyncio.sleep(0)
+            job.cancel()
+        async with asyncio.timeout(30):
+            await clock.close()
+
+    on("uvloop", use, WallClock(), wheres={"process"})
+
+
+@loops
+def test_a_worker_that_ends_by_itself_is_told(loop: str) -> None:
+    async def use(clock: WallClock) -> None:
+        lost = asyncio.ensure_future(clock.worker_lost())
+        *_, last = clock.worker_pids
+        os.kill(last, signal.SIGKILL)
+        assert await lost == f"worker process {last} ended (-9)"
+
+    on(loop, use, WallClock(), wheres={"process"})
 
 
 def test_bias_keeps_a_bounded_sample_and_counts_all() -> None:

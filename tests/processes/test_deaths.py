@@ -92,6 +92,20 @@ def test_a_part_that_dies_ends_the_round_and_is_named_and_what_was_measured_stay
 
 
 @pytest.mark.slow
+def test_a_service_ends_with_a_worker_of_its_own(trial: Path) -> None:
+    def kill_a_worker(_: object) -> None:
+        worker = next(pid for pid, line in ours().items() if line.endswith("cpu.py"))
+        os.kill(worker, signal.SIGKILL)
+
+    source = LONG.replace("work: 0.1ms", "work: {cpu: 0.1ms, where: process}")
+    evidence = run(plan(source), trial, "measured", kill_a_worker)
+    assert evidence.broken is not None
+    assert "died (exit 5)" in evidence.broken
+    assert "worker process" in evidence.broken
+    assert ours() == {}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["start", "warmup", "measured", "drain"])
 def test_a_round_that_is_cancelled_leaves_no_process_and_keeps_its_spools(
     trial: Path, phase: str
