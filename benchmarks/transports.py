@@ -37,7 +37,7 @@ from services import transports
 from services.ports import Address, Incoming, Outgoing, Reply, Status, Wire
 from services.scenario.model import KafkaOptions, Mode, Protocol, Target
 from services.topology import Topology
-from services.transports.kafka import FETCH_WAIT_MS
+from services.transports.link import FETCH_WAIT_MS
 from services.transports.site import Broker, Counters, Site
 
 _SPARE_S: Final = 60.0

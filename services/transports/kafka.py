@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from itertools import count
 from time import monotonic_ns
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
@@ -32,7 +31,6 @@ from aiokafka.errors import (
 )
 
 from services import ticket, traceparent
-from services.errors import CannotStart
 from services.ports import (
     Directory,
     Handler,
@@ -44,9 +42,16 @@ from services.ports import (
     Transport,
 )
 from services.scenario.model import KafkaOptions, Mode
+from services.transports.link import (
+    FETCH_WAIT_MS,
+    LARGEST_MESSAGE,
+    REQUEST_TIMEOUT_MS,
+    Header,
+    Link,
+)
 from services.transports.payload import payload
-from services.transports.site import Broker, BrokerKind, Site
-from services.transports.tether import BrokerLost, Tether
+from services.transports.site import BrokerKind, Site
+from services.transports.tether import BrokerLost
 from services.transports.topics import (
     REPLY_PARTITION,
     ensure,
@@ -62,23 +67,13 @@ STATUS: Final = "hopbench-status"
 DETAIL: Final = "hopbench-detail"
 ROUND: Final = "hopbench-round"
 
-FETCH_WAIT_MS: Final[Mapping[BrokerKind, int]] = {"embedded": 10, "kafka": 500}
-"""500 is aiokafka's own default, which a real broker cuts short when a message comes."""
 EMBEDDED_ACKS: Final = {
     "0": "acks: 0 is asked for; the embedded broker acknowledges all the same",
     "all": "acks: all is asked for; the embedded broker has no replicas to wait for",
 }
-REQUEST_TIMEOUT_MS: Final = 10_000
-LARGEST_MESSAGE: Final = 64 * 1024 * 1024
-"""Bytes that our side lets through; what the broker takes is its own setting."""
 REPLY_OPTIONS: Final = KafkaOptions(partitions=1, acks="1", linger_ns=0)
 
-_POLL_MS: Final = 60_000
-_PAUSE_S: Final = 0.1
-_STOP_S: Final = 2.0
 _ID_BYTES: Final = 8
-
-Header = tuple[str, bytes]
 
 
 def settings(kind: BrokerKind | None) -> Mapping[str, object]:
@@ -97,165 +92,6 @@ def client(site: Site) -> Transport:
 
 def listener(site: Site) -> Listener:
     return KafkaListener(site)
-
-
-def _broker_of(site: Site) -> Broker:
-    if site.broker is None:
-        raise CannotStart(site.peer, "an edge goes over Kafka, and there is no broker")
-    return site.broker
-
-
-class Link:
-    """What one end keeps open to the broker: a tether, producers by options, and consumers."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self.broker = _broker_of(site)
-        self.tether = Tether(self.broker.address)
-        self._producers: dict[tuple[str, int], Any] = {}
-        self._consumers: list[Any] = []
-        self._readers: list[asyncio.Task[None]] = []
-
-    async def producer(self, options: KafkaOptions) -> Any:
-        """A started producer with these ``acks`` and this linger; equal options share one."""
-        key = (options.acks, options.linger_ns)
-        if key not in self._producers:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self.broker.address,
-                client_id=self._site.peer,
-                acks=self._acks(options),
-                linger_ms=options.linger_ns / 1e6,
-                max_request_size=LARGEST_MESSAGE,
-                request_timeout_ms=REQUEST_TIMEOUT_MS,
-            )
-            self._producers[key] = producer
-            await self._started(producer.start())
-        return self._producers[key]
-
-    def _acks(self, options: KafkaOptions) -> int | str:
-        """What the broker is asked for.
-
-        The mock cluster answers a message that asked for no answer, and aiokafka takes an answer
-        that it does not expect for a broken connection. So it is asked for one, which the publisher
-        does not wait for.
-        """
-        if options.acks == "all":
-            return "all"
-        return 1 if self.broker.kind == "embedded" else int(options.acks)
-
-    async def read(self, partitions: Iterable[TopicPartition], take: Any) -> None:
-        """Give every record that comes after now to ``take``, in order."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.broker.address,
-            client_id=self._site.peer,
-            group_id=None,
-            enable_auto_commit=False,
-            fetch_max_wait_ms=FETCH_WAIT_MS[self.broker.kind],
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            # Where the broker threw messages away before they were read, go on with the oldest
-            # left: consumed then differs from produced, which voids the round.
-            auto_offset_reset="earliest",
-        )
-        self._consumers.append(consumer)
-        await self._started(consumer.start())
-        assigned = list(partitions)
-        consumer.assign(assigned)
-        for partition, offset in (await consumer.end_offsets(assigned)).items():
-            consumer.seek(partition, offset)
-        self._readers.append(asyncio.create_task(self._pump(consumer, take)))
-
-    async def _started(self, start: Awaitable[None]) -> None:
-        try:
-            await start
-        except KafkaError as error:
-            raise CannotStart(
-                self._site.peer, f"no Kafka at {self.broker.address}: {error}"
-            ) from error
-
-    async def _pump(self, consumer: Any, take: Any) -> None:
-        while True:
-            try:
-                batches = await consumer.getmany(timeout_ms=_POLL_MS)
-            except KafkaError as error:
-                self._site.counters.doubt("kafka_consumer", f"{self._site.peer}: {error}")
-                await asyncio.sleep(_PAUSE_S)
-                continue
-            for records in batches.values():
-                for record in records:
-                    take(record)
-
-    async def send(
-        self,
-        producer: Any,
-        topic: str,
-        partition: int,
-        value: bytes,
-        *,
-        key: bytes | None,
-        headers: list[Header],
-    ) -> asyncio.Future[Any]:
-        """Hand a message over, count it, and return what ends when it is acknowledged.
-
-        Raises BrokerLost, or KafkaError where the producer does not take it.
-        """
-        if not self.tether.holds:
-            raise BrokerLost(self.broker.address)
-        produced = self._site.counters.produced
-        produced[topic] += 1
-        try:
-            future: asyncio.Future[Any] = await producer.send(
-                topic, value, key=key, partition=partition, headers=headers
-            )
-        except BaseException:
-            produced[topic] -= 1
-            raise
-        future.add_done_callback(partial(_take_back, produced, topic))
-        return future
-
-    async def stop_reading(self) -> None:
-        for reader in self._readers:
-            reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
-        self._readers.clear()
-
-    async def close(self) -> None:
-        """Ends within seconds, whether or not the broker answers."""
-        await self.stop_reading()
-        if not self.tether.holds:
-            for producer in self._producers.values():
-                # Nothing will ever acknowledge these; stop() would wait for each to time out.
-                producer._message_accumulator.fail_all(KafkaConnectionError("broker lost"))
-        await asyncio.gather(
-            *(_stop(producer, producer.client) for producer in self._producers.values()),
-            *(_stop(consumer, consumer._client) for consumer in self._consumers),
-        )
-        await self.tether.stop()
-
-
-async def _stop(end: Any, connections: Any) -> None:
-    """Stop a producer or consumer, and close its connections even where it doesn't get that far.
-
-    In a task of its own: with the broker gone, a consumer's stop() ends in the CancelledError of
-    one of its own tasks, which must not be taken for ours.
-    """
-    stopping = asyncio.ensure_future(end.stop())
-    await asyncio.wait((stopping,), timeout=_STOP_S)
-    stopping.cancel()
-    await asyncio.gather(stopping, return_exceptions=True)
-    await connections.close()
-
-
-def _take_back(produced: Counter[str], topic: str, sent: asyncio.Future[Any]) -> None:
-    if sent.cancelled() or sent.exception() is not None:
-        produced[topic] -= 1
-
-
-async def _within(stop: Awaitable[None]) -> None:
-    try:
-        async with asyncio.timeout(_STOP_S):
-            await stop
-    except (TimeoutError, KafkaError):
-        pass
 
 
 class KafkaTransport:
