@@ -70,7 +70,9 @@ class Tether:
         return future.result()
 
     async def _hold(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
         while True:
+            since = loop.time()
             try:
                 # Kafka says nothing unasked, so this ends with the connection: the broker died, or
                 # hung up on an idle client. Connecting again tells the two apart.
@@ -79,6 +81,9 @@ class Tether:
                 pass
             finally:
                 writer.close()
+            if loop.time() - since < _RETRY_S:
+                # A proxy whose broker is gone takes every connection and ends it at once.
+                await asyncio.sleep(_RETRY_S)
             reader, writer = await self._again()
 
     async def _again(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
