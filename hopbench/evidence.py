@@ -79,9 +79,11 @@ def _document(trial: TrialDir) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        document: dict[str, Any] = orjson.loads(path.read_bytes())
+        document = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:
         raise BadInput(f"this is not JSON: {error}", file=str(path)) from error
-    if document.get("schema") != SCHEMA:
-        raise BadInput(f"its schema is {document.get('schema')!r}, not {SCHEMA!r}", file=str(path))
-    return document
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        raise BadInput(f"its schema is {schema!r}, not {SCHEMA!r}", file=str(path))
+    found: dict[str, Any] = document
+    return found

@@ -123,10 +123,9 @@ def read(run: RunDir) -> RunPlan:
         source = run.scenario.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise BadInput(f"cannot be read: {error}", file=str(run.plan)) from error
-    if document.get("schema") != SCHEMA:
-        raise BadInput(
-            f"its schema is {document.get('schema')!r}, not {SCHEMA!r}", file=str(run.plan)
-        )
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        raise BadInput(f"its schema is {schema!r}, not {SCHEMA!r}", file=str(run.plan))
     try:
         return plan_of(
             parse_text(source, str(run.scenario)),

@@ -93,13 +93,14 @@ def tree(text: str, file: str) -> Node:
             builder.feed(event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        if mark is not None and mark.line >= len(text.splitlines()):
+        last = len(text.splitlines())
+        if mark is not None and mark.line >= last:
             mark = error.context_mark or mark  # at the end of the file: where it was opened
         raise BadInput(
             f"not YAML: {error.problem or error.context}"
             + (f" ({error.context})" if error.problem and error.context else ""),
             file,
-            None if mark is None else mark.line + 1,
+            None if mark is None else min(mark.line + 1, last),
         ) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
