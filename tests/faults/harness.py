@@ -192,6 +192,10 @@ class Bench:
 
         return wait_for(what, looked, bound_s)
 
+    def said(self) -> str:
+        """What it has written to standard output, up to the last whole line."""
+        return self._text("out").rpartition("\n")[0]
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
