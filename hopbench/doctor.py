@@ -122,7 +122,14 @@ def _host() -> tuple[Check, ...]:
     after = snapshot(monotonic_ns())
     timers = _timers(*biases)
     if before is None or after is None:
-        return (Check("cpu", False, "not told by this platform", needed=False), timers)
+        unknown = Check(
+            "cpu",
+            False,
+            "this platform does not tell",
+            "see that nothing runs beside",
+            needed=False,
+        )
+        return (unknown, timers)
     limits, cores = Limits(), os.cpu_count() or 1
     whole = (after.at_ns - before.at_ns) * cores
     steal = (after.steal_ns - before.steal_ns) / whole
@@ -176,7 +183,7 @@ def _biases() -> tuple[float, float]:
 
 def _timers(loop_ms: float, clock_ms: float) -> Check:
     asked = f"waits of {_PROBE_S * 1e3:g} ms"
-    found = f"{asked} are off by {clock_ms:.2f} ms (timerfd), {loop_ms:.2f} ms (event loop)"
+    found = f"{asked} are off by {clock_ms:.2f} ms (our clock), {loop_ms:.2f} ms (event loop)"
     if clock_ms <= _BIAS_MS:
         return Check("timers", True, found)
     return Check(

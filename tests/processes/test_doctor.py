@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import socket
 
+from rich.console import Console
+
 from hopbench.addresses import holder, listen, taken
+from hopbench.commands.doctor import table, verdict
 from hopbench.doctor import CHECKS, Check, doctor, document, healthy
 from hopbench.environment import environment
 from hopbench.hostload import Snapshot, shares
@@ -28,6 +31,29 @@ def test_only_what_is_needed_makes_a_machine_unfit() -> None:
     assert healthy((well, spare))
     assert not healthy((well, bad))
     assert document((well, bad))["checks"][1]["advice"] == "mend it"
+
+
+def test_people_see_what_is_missing_what_to_do_and_whether_it_matters() -> None:
+    console = Console(width=40, color_system=None)
+    checks = (
+        Check("timers", True, "exact"),
+        Check(
+            "kafka", False, "nothing listens", "the embedded broker will do, with a label", False
+        ),
+        Check("memory", False, "0.1 GB", "2 GB are enough"),
+    )
+    with console.capture() as shown:
+        console.print(table(checks))
+    assert [line.rstrip() for line in shown.get().splitlines()] == [
+        "ok  timers  exact",
+        "–   kafka   nothing listens",
+        "            → the embedded broker will",
+        "            do, with a label",
+        "!!  memory  0.1 GB",
+        "            → 2 GB are enough",
+    ]
+    assert verdict(checks) == "Not fit to measure as it is: memory."
+    assert verdict(checks[:2]).startswith("Fit to measure.")
 
 
 def test_a_taken_port_is_told_with_its_holder() -> None:
