@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.forest import Forest
+from analysis.intervals import side_by_side
 from analysis.spans import NONE, Flag, Kind, SpanTable
 
 I32 = NDArray[np.int32]
@@ -254,8 +255,7 @@ def _choose(spans: SpanTable, waits: I32, windows: _Windows, policy: Policy) -> 
     length = hi - lo
     is_parent = np.zeros(len(waits), np.bool_)
     is_parent[parent] = True
-    extent = np.where(is_parent, length + 1, 0)
-    shift = np.cumsum(extent) - extent - lo
+    shift = side_by_side(np.where(is_parent, length + 1, 0)) - lo
     ends, starts = shift[parent] + hi[child], shift[parent] + lo[child]
     order = _by_end(ends, starts, child, spans)
     child, parent, ends, starts = child[order], parent[order], ends[order], starts[order]

@@ -2,7 +2,7 @@
 
 Groups are laid side by side on one number line (each starts where the one before it ended), so
 that one sort and one running maximum serve them all. Times are int64 ns; the line's length is the
-sum of the groups' extents, which int64 holds for 292 years of spans.
+sum of the groups' extents, which int64 holds for 292 years.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from services.errors import BadInput
 
 I64 = NDArray[np.int64]
 Groups = NDArray[np.integer]
@@ -33,9 +35,20 @@ def line(group: Groups, start: I64, end: I64, groups: int) -> Line:
     np.maximum.at(most, group, end)
     some = most >= least
     extent = np.where(some, most - least, 0) + 1
-    first = np.concatenate(([0], np.cumsum(extent)[:-1])).astype(np.int64)
+    first = side_by_side(extent)
     shift = first - np.where(some, least, 0)
     return Line(first, start + shift[group], end + shift[group])
+
+
+def side_by_side(extent: I64) -> I64:
+    """Where each of several stretches begins, laid one behind the other from 0. Raises BadInput
+    where clocks were so wrong that the whole is longer than int64 can say."""
+    if extent.sum(dtype=np.float64) > np.iinfo(np.int64).max:
+        raise BadInput(
+            "calls of one request lie years apart: the times of these traces cannot be right",
+            hint="leave out the traces of hosts whose clock was not set",
+        )
+    return np.cumsum(extent) - extent
 
 
 def union(group: Groups, start: I64, end: I64, groups: int) -> I64:

@@ -22,7 +22,7 @@ from analysis.forest import Forest, cyclic
 from analysis.grouping import distinct
 from analysis.ids import matched
 from analysis.names import Columns, Names, Said
-from analysis.reading import Recorder
+from analysis.reading import Recorder, raw
 from analysis.skew import shifts
 from analysis.spans import (
     NONE,
@@ -158,7 +158,7 @@ def _resolved(recorder: Recorder, columns: Columns, service: I32, repairs: dict[
     flags = np.zeros(rows, np.uint16)
     halves = _split(recorder, columns, repairs)
     # After the split, what still shares an id is found by the earliest of them.
-    order = np.lexsort((columns.row, columns.start))
+    order = np.lexsort((columns.row, columns.end, columns.start))
     identity = distinct(columns.trace, columns.span)
     first = np.full(identity.count, NONE, np.int32)
     first[identity.of[order[::-1]]] = order[::-1]
@@ -168,12 +168,7 @@ def _resolved(recorder: Recorder, columns: Columns, service: I32, repairs: dict[
     repairs["same_id"] = int(again.sum())
 
     parent = matched(columns.trace, columns.span, first, columns.trace, columns.parent)
-    for client, server in halves:
-        # What the server half did names the id it shares with the client.
-        below = np.flatnonzero((parent == client) & (service == service[server]))
-        parent[below[below != server]] = server
-        parent[server] = client
-
+    _under_servers(parent, service, halves)
     lost = (columns.parent >= 0) & (parent < 0)
     lost[[server for _, server in halves]] = False
     generated = _generated(recorder, columns, np.flatnonzero(lost))
@@ -183,6 +178,20 @@ def _resolved(recorder: Recorder, columns: Columns, service: I32, repairs: dict[
     repairs["orphan"] = int(orphan.sum())
     repairs["cycle"] = _break_cycles(recorder, columns, parent)
     return _Tree(parent, flags)
+
+
+def _under_servers(parent: I32, service: I32, halves: list[tuple[int, int]]) -> None:
+    """What the server half did names the id that it shares with the client: move it below."""
+    server_of: dict[tuple[int, int], int] = {}
+    for client, server in halves:
+        server_of.setdefault((client, int(service[server])), server)
+    below = np.flatnonzero(np.isin(parent, [client for client, _ in halves]))
+    for row, client, of in zip(
+        below.tolist(), parent[below].tolist(), service[below].tolist(), strict=True
+    ):
+        parent[row] = server_of.get((client, of), client)
+    for client, server in halves:
+        parent[server] = client
 
 
 def _split(recorder: Recorder, columns: Columns, repairs: dict[str, int]) -> list[tuple[int, int]]:
@@ -214,8 +223,10 @@ def _generated(recorder: Recorder, columns: Columns, lost: NDArray[np.intp]) -> 
     traces, ids = recorder.traces.spelled, recorder.ids.spelled
     is_generator = np.zeros(pairs.count, np.bool_)
     for number, row in enumerate(lost[pairs.first].tolist()):
-        trace, parent = traces[columns.trace[row]], ids[columns.parent[row]]
-        is_generator[number] = len(parent) == 16 and trace.lower().endswith(parent.lower())
+        trace, parent = raw(traces[columns.trace[row]]), raw(ids[columns.parent[row]])
+        is_generator[number] = (
+            isinstance(trace, bytes) and isinstance(parent, bytes) and trace[-8:] == parent
+        )
     generated[lost] = is_generator[pairs.of]
     return generated
 

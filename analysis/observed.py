@@ -115,6 +115,8 @@ class Shown:
     count: I64
     cost: I64
     """ns on the critical path."""
+    saving: tuple[I64, I64]
+    """ns: bounds of what the refactor could save of it."""
     rows: tuple[I32, I32]
     """Evidence: (number of the case, row of a span), in the order to cite."""
 
@@ -137,7 +139,6 @@ def conclude(
     shown: Shown,
     *,
     units_with_place: int,
-    saving_ns: tuple[float, float],
     confidence: Confidence,
     text: str,
     refactor: Mapping[str, Any] | None,
@@ -153,6 +154,10 @@ def conclude(
     units = distinct(shown.unit)
     count = summed(units.of, shown.count, units.count)
     cost = summed(units.of, shown.cost, units.count)
+    low, high = (summed(units.of, bound, units.count) for bound in shown.saving)
+    # Nobody can save what was not waited for; so the bounds hold for each unit, and for P50s, too.
+    high = np.clip(high, 0, cost)
+    low = np.clip(low, 0, high)
     roots = shown.unit[units.first]
     floor = settings.cost_share * median(spans.duration[roots])
     rare = units.count < settings.trace_share * units_with_place
@@ -162,10 +167,7 @@ def conclude(
             where=where,
             count_per_request=quantiles(count),
             cost_ms=quantiles(cost, divisor=NS_PER_MS),
-            saving_ms=(
-                round(min(saving_ns) / NS_PER_MS, 6),
-                round(max(saving_ns) / NS_PER_MS, 6),
-            ),
+            saving_ms=(median(low) / NS_PER_MS, median(high) / NS_PER_MS),
             confidence=confidence,
             completeness=round(float(seen.complete[spans.trace[roots]].mean()), 4),
             text=text,

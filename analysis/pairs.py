@@ -77,6 +77,16 @@ class Hops:
         return len(self.client)
 
     @cached_property
+    def caller(self) -> I32:
+        """By place, a number of the calling operation. Where spans are missing, one context may
+        hold the calls of several."""
+        numbers: dict[tuple[str, str], int] = {}
+        return np.array(
+            [numbers.setdefault((p.caller, p.caller_operation), len(numbers)) for p in self.places],
+            np.int32,
+        )
+
+    @cached_property
     def caller_end(self) -> I32:
         """The client span, or the server span where that is all there is."""
         return np.where(self.client >= 0, self.client, self.server)
@@ -170,7 +180,7 @@ def _ends(spans: SpanTable, role: NDArray[np.uint8]) -> tuple[I32, I32, tuple[I3
         paired = np.concatenate((paired, reader[new]))
         sender = np.concatenate((sender, writer[new]))
 
-    order = np.lexsort((spans.start[paired], sender))
+    order = np.lexsort((spans.end[paired], spans.start[paired], sender))
     paired, sender = paired[order], sender[order]
     first = np.concatenate(([True], sender[1:] != sender[:-1])) if len(sender) else sender > 0
     server_of = np.full(len(spans), NONE, np.int32)
@@ -262,8 +272,8 @@ def _numbered(spans: SpanTable, near: I32, group: I64) -> I32:
         concerned = np.zeros(int(group.max()) + 1, np.bool_)
         concerned[group[again]] = True
         members = np.flatnonzero(concerned[group])
-        start = spans.start[near][members]
-        members = members[np.lexsort((attempt[members], start))]
+        start, end = spans.start[near][members], spans.end[near][members]
+        members = members[np.lexsort((end, attempt[members], start))]
         tries = zip(
             members.tolist(),
             group[members].tolist(),

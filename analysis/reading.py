@@ -65,7 +65,7 @@ class Ids(dict[str | bytes, int]):
             code = self[given] = len(self.spelled)
             self.spelled.append(given.hex())
             return code
-        canonical = _raw(given)
+        canonical = raw(given)
         found = self.get(canonical)
         if found is None:
             found = self[canonical] = len(self.spelled)
@@ -74,7 +74,7 @@ class Ids(dict[str | bytes, int]):
         return found
 
 
-def _raw(spelled: str) -> str | bytes:
+def raw(spelled: str) -> str | bytes:
     """Bytes of an id whose encoding its length tells (ANALYSIS.md section 2), else its text."""
     n = len(spelled)
     if n in (16, 32) and _HEX.issuperset(spelled):
@@ -171,6 +171,8 @@ class Recorder:
             raise Malformed("a time outside 1970 to 2262")
         if end < start:
             raise Malformed("ends before it starts")
+        if end - start > _LONGEST:
+            raise Malformed("takes more than a year: one of its times is missing, or no Unix time")
         row = len(self.trace)
         self.trace.append(trace)
         self.span.append(span)
@@ -190,6 +192,8 @@ class Recorder:
 
 
 _LATEST: Final = 2**63 - 1
+_LONGEST: Final = 366 * 86_400 * 10**9
+"""ns. Interval arithmetic adds up the lengths of spans, and int64 holds 292 years of them."""
 
 
 def listed(value: Any, what: str) -> list[Any]:

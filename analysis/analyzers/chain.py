@@ -2,13 +2,13 @@
 
 ``sync_hops`` counts client→server edges between different services from a path's root to a leaf; a
 span count would count every call twice, and a message breaks the chain. The longest chain of each
-root operation is reported, where it has ``chain_hops`` or more.
+operation that begins one is reported, where it has ``chain_hops`` or more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from analysis.quantiles import median
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
+
+_SHOWN_ENDS: Final = 8
 
 
 class _Crossings(NamedTuple):
@@ -65,35 +67,39 @@ def _crossings(seen: Observed) -> _Crossings:
 
 
 def _longest(seen: Observed, crossings: _Crossings) -> _Ends | None:
-    """For each root operation the longest chain, the dearest of several; its ends by unit."""
-    spans = seen.spans
+    """For each operation that begins some the longest chain, the dearest of several; its ends by
+    unit."""
+    spans, hops = seen.spans, seen.hops
     end = np.flatnonzero(
         (crossings.hop >= 0) & (crossings.depth >= seen.settings.chain_hops)
     ).astype(np.int32)
     if len(end) == 0:
         return None
-    root = seen.path.forest.root[end]
-    operation = distinct(spans.service[root], spans.operation[root])
-    deepest = np.zeros(operation.count, np.int32)
-    np.maximum.at(deepest, operation.of, crossings.depth[end])
-    keep = crossings.depth[end] == deepest[operation.of]
-    end, root, of_root = end[keep], root[keep], operation.of[keep]
+    begins = (crossings.hop >= 0) & (crossings.depth == 1)
+    first_hop = np.where(begins[end], end, seen.path.forest.nearest(begins)[end])
+    caller = distinct(hops.caller[hops.place[crossings.hop[first_hop]]])
+    deepest = np.zeros(caller.count, np.int32)
+    np.maximum.at(deepest, caller.of, crossings.depth[end])
+    keep = crossings.depth[end] == deepest[caller.of]
+    end, of_caller = end[keep], caller.of[keep]
 
     signature = _signatures(seen, crossings)[end]
-    kinds = distinct(of_root, signature)
+    kinds = distinct(of_caller, signature)
     cost = summed(kinds.of, seen.path.inclusive[end], kinds.count)
     # Equal cost is settled by names, which do not depend on the order of rows.
     last = spans.operation[end[kinds.first]]
     names = [f"{spans.name(int(c))}" for c in last.tolist()]
     by_name = np.argsort(np.argsort(np.array(names, dtype=object), kind="stable"), kind="stable")
-    order = np.lexsort((by_name, -cost, of_root[kinds.first]))
-    owner = of_root[kinds.first][order]
+    order = np.lexsort((by_name, -cost, of_caller[kinds.first]))
+    owner = of_caller[kinds.first][order]
     best = order[np.concatenate(([True], owner[1:] != owner[:-1]))]
     keep = np.isin(kinds.of, best)
-    end, root, chain = end[keep], root[keep], kinds.of[keep]
+    end, chain = end[keep], kinds.of[keep]
     # A root that ends such a chain several times shows it by the dearest.
-    order = np.lexsort((spans.start[end], -seen.path.inclusive[end], root))
-    first = order[np.concatenate(([True], root[order][1:] != root[order][:-1]))]
+    root = seen.path.forest.root[end]
+    order = np.lexsort((spans.start[end], -seen.path.inclusive[end], root, chain))
+    again = (root[order][1:] == root[order][:-1]) & (chain[order][1:] == chain[order][:-1])
+    first = order[np.concatenate(([True], ~again))]
     return _Ends(end[first], root[first].astype(np.int32), chain[first])
 
 
@@ -126,11 +132,11 @@ def _candidate(seen: Observed, crossings: _Crossings, end: I32, unit: I32) -> Ca
     taxes = [_known(hops.tax[crossings.hop[column]]) for column in way]
     refactor, cut = _cure(seen, ways, taxes)
     if refactor["op"] == "asyncify":
-        upper = median(seen.path.inclusive[calls[cut]])
-        saving = (max(upper - 2 * taxes[cut], 0.0), upper)
+        waited = seen.path.inclusive[calls[cut]]
+        saving = (waited - 2 * int(taxes[cut]), waited)
         advice = f"Nothing waits for {ways[cut].target}: it could be told by a message."
     else:
-        saving = (0.0, taxes[cut])
+        saving = (np.zeros_like(cost), np.full_like(cost, int(taxes[cut])))
         advice = f"Every answer is needed; {ways[cut].target} could run within its caller."
     if not seen.facts.known:
         advice = "Whether an answer is needed does not show in traces. " + advice
@@ -140,7 +146,7 @@ def _candidate(seen: Observed, crossings: _Crossings, end: I32, unit: I32) -> Ca
         chance *= 1 - error
     text = (
         f"{first.caller}.{first.caller_operation} waits for {len(ways)} hops, one behind the "
-        f"other: {' → '.join([first.caller, *(p.callee for p in ways)])}. "
+        f"other: {_drawn([first.caller, *(p.callee for p in ways)])}. "
     )
     if chance < 1:
         text += f"Their error rates multiply up to {1 - chance:.1%}. "
@@ -161,18 +167,25 @@ def _candidate(seen: Observed, crossings: _Crossings, end: I32, unit: I32) -> Ca
             unit=unit,
             count=crossings.depth[end].astype(np.int64),
             cost=cost,
+            saving=saving,
             rows=(
                 np.tile(np.arange(len(end), dtype=np.int32), len(rows)),
                 rows.reshape(-1).astype(np.int32),
             ),
         ),
         units_with_place=seen.units_with(first.caller, first.caller_operation),
-        saving_ns=saving,
         confidence="high" if seen.facts.known else "low",
         text=text + advice,
         refactor=refactor,
         hops=_described(seen, crossings, way, ways, taxes),
     )
+
+
+def _drawn(services: list[str]) -> str:
+    """``a → b → c``; of a long way, both ends."""
+    if len(services) > 2 * _SHOWN_ENDS:
+        services = [*services[:_SHOWN_ENDS], "…", *services[-_SHOWN_ENDS:]]
+    return " → ".join(services)
 
 
 def _way(seen: Observed, crossings: _Crossings, end: I32) -> list[I32]:

@@ -86,39 +86,37 @@ def _candidate(groups: Siblings, keys: _Keys, at: Place, name: Class, which: I64
     if name == "parallel":
         bursts = which[groups.peak[which] >= settings.chatty_peak]
         units = seen.call_unit[groups.call[groups.first]]
-        often = len(np.unique(units[bursts])) >= settings.trace_share * seen.units_with(
-            at.caller, at.caller_operation
-        )
+        enough = settings.trace_share * seen.units_with(at.caller, at.caller_operation)
+        often = len(bursts) > 0 and len(np.unique(units[bursts])) >= enough
         minor = not often
         which = bursts if often else which
     member, case = groups.members(which)
     context = seen.calls.context[groups.call[groups.first[which]]]
-    size = groups.size[which]
+    size, cost = groups.size[which], groups.cost[which]
     most = int(size.max())
-    tax = _tax(seen, groups.call[member])
     unkeyed = bool(keys.unkeyed[which].any())
 
     typical = int(median(size))
     text = f"{at.caller}.{at.caller_operation} calls {at.target} {typical} times in one request"
     confidence: Confidence = "high"
-    saving: tuple[float, float]
+    saving: tuple[I64, I64]
     refactor: dict[str, object] = {"op": "batch", "edge": seen.edge(at), "size": most}
     match name:
         case "redundant":
             asked = keys.distinct[which] + keys.unkeyed[which]
             text += f", for {int(median(asked))} distinct keys: the answers could be kept"
-            spared = groups.cost[which] * (size - asked) / size
-            saving = (0.0 if (groups.peak[which] > 1).any() else median(spared), median(spared))
+            spared = cost * (size - asked) // size
+            saving = (np.where(groups.peak[which] > 1, 0, spared), spared)
             refactor = {"op": "cache", "edge": seen.edge(at), "scope": "request"}
         case "parallel":
             text += f", up to {int(median(groups.peak[which]))} at once: one call could carry all"
             rest = groups.union[which] - groups.total[which] // size
-            saving = (0.0, median(np.minimum(np.maximum(rest, 0), groups.cost[which])))
+            saving = (np.zeros_like(rest), rest)
             confidence = "medium"
         case "sequential":
             text += ", one after another: one call could carry all"
-            upper = median(np.maximum(groups.cost[which] - groups.longest[which], 0))
-            saving = (min((typical - 1) * tax, upper), upper)
+            tax = _tax(seen, groups.call[member])
+            saving = ((size - 1) * tax, cost - groups.longest[which])
     if unkeyed and name != "redundant":
         text += "; calls carry no key, so repeated ones cannot be told from distinct ones"
     return conclude(
@@ -128,11 +126,11 @@ def _candidate(groups: Siblings, keys: _Keys, at: Place, name: Class, which: I64
         Shown(
             unit=seen.unit[context],
             count=size,
-            cost=groups.cost[which],
+            cost=cost,
+            saving=saving,
             rows=of_calls(seen, case, groups.call[member]),
         ),
         units_with_place=seen.units_with(at.caller, at.caller_operation),
-        saving_ns=saving,
         confidence=confidence,
         text=text + ".",
         refactor=refactor,
@@ -140,6 +138,6 @@ def _candidate(groups: Siblings, keys: _Keys, at: Place, name: Class, which: I64
     )
 
 
-def _tax(seen: Observed, calls: I64) -> float:
+def _tax(seen: Observed, calls: I64) -> int:
     tax = seen.hops.tax[seen.calls.answered[calls]]
-    return median(tax[tax >= 0])
+    return int(median(tax[tax >= 0]))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.analyzers.siblings import Siblings, by_edge, each, of
+from analysis.analyzers.siblings import Siblings, by_context, by_edge, callers, each, of
 from analysis.analyzers.storm import storms
 from analysis.findings import Confidence, Where
 from analysis.grouping import counted, distinct, highest, summed
@@ -60,7 +60,7 @@ def _sequential(seen: Observed) -> Iterator[Candidate]:
     call = _alone(seen)
     if len(call) == 0:
         return
-    contexts = of(seen, call, seen.calls.context[call])
+    contexts = by_context(seen, call)
     edges = distinct(contexts.group, seen.calls.place[call])
     different = counted(contexts.group[edges.first], contexts.count)
     contexts = contexts.only(different >= seen.settings.sequential_edges)
@@ -69,9 +69,7 @@ def _sequential(seen: Observed) -> Iterator[Candidate]:
     contexts = _independent_only(seen, contexts)
     if contexts.count == 0:
         return
-    caller = seen.calls.context[contexts.call[contexts.first]]
-    callers = distinct(seen.spans.service[caller], seen.spans.operation[caller])
-    for _, which in each(callers.of):
+    for _, which in each(callers(contexts)):
         yield _in_turn(seen, contexts.pick(which))
 
 
@@ -83,9 +81,10 @@ def _alone(seen: Observed) -> I64:
         return waits
     edges = of(seen, waits, calls.context[waits], calls.place[waits])
     few = edges.size[edges.group] < seen.settings.chatty_calls
-    groups = of(seen, waits, calls.context[waits])
+    groups = by_context(seen, waits)
     on = line(groups.group, groups.start, groups.end, groups.count)
-    order = np.argsort(on.start, kind="stable")
+    # Of two that start at once, one without length is over before the other begins.
+    order = np.lexsort((on.end, on.start))
     start, end = on.start[order], on.end[order]
     reached = np.maximum.accumulate(end)
     # Another context's calls lie before or after all of this one's, so neighbours are enough.
@@ -166,10 +165,10 @@ def _in_turn(seen: Observed, contexts: Siblings) -> Candidate:
             unit=seen.unit[seen.calls.context[contexts.call[contexts.first]]],
             count=contexts.size,
             cost=cost,
+            saving=(np.zeros_like(cost), cost - dearest),
             rows=of_calls(seen, contexts.group, contexts.call),
         ),
         units_with_place=seen.units_with(at.caller, at.caller_operation),
-        saving_ns=(0.0, median(cost - dearest)),
         confidence="high" if known else "low",
         text=text,
         refactor={"op": "parallelize", "at": f"{at.caller}.{at.caller_operation}"},
@@ -184,14 +183,15 @@ def _storms(seen: Observed) -> Iterator[Candidate]:
     if groups.count == 0:
         return
     context = seen.calls.context[groups.call[groups.first]]
-    callers = distinct(seen.spans.service[context], seen.spans.operation[context])
-    for _, which in each(callers.of):
+    for _, which in each(callers(groups)):
         member, case = groups.members(which)
         call = groups.call[member]
         used = seen.calls.place[call]
-        places = [seen.hops.places[p] for p in np.unique(used).tolist()]
+        numbers, calls = np.unique(used, return_counts=True)
+        places = [seen.hops.places[number] for number in numbers.tolist()]
         where = common(places)
-        busiest = seen.hops.places[int(np.bincount(used).argmax())]
+        # Names settle what numbers of places, which come from the order of the input, must not.
+        busiest = min(zip(-calls, (seen.edge(place) for place in places), strict=True))[1]
         peak = int(median(groups.peak[which]))
         critical = peak > seen.settings.storm_critical_peak
         rest = np.maximum(groups.union[which] - groups.longest[which], 0)
@@ -203,10 +203,10 @@ def _storms(seen: Observed) -> Iterator[Candidate]:
                 unit=seen.unit[context[which]],
                 count=groups.size[which],
                 cost=groups.cost[which],
+                saving=(np.zeros_like(rest), rest),
                 rows=of_calls(seen, case, call),
             ),
             units_with_place=seen.units_with(where.caller or "", where.caller_operation or ""),
-            saving_ns=(0.0, median(rest)),
             confidence="high" if critical else "medium",
             text=(
                 f"{where.caller}.{where.caller_operation} has {peak} calls in flight at once"
@@ -214,7 +214,7 @@ def _storms(seen: Observed) -> Iterator[Candidate]:
             ),
             refactor={
                 "op": "bound",
-                "edge": seen.edge(busiest),
+                "edge": busiest,
                 "max": seen.settings.storm_peak,
             },
         )
@@ -282,7 +282,12 @@ def _straggling(late: _Late, at: Place, of_place: I64, which: I64) -> Candidate:
     )
     text += f". Most of them are answered by {instance}." if instance else "."
     after = time_text(float(_two_digits(typical)))
-    hedgeable = not seen.facts.known or seen.facts.replicas.get(at.callee, 1) > 1
+    # A topic has no other replica to ask, and a message no answer to wait for.
+    asks = (
+        at.protocol != "kafka"
+        and not seen.hops.messages[seen.calls.first[groups.call[member]]].any()
+    )
+    hedgeable = asks and (not seen.facts.known or seen.facts.replicas.get(at.callee, 1) > 1)
     confidence: Confidence = "high" if instance else "medium"
     refactor: dict[str, Any] | None = (
         {"op": "hedge", "edge": seen.edge(at), "after": after} if hedgeable else None
@@ -295,14 +300,11 @@ def _straggling(late: _Late, at: Place, of_place: I64, which: I64) -> Candidate:
             unit=seen.unit[seen.calls.context[groups.call[groups.first[which]]]],
             count=groups.size[which],
             cost=late.cost[which],
+            # A hedge waits for one median before it asks again, and then for another.
+            saving=(late.cost[which] - late.middle[which], late.cost[which]),
             rows=of_calls(seen, case, groups.call[member]),
         ),
         units_with_place=seen.units_with(at.caller, at.caller_operation),
-        # A hedge waits for one median before it asks again, and then for another.
-        saving_ns=(
-            median(np.maximum(late.cost[which] - late.middle[which], 0)),
-            median(late.cost[which]),
-        ),
         confidence=confidence,
         text=text,
         refactor=refactor,

@@ -36,10 +36,10 @@ def oversize(seen: Observed) -> Iterator[Candidate]:
                 unit=seen.unit[hops.caller_end[rows]],
                 count=np.ones(len(rows), np.int64),
                 cost=cost,
+                saving=(np.zeros_like(cost), cost),
                 rows=(np.arange(len(rows), dtype=np.int32), hops.caller_end[rows]),
             ),
             units_with_place=seen.units_with(at.caller, at.caller_operation),
-            saving_ns=(0.0, median(cost)),
             confidence="medium",
             text=(
                 f"{at.caller}.{at.caller_operation} moves {median(size[rows]) / 1024:.0f} KiB in "

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.grouping import distinct
 from analysis.observed import NS_PER_MS, Candidate, Observed, Shown, conclude, where_of
 from analysis.pairs import Place
 from analysis.quantiles import median
+from services.scenario.model import PROTOCOLS
 
 
 def protocol_tax(seen: Observed) -> Iterator[Candidate]:
@@ -40,22 +40,19 @@ def protocol_tax(seen: Observed) -> Iterator[Candidate]:
         at = hops.places[number]
         better = _better(hops.places, typical, number)
         on_path = np.minimum(hops.tax[rows], seen.hop_cost[rows])
-        unit = seen.unit[hops.client[rows]]
-        units = distinct(unit)
-        spared = tax if better is None else tax - typical[better]
-        per_unit = len(rows) / units.count
+        spared = hops.tax[rows] - (0 if better is None else int(typical[better]))
         yield conclude(
             seen,
             "protocol.tax",
             where_of(at),
             Shown(
-                unit=unit,
+                unit=seen.unit[hops.client[rows]],
                 count=np.ones(len(rows), np.int64),
                 cost=on_path,
+                saving=(np.zeros_like(on_path), np.clip(spared, 0, on_path)),
                 rows=(np.arange(len(rows), dtype=np.int32), hops.client[rows]),
             ),
             units_with_place=seen.units_with(at.caller, at.caller_operation),
-            saving_ns=(0.0, spared * per_unit),
             confidence="medium" if better is None else "high",
             text=(
                 f"{tax / client:.0%} of a call of {at.target} over {at.protocol or 'the wire'} is "
@@ -78,6 +75,10 @@ def _better(places: tuple[Place, ...], typical: dict[int, float], number: int) -
     others = [
         other
         for other in typical
-        if places[other]._replace(protocol=at.protocol) == at and typical[other] < typical[number]
+        if places[other].protocol in PROTOCOLS
+        and places[other]._replace(protocol=at.protocol) == at
+        and typical[other] < typical[number]
     ]
-    return min(others, key=lambda other: (typical[other], places[other].protocol), default=None)
+    return min(
+        others, key=lambda other: (typical[other], str(places[other].protocol)), default=None
+    )

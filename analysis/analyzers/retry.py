@@ -40,10 +40,10 @@ def retry_storms(seen: Observed) -> Iterator[Candidate]:
                 unit=seen.call_unit[of_place],
                 count=calls.attempts[of_place].astype(np.int64),
                 cost=cost,
+                saving=(np.zeros_like(cost), cost),
                 rows=(case[hops.call[mine]], hops.caller_end[mine]),
             ),
             units_with_place=seen.units_with(at.caller, at.caller_operation),
-            saving_ns=(0.0, float(np.median(cost))),
             confidence="high",
             text=(
                 f"{at.caller}.{at.caller_operation} needs {ratio:.1f} attempts for each call of "

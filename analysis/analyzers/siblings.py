@@ -114,6 +114,13 @@ def by_edge(seen: Observed) -> Siblings:
     return of(seen, np.arange(len(calls)), calls.context, calls.place)
 
 
-def by_context(seen: Observed) -> Siblings:
+def by_context(seen: Observed, call: I64 | None = None) -> Siblings:
+    """All calls, or these, by context and caller."""
     calls = seen.calls
-    return of(seen, np.arange(len(calls)), calls.context)
+    call = np.arange(len(calls)) if call is None else call
+    return of(seen, call, calls.context[call], seen.hops.caller[calls.place[call]])
+
+
+def callers(groups: Siblings) -> NDArray[np.int32]:
+    """By group, the number of the calling operation."""
+    return groups.seen.hops.caller[groups.seen.calls.place[groups.call[groups.first]]]

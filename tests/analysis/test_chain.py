@@ -144,3 +144,26 @@ def test_a_chain_of_1_000_hops_is_followed_to_its_end() -> None:
     finding = only(made)
     assert finding.count_per_request.max == 1000
     assert len(finding.hops) == 1001
+
+
+def test_one_chain_behind_several_doors_is_one_finding() -> None:
+    """Two requests, each of which asks itself first what it then asks the chain."""
+    made = Traces()
+    for t in range(10):
+        for door in ("buy", "sell"):
+            at = made.request(f"{door}{t}", operation=door).call("gateway", "trade", 1, 99)
+            for i in range(5):
+                at = at.call(SERVICES[i], "do", 2 + i, 98 - i)
+    (finding,) = made.found("chain")
+    assert (finding.where.caller_operation, finding.count_per_request.n) == ("POST /trade", 20)
+
+
+def test_of_a_very_long_chain_the_text_shows_both_ends() -> None:
+    made = Traces()
+    at = made.request("t")
+    for i in range(40):
+        at = at.call(f"s{i}", "do", 1 + i, 99 - i)
+    finding = only(made)
+    assert len(finding.hops) == 41
+    assert "gateway → s0 → s1" in finding.text
+    assert "s6 → … → s32" in finding.text

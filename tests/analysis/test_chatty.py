@@ -71,6 +71,22 @@ def test_a_finding_tells_place_count_cost_saving_and_cure() -> None:
     assert "calls carry no key" in finding.text
 
 
+def test_what_several_callers_in_one_request_could_save_is_added_up() -> None:
+    """An order asks twice over, 8 calls of 3.6 ms each time."""
+    made = Traces()
+    for t in range(10):
+        request = made.request(f"t{t}", end=200)
+        for begin in (1, 101):
+            order = request.call("order", "create", begin, begin + 90)
+            for i in range(8):
+                start = begin + 1 + 4 * i
+                order.call("stock", "reserve", start, start + 3.6)
+    (finding,) = made.found("chatty")
+    assert finding.count_per_request.p50 == 16
+    assert finding.cost_ms.p50 == pytest.approx(57.6)
+    assert finding.saving_ms == pytest.approx((2 * 7 * 1.0, 2 * 25.2))
+
+
 def test_redundant_calls_could_be_kept_for_the_request() -> None:
     (finding,) = asked(10, keys=2).found("chatty")
     assert finding.refactor == {

@@ -127,6 +127,14 @@ def test_a_storm_is_bounded_at_its_busiest_edge() -> None:
     assert finding.confidence == "high"
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_edges_equally_busy_the_first_by_name_is_bounded(reverse: bool) -> None:
+    calls = [(s, 1, 50) for s in ("zoo", "ant") for _ in range(15)]
+    (finding,) = called(calls[::-1] if reverse else calls).found("fanout.storm")
+    assert finding.refactor is not None
+    assert finding.refactor["edge"] == "gateway->ant.POST /get"
+
+
 def burst(
     durations: list[float], *, slow: str | None = None, traces: int = 12, replicas: int = 4
 ) -> Traces:
@@ -197,6 +205,16 @@ def test_two_calls_to_the_slow_replica_cost_what_both_are_waited_for() -> None:
 def test_one_replica_cannot_be_hedged() -> None:
     known = replace(EMPTY, known=True, replicas={"stock": 1})
     (finding,) = burst([10, 10, 10, 50]).found("fanout.straggler", facts=known)
+    assert finding.refactor is None
+
+
+def test_what_goes_over_a_topic_cannot_be_hedged() -> None:
+    made = Traces()
+    for t in range(12):
+        request = made.request(f"t{t}")
+        for i in range(4):
+            request.call("stock", "get", 1, 80 if i == 2 else 10, protocol="kafka")
+    (finding,) = made.found("fanout.straggler")
     assert finding.refactor is None
 
 

@@ -40,11 +40,20 @@ def test_a_parent_is_looked_for_in_its_own_trace() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parent", "orphan"), [("8448eb211c80319c", False), ("8448eb211c80319d", True)]
+    ("trace", "parent", "orphan"),
+    [
+        ("0af7651916cd43dd8448eb211c80319c", "8448eb211c80319c", False),
+        ("0AF7651916CD43DD8448EB211C80319C", "8448eb211c80319c", False),
+        ("0af7651916cd43dd8448eb211c80319c", "8448eb211c80319d", True),
+        ("CvdlGRbNQ92ESOshHIAxnA==", "hEjrIRyAMZw=", False),  # Tempo's spelling of the first
+        ("CvdlGRbNQ92ESOshHIAxnA==", "hEjrIRyAMZ0=", True),
+    ],
 )
-def test_below_the_generator_that_made_no_span_is_a_root(parent: str, orphan: bool) -> None:
+def test_below_the_generator_that_made_no_span_is_a_root(
+    trace: str, parent: str, orphan: bool
+) -> None:
     traces = Traces()
-    traces.span("0af7651916cd43dd8448eb211c80319c", parent, "a", "n", 0, 9)
+    traces.span(trace, parent, "a", "n", 0, 9)
     assert traces.table().has(Flag.ORPHAN).tolist() == [orphan]
 
 
