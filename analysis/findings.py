@@ -9,22 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from analysis.quantiles import Quantiles
 
-KINDS: Final = (
-    "chatty.sequential",
-    "chatty.parallel",
-    "chatty.redundant",
-    "chain",
-    "fanout.sequential",
-    "fanout.storm",
-    "fanout.straggler",
-    "retry.storm",
-    "protocol.tax",
-    "payload.oversize",
-)
 Confidence = Literal["high", "medium", "low"]
 
 

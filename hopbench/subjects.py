@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from analysis.findings import KINDS
 from hopbench.gates import EDGE_FIELDS, EdgeRow, Subject, Subjects
 from hopbench.plan import RunPlan
+from services.scenario.findings import KINDS
 from services.scenario.model import Call, Publish, Scenario
 from services.scenario.refactors import BASELINE
 from services.scenario.tree import operations, walk

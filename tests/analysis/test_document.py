@@ -8,12 +8,12 @@ import pytest
 
 from analysis.analyse import analyse
 from analysis.document import analysis_document, critical_path_document
-from analysis.findings import KINDS
 from analysis.readers import Read
 from analysis.reading import Skipped
 from analysis.settings import Settings
 from hopbench import documents
 from services.scenario.facts import EMPTY
+from services.scenario.findings import KINDS
 from tests.analysis.build import MS, Traces
 from tests.analysis.test_analyse import shop
 
