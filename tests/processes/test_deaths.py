@@ -16,8 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hopbench.engines.local import LocalEngine, spooled
+from hopbench.engines.local import LocalEngine
 from hopbench.engines.port import Evidence, RoundPlan
+from hopbench.engines.running import spooled
 from hopbench.spool import read_spool
 from loadgen.read import read as read_samples
 from services.errors import CannotStart

@@ -1,0 +1,242 @@
+"""A round that runs: from the order to begin until everything has arrived, or a part has died."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any
+
+import orjson
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from hopbench.engines.generator import Generator
+from hopbench.engines.port import ProcessReport, Progress
+from hopbench.engines.supervisor import Supervisor
+from hopbench.hostload import Snapshot, snapshot
+from hopbench.otlp import SIGNALS, take
+from hopbench.parts import Part
+from hopbench.spool import read_spool
+from services.errors import CannotStart
+
+DRAIN_BOUND_S = 15.0
+GRACE_NS = 2_000_000_000
+"""For what is still under way when a round is broken off."""
+_POLL_S = 0.05
+_TELL_S = 0.2
+_CAUSE_S = 3.0
+"""A part that has closed its ports ends within this."""
+
+
+class Broken(Exception):
+    """A part died in the round; the text says which, how, and what it said last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Of one round, CLOCK_MONOTONIC ns. Without a warm-up the measured phase is all of it."""
+
+    start_ns: int
+    """The schedule's zero."""
+    measured_from_ns: int
+    measured_to_ns: int
+
+    def phase(self, now_ns: int) -> tuple[str, float]:
+        """What the schedule is at, and how much of that is done, 0..1."""
+        if now_ns < self.measured_from_ns:
+            whole = max(1, self.measured_from_ns - self.start_ns)
+            return "warmup", max(0, now_ns - self.start_ns) / whole
+        whole = self.measured_to_ns - self.measured_from_ns
+        return "measured", min(1.0, (now_ns - self.measured_from_ns) / whole)
+
+
+@dataclass(slots=True)
+class Running:
+    """The parts of one round, all of them up, and what the round has shown so far."""
+
+    directory: Path
+    collector: Part
+    node: Supervisor
+    generator: Generator
+    broker: Part | None
+    """Where it is ours."""
+    service_pids: Mapping[str, tuple[int, ...]]
+    times: Times
+    before: Snapshot | None = None
+    after: Snapshot | None = None
+    finished: dict[str, Any] = field(default_factory=dict)
+    reports: tuple[ProcessReport, ...] = ()
+    spans_received: int = 0
+    undrained: str | None = None
+    broken: str | None = None
+    ended_ns: int = 0
+
+    async def run(self, progress: Progress) -> None:
+        """The round itself. A part that dies leaves its text in :attr:`broken`."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                beside = [
+                    group.create_task(self._first_death()),
+                    group.create_task(self._tell(progress)),
+                ]
+                await self.node.begin(self.times.start_ns, self.times.measured_from_ns)
+                self.before = snapshot(monotonic_ns())
+                self.finished = await self.generator.run(self.times.start_ns, _unheard)
+                if self.finished["broken"] is not None:
+                    raise Broken(f"locust: {self.finished['broken']}")
+                await self._drain(progress)
+                for task in beside:
+                    task.cancel()
+        except* Broken as deaths:
+            self.broken = str(deaths.exceptions[0])
+        except* CannotStart as failures:
+            # A call to a part that is gone fails before its end is seen.
+            first = failures.exceptions[0]
+            assert isinstance(first, CannotStart)
+            if self.broken is None and first.part != "locust":
+                self.broken = await self._cause()
+            self.broken = self.broken or f"{first}\n{first.log}".rstrip()
+        self.ended_ns = monotonic_ns()
+        if self.broken is not None:
+            await self._salvage()
+
+    async def _tell(self, progress: Progress) -> None:
+        """Report the phase by the schedule; the requests themselves are the generator's affair."""
+        while (now_ns := monotonic_ns()) < self.times.measured_to_ns:
+            progress(*self.times.phase(now_ns))
+            await asyncio.sleep(_TELL_S)
+
+    async def _cause(self) -> str | None:
+        """Which death explains that a part does not answer; None where all live."""
+        try:
+            async with asyncio.timeout(_CAUSE_S):
+                await self._first_death()
+        except Broken as death:
+            return str(death)
+        except TimeoutError:
+            pass
+        return None
+
+    async def _first_death(self) -> None:
+        """Raises Broken as soon as any part dies that should live."""
+        deaths = [
+            asyncio.create_task(self.collector.died()),
+            asyncio.create_task(self.node.part.died()),
+            asyncio.create_task(self.node.deaths()),
+        ]
+        if self.broker is not None:
+            deaths.append(asyncio.create_task(self.broker.died()))
+        try:
+            done, _ = await asyncio.wait(deaths, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in deaths:
+                task.cancel()
+        raise Broken(next(iter(done)).result())
+
+    async def _drain(self, progress: Progress) -> None:
+        """Until nothing is in flight and everything has arrived, or the bound has passed."""
+        progress("drain", 0.0)
+        until_ns = monotonic_ns() + int(DRAIN_BOUND_S * 1e9)
+        calm: tuple[int, int] | None = None
+        while True:
+            reports = await self.node.counters()
+            why = unfinished(reports)
+            state = (
+                sum(r.handled for r in reports),
+                sum(sum(r.produced.values()) for r in reports),
+            )
+            # The processes are asked at different moments; twice the same is once at a time.
+            if why is None and state == calm:
+                break
+            if monotonic_ns() > until_ns:
+                self.undrained = why or "handlers still opened and closed"
+                break
+            calm = state if why is None else None
+            await asyncio.sleep(_POLL_S)
+        self.after = snapshot(monotonic_ns())
+        progress("drain", 0.5)
+        left_ns = max(GRACE_NS, until_ns - monotonic_ns())
+        self.reports = await self.node.stop(left_ns)
+        self.undrained = self.undrained or unreported(self.service_pids, self.reports)
+        expected = sum(report.spans_ended for report in self.reports)
+        while (received := await _spans(self.collector)) < expected:
+            if monotonic_ns() > until_ns:
+                self.undrained = self.undrained or (
+                    f"{expected - received} of {expected} spans have not arrived"
+                )
+                break
+            await asyncio.sleep(_POLL_S)
+        self.spans_received = received
+        progress("drain", 1.0)
+
+    async def _salvage(self) -> None:
+        """Keep what a broken round has measured: samples, spans, reports of those that live."""
+        await self.generator.stop()
+        if self.after is None:
+            self.after = snapshot(monotonic_ns())
+        try:
+            # Without a collector there is nobody to wait for with spans.
+            heard = self.collector.process.returncode is None
+            self.reports = await self.node.stop(GRACE_NS if heard else 0)
+            self.spans_received = await _spans(self.collector)
+        except CannotStart as error:
+            self.broken = f"{self.broken}\nno last reports: {error.text}"
+        await self.collector.stop()
+        self.spans_received = max(self.spans_received, spooled(self.directory / "traces.otlp"))
+
+
+def unfinished(reports: Sequence[ProcessReport]) -> str | None:
+    """What still goes on, or None."""
+    opened = sum(report.open_handlers for report in reports)
+    if opened:
+        return f"{opened} handlers are still open"
+    produced: Counter[str] = Counter()
+    consumed: Counter[str] = Counter()
+    for report in reports:
+        produced.update(report.produced)
+        consumed.update(report.consumed)
+    for topic in sorted(produced | consumed):
+        if produced[topic] != consumed[topic]:
+            return f"topic {topic}: {produced[topic]} messages produced, {consumed[topic]} consumed"
+    return None
+
+
+def unreported(pids: Mapping[str, tuple[int, ...]], reports: Sequence[ProcessReport]) -> str | None:
+    """Which processes did not tell, when they were stopped, what they had counted; or None.
+
+    Without all of them nobody knows how many spans to expect, or who has consumed what.
+    """
+    told = {report.pid for report in reports}
+    silent = [
+        f"{service}/{replica}"
+        for service, of in pids.items()
+        for replica, pid in enumerate(of)
+        if pid not in told
+    ]
+    return f"no last report from {', '.join(silent)}" if silent else None
+
+
+def _unheard(_sent: int, _ended: int) -> None:
+    """Progress by requests; the phases are told by time."""
+
+
+async def _spans(collector: Part) -> int:
+    """Spans that the collector has written. Raises CannotStart where it is gone."""
+    url = f"http://127.0.0.1:{collector.ready['http_port']}/hopbench/counts"
+    try:
+        async with (
+            ClientSession(timeout=ClientTimeout(total=10), trust_env=False) as session,
+            session.get(url) as response,
+        ):
+            counts: dict[str, Any] = orjson.loads(await response.read())
+    except (ClientError, TimeoutError) as error:
+        raise CannotStart("collector", f"does not answer: {error or 'too late'}") from error
+    return int(counts["spans"])
+
+
+def spooled(path: Path) -> int:
+    """Spans in a spool whose collector can't be asked any more."""
+    return sum(take(SIGNALS[0], record, "protobuf").items for record in read_spool(path))

@@ -1,0 +1,66 @@
+"""What a round decides by itself while it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hopbench.engines.port import ProcessReport
+from hopbench.engines.running import Times, unfinished, unreported
+
+
+def report(service: str, pid: int, **changed: Any) -> ProcessReport:
+    values: dict[str, Any] = {
+        "service": service,
+        "replica": 0,
+        "pid": pid,
+        "cpu_ns": 0,
+        "handled": 1,
+        "open_handlers": 0,
+        "spans_ended": 1,
+        "produced": {},
+        "consumed": {},
+        "sleep_bias_ns": {"n": 0},
+        "cpu_bias_ns": {"n": 0},
+        "loop_lag_ns": {"n": 0},
+        "gc_pauses": {},
+        "retries": 0,
+        "timeouts": 0,
+        "errors": 0,
+        "faults_fired": 0,
+    }
+    return ProcessReport(**{**values, **changed})
+
+
+@pytest.mark.parametrize(
+    ("warmup_ns", "at_ns", "phase"),
+    [
+        (20, 90, ("warmup", 0.0)),
+        (20, 105, ("warmup", 0.25)),
+        (20, 120, ("measured", 0.0)),
+        (20, 140, ("measured", 0.5)),
+        (20, 170, ("measured", 1.0)),
+        (0, 90, ("warmup", 0.0)),
+        (0, 100, ("measured", 0.0)),
+    ],
+)
+def test_a_round_knows_its_phase_with_and_without_a_warm_up(
+    warmup_ns: int, at_ns: int, phase: tuple[str, float]
+) -> None:
+    measured_from_ns = 100 + warmup_ns
+    assert Times(100, measured_from_ns, measured_from_ns + 40).phase(at_ns) == phase
+
+
+def test_a_round_is_unfinished_while_handlers_are_open_or_messages_under_way() -> None:
+    sender, taker = report("a", 1, produced={"b.go": 2}), report("b", 2, consumed={"b.go": 1})
+    assert unfinished([report("a", 1)]) is None
+    assert unfinished([report("a", 1, open_handlers=1)]) == "1 handlers are still open"
+    assert unfinished([sender, taker]) == "topic b.go: 2 messages produced, 1 consumed"
+    assert unfinished([sender, taker, report("b", 3, consumed={"b.go": 1})]) is None
+
+
+def test_a_process_without_a_last_report_is_named() -> None:
+    pids = {"a": (1,), "b": (2, 3)}
+    assert unreported(pids, [report("a", 1), report("b", 3), report("b", 2)]) is None
+    assert unreported(pids, [report("a", 1), report("b", 2)]) == "no last report from b/1"
