@@ -7,8 +7,10 @@
     limit   = a number, or a word where the value is one (``verdict == slower``)
 
 A gate *fails* when its comparison is true. ``findings.chatty`` counts that kind and every
-``chatty.*``. An edge pools every row that it matches, over operations and protocols. A bare name
-means the default subject of the document: in ``run`` the baseline, or the only variant that ran.
+``chatty.*``. An edge pools every row that it matches, over operations and protocols; it is held
+against the names of the document as they are spelled there, which in anybody's traces may hold
+dots, spaces and slashes. A bare name means the default subject of the document: in ``run`` the
+baseline, or the only variant that ran.
 
 Names are checked before anything starts (:func:`check`), values when the document is there
 (:func:`judge`).
@@ -16,6 +18,7 @@ Names are checked before anything starts (:func:`check`), values when the docume
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,17 +47,14 @@ _GATE: Final = re.compile(
     rf"""\s*
     (?: variant\(\s*(?P<variant>[^)]*?)\s*\)\. )?
     (?: findings\.(?P<kind>{_NAME}(?:\.{_NAME})?)
-      | edge\(\s*(?P<edge>[^)]*?)\s*\)\.(?P<field>{_NAME})
+      | edge\(\s*(?P<edge>.*?)\s*\)\.(?P<field>{_NAME})
       | (?P<name>{_NAME})
     )
     \s*(?P<operator>>=|<=|==|!=|>|<)\s*
     (?P<limit>\S+)\s*""",
     re.VERBOSE,
 )
-_EDGE: Final = re.compile(
-    r"(?P<caller>[^.>\s]+)(?:\.(?P<caller_operation>[^>\s]+?))?"
-    r"\s*->\s*(?P<callee>[^.>\s]+)(?:\.(?P<operation>\S+))?"
-)
+_EDGE: Final = re.compile(r"(?P<caller>\S.*?)\s*->\s*(?P<callee>\S.*)")
 _EXAMPLES: Final = (
     "for example 'findings.chatty > 0', 'edge(orders->inventory).calls_per_request > 2' "
     "or 'response_p95_ms > 120'"
@@ -63,20 +63,20 @@ _EXAMPLES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class EdgePattern:
-    """None matches every operation."""
+    """Either end is ``service`` or ``service.operation``."""
 
     caller: str
-    caller_operation: str | None
     callee: str
-    operation: str | None
 
     def matches(self, row: EdgeRow) -> bool:
         return (
             self.caller == row.caller
-            and self.callee == row.callee
-            and self.operation in (None, row.operation)
-            and (self.caller_operation is None or self.caller_operation in row.caller_operations)
-        )
+            or self.caller in {f"{row.caller}.{operation}" for operation in row.caller_operations}
+        ) and self.callee in {row.callee, f"{row.callee}.{row.operation}"}
+
+    def splits(self, row: EdgeRow) -> bool:
+        """Whether this asks for one of several callers' operations that ``row`` counts together."""
+        return self.caller != row.caller and len(row.caller_operations) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +125,14 @@ class Gate:
 class Subject:
     """What gates can ask of one variant, or of one document without variants.
 
-    ``finding_counts`` has every kind that a detector may report, with 0 where none was found.
+    ``finding_counts`` has every kind that a detector may report: 0 where none was found, None where
+    there was too little to find anything in. ``words`` names the values that are words.
     """
 
     values: Mapping[str, Value]
-    finding_counts: Mapping[str, int]
+    finding_counts: Mapping[str, int | None]
     edges: Sequence[EdgeRow]
+    words: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +201,15 @@ def _edge(text: str, gate: str) -> EdgePattern:
 
 def _limit(text: str, gate: str) -> float | str:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         if re.fullmatch(_NAME, text):
             return text
         raise BadInput(f"not a limit: {text!r} in gate {gate!r}", hint=_EXAMPLES) from None
+    if not math.isfinite(number):
+        # Nothing is more than nan: such a gate would pass whatever was measured.
+        raise BadInput(f"not a limit: {text!r} in gate {gate!r}", hint=_EXAMPLES)
+    return number
 
 
 def check(gates: Iterable[Gate], subjects: Subjects) -> None:
@@ -223,11 +229,24 @@ def check(gates: Iterable[Gate], subjects: Subjects) -> None:
                     _known(gate, "edge", text, names)
             case Named(name):
                 _known(gate, "value", name, sorted(subject.values))
-        if isinstance(gate.limit, str) and gate.operator not in ("==", "!="):
-            raise BadInput(
-                f"{gate.limit!r} in gate {gate.text!r} is a word, and words have no order",
-                hint="use == or !=",
-            )
+        _comparable(gate, subject)
+
+
+def _comparable(gate: Gate, subject: Subject) -> None:
+    """Words are compared with words, by == and != alone."""
+    worded = isinstance(gate.value, Named) and gate.value.name in subject.words
+    if isinstance(gate.limit, str) != worded:
+        limit = f"{gate.limit:g}" if isinstance(gate.limit, float) else repr(gate.limit)
+        raise BadInput(
+            f"the value in gate {gate.text!r} is a {'word' if worded else 'number'}, "
+            f"and {limit} is none",
+            hint=_EXAMPLES,
+        )
+    if worded and gate.operator not in ("==", "!="):
+        raise BadInput(
+            f"{gate.limit!r} in gate {gate.text!r} is a word, and words have no order",
+            hint="use == or !=",
+        )
 
 
 def judge(gate: Gate, subjects: Subjects) -> Outcome:
@@ -255,24 +274,25 @@ def _subject(gate: Gate, subjects: Subjects) -> Subject:
 def _value(gate: Gate, subject: Subject) -> Value:
     match gate.value:
         case Findings(kind):
-            return float(
-                sum(
-                    count
-                    for name, count in subject.finding_counts.items()
-                    if name == kind or name.startswith(f"{kind}.")
-                )
+            return _sum(
+                count
+                for name, count in subject.finding_counts.items()
+                if name == kind or name.startswith(f"{kind}.")
             )
         case EdgeValue(edge, _, field):
             rows = [row for row in subject.edges if edge.matches(row)]
-            if edge.caller_operation is not None and any(
-                len(r.caller_operations) > 1 for r in rows
-            ):
-                return None  # a document does not split an edge by the caller's operation
-            values = [row.values.get(field) for row in rows]
-            known = [value for value in values if value is not None]
-            return sum(known) if len(known) == len(values) else None
+            if any(edge.splits(row) for row in rows):
+                return None
+            return _sum(row.values.get(field) for row in rows)
         case Named(name):
             return subject.values.get(name)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """None where one of them is not known."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return float(sum(known)) if len(known) == len(found) else None
 
 
 def _known(gate: Gate, what: str, name: str, names: Sequence[str]) -> None:

@@ -47,7 +47,7 @@ def of_summary(plan: RunPlan, summary: Mapping[str, Any]) -> Subjects:
         {
             variant["name"]: Subject(
                 {name: _number(variant[name]) for name in SUMMARY_VALUES},
-                _counts(variant["findings"]),
+                _counts(variant["findings"], known=_enough(plan, variant)),
                 _rows(plan.scenarios[variant["name"]], _used(summary, variant)),
             )
             for variant in summary["variants"]
@@ -65,7 +65,7 @@ def of_analysis(document: Mapping[str, Any]) -> Subjects:
                 edge["caller"],
                 edge["callee"],
                 edge["operation"],
-                frozenset([edge["caller_operation"]] if edge.get("caller_operation") else []),
+                frozenset(edge["caller_operations"]),
                 {name: _number(edge[name]) for name in EDGE_FIELDS},
             )
             for edge in document["edges"]
@@ -82,9 +82,16 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _counts(findings: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def _enough(plan: RunPlan, variant: Mapping[str, Any]) -> bool:
+    """Whether there were traces enough to say that something was *not* found."""
+    complete: int = variant["complete_traces"]
+    return plan.settings.tracing and complete >= plan.limits.complete_traces
+
+
+def _counts(findings: Sequence[Mapping[str, Any]], *, known: bool = True) -> dict[str, int | None]:
     found = Counter(finding["kind"] for finding in findings)
-    return {kind: found[kind] for kind in (*KINDS, *(k for k in found if k not in KINDS))}
+    kinds = (*KINDS, *(k for k in found if k not in KINDS))
+    return {kind: found[kind] if known else None for kind in kinds}
 
 
 def _places(scenario: Scenario) -> dict[tuple[str, str, str], frozenset[str]]:

@@ -66,8 +66,7 @@ def command(
     output.show(_shown(document))
     output.document({**document, "gates": [o.document() for o in outcomes]})
     for outcome in outcomes:
-        if outcome.exit is not Exit.DONE:
-            output.note(f"gate failed: {outcome.gate} (it is {outcome.value})")
+        output.note(outcome.line())
     return worst(outcome.exit for outcome in outcomes)
 
 

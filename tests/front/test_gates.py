@@ -22,6 +22,7 @@ def row(text: str, callers: str, calls: float, per_request: float | None) -> Edg
 BASELINE = Subject(
     values={"response_p95_ms": 120.5, "response_p99_ms": None, "verdict": "slower"},
     finding_counts={"chatty.sequential": 2, "chatty.redundant": 1, "chain": 0, "fanout.storm": 0},
+    words=frozenset({"verdict"}),
     edges=[
         row("orders->inventory.reserve", "create", 200, 2.0),
         row("orders->inventory.price", "create quote", 150, 1.5),
@@ -31,6 +32,7 @@ BASELINE = Subject(
 BATCHED = Subject(
     values={"response_p95_ms": 60.0, "response_p99_ms": 90.0, "verdict": "faster"},
     finding_counts={"chatty.sequential": 0, "chatty.redundant": 0, "chain": 0, "fanout.storm": 0},
+    words=frozenset({"verdict"}),
     edges=BASELINE.edges,
 )
 SUBJECTS = Subjects("baseline", {"baseline": BASELINE, "batched": BATCHED})
@@ -78,11 +80,38 @@ def test_a_value_that_is_not_known_is_neither_passed_nor_failed(text: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("edge(com.shop.web->cart).calls > 1", 30.0),
+        ("edge(com.shop.web -> cart.POST /cart/*).calls > 1", 20.0),
+        ("edge(com.shop.web.GET /->cart.POST /cart/*).calls > 1", 20.0),
+        ("edge(com.shop.web->cart.v1.Cart/Add(x)).calls > 1", 10.0),
+    ],
+)
+def test_an_edge_of_anybodys_traces_is_asked_for_as_it_is_spelled(text: str, value: float) -> None:
+    def foreign(operation: str, calls: float) -> EdgeRow:
+        return EdgeRow("com.shop.web", "cart", operation, frozenset({"GET /"}), {"calls": calls})
+
+    traces = Subject({}, {}, [foreign("POST /cart/*", 20.0), foreign("v1.Cart/Add(x)", 10.0)])
+    subjects = Subjects("baseline", {"baseline": traces})
+    check([parse(text)], subjects)
+    assert judge(parse(text), subjects).value == value
+
+
+def test_findings_that_nothing_could_be_found_in_are_not_none_found() -> None:
+    blind = Subject({}, {"chatty.sequential": None, "chain": None}, [])
+    subjects = Subjects("baseline", {"baseline": blind})
+    assert judge(parse("findings.chatty > 0"), subjects).exit == Exit.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
         ("p95 > ", "not a gate", "for example"),
         ("response_p95_ms = 3", "not a gate", "for example"),
         ("response_p95_ms > 1x!", "not a limit", "for example"),
+        ("response_p95_ms > nan", "not a limit", "for example"),
+        ("response_p95_ms > inf", "not a limit", "for example"),
         ("edge(orders).calls > 1", "not an edge: 'orders'", "caller->callee"),
     ],
 )
@@ -101,7 +130,10 @@ def test_text_that_is_no_gate_is_refused(text: str, message: str, hint: str) -> 
         ("edge(orders->stock).calls > 1", "unknown edge 'orders->stock'", "orders->payment.pay"),
         ("edge(orders->payment).p50 > 1", "unknown value of an edge 'p50'", "calls_per_request"),
         ("variant(bached).findings.chain > 0", "unknown variant 'bached'", "'batched'"),
-        ("response_p95_ms > fast", "is a word", "=="),
+        ("verdict > slower", "is a word", "=="),
+        ("response_p95_ms != slower", "is a number, and 'slower' is none", "for example"),
+        ("findings.chain == none", "is a number, and 'none' is none", "for example"),
+        ("verdict == 3", "is a word, and 3 is none", "for example"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_names_that_exist(

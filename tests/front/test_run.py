@@ -248,8 +248,10 @@ def test_flags_hold_over_the_scenario(mine: Path, tmp_path: Path) -> None:
     (trial,) = summary["trials"]
     assert (summary["seed"], trial["load"]["rate_rps"], summary["headline"]) == (3, 40, "all")
     assert {d["code"] for d in trial["doubts"]} >= {"tracing_off", "short_round", "short_warmup"}
-    # Without traces an expectation is neither met nor failed.
+    # Without traces an expectation is neither met nor failed, and a gate on findings knows nothing.
     assert [e["met"] for e in summary["variants"][0]["expectations"]] == [None]
+    gate = invoke("report", tmp_path / "d", "--fail-on", "findings.chatty > 0")
+    assert gate == Exit.INCONCLUSIVE
 
 
 def test_an_expectation_that_is_not_met_is_exit_1(mine: Path, tmp_path: Path) -> None:
