@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final, Literal
 
 import numpy as np
@@ -60,7 +61,7 @@ class Observed:
     achieved_rps: float | None
     failed: int
     failures_planned: bool
-    """Faults, ``fail`` steps or timeouts of the scenario may make requests fail."""
+    """Faults or ``fail`` steps of the scenario may make requests fail."""
     spans_expected: int | None
     spans_received: int | None
     spans_by_scenario: int | None
@@ -141,11 +142,12 @@ def _lag(o: Observed, limits: Limits) -> Iterator[Doubt]:
 def _rate(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if not o.offered_rps or o.achieved_rps is None:
         return
-    off = o.achieved_rps / o.offered_rps - 1
-    if abs(off) > limits.rate_share:
+    off = o.achieved_rps - o.offered_rps
+    if abs(off) > limits.rate_share * o.offered_rps:
         yield Doubt(
             "rate",
-            f"{o.achieved_rps:.1f}/s were sent of {o.offered_rps:.1f}/s scheduled ({off:+.1%})",
+            f"{o.achieved_rps:.1f}/s were sent of {o.offered_rps:.1f}/s scheduled "
+            f"({off / o.offered_rps:+.1%})",
         )
 
 
@@ -233,12 +235,12 @@ def _processes(o: Observed, limits: Limits) -> Iterator[Doubt]:
             "loop_blocked",
             f"the event loop of {worst.service}/{worst.replica} was blocked for {late:.0f} ms",
         )
-    for code, field, what in (
-        ("sleep_bias", "sleep_bias_ns", "simulated waits"),
-        ("cpu_bias", "cpu_bias_ns", "simulated work"),
+    for code, what, biases in (
+        ("sleep_bias", "simulated waits", [p.sleep_bias_ns for p in o.evidence.processes]),
+        ("cpu_bias", "simulated work", [p.cpu_bias_ns for p in o.evidence.processes]),
     ):
-        process = max(o.evidence.processes, key=lambda p, f=field: getattr(p, f).get("p50", 0.0))  # type: ignore[misc]
-        bias = getattr(process, field).get("p50", 0.0) / NS_PER_MS
+        middles = [bias.get("p50", 0.0) / NS_PER_MS for bias in biases]
+        bias, process = max(zip(middles, o.evidence.processes, strict=True), key=itemgetter(0))
         if bias > limits.sleep_bias_ms:
             yield Doubt(
                 code,
@@ -277,6 +279,13 @@ def _spans(o: Observed, limits: Limits) -> Iterator[Doubt]:
             "spans_mismatch",
             f"{o.spans_received} spans arrived, the scenario implies {o.spans_by_scenario}",
         )
+
+
+def _control(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    """The tax of tracing is sampled against unsampled requests: both must be there."""
+    if o.settings.tracing and o.settings.trace_ratio in (0.0, 1.0):
+        which = "every" if o.settings.trace_ratio else "no"
+        yield Doubt("no_control", f"{which} request is sampled: direct_tax_ms is unknown")
 
 
 def _traces(o: Observed, limits: Limits) -> Iterator[Doubt]:
@@ -353,6 +362,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _processes,
     _failures,
     _spans,
+    _control,
     _traces,
     _metrics,
     _messages,

@@ -63,6 +63,9 @@ CODES: Final[Mapping[str, Meaning]] = {
     "short_warmup": Meaning("the warm-up is short", False),
     "few_traces": Meaning("too few complete traces to judge expectations", False),
     "tracing_off": Meaning("no traces: edges, paths and findings are unknown", False),
+    "no_control": Meaning(
+        "all requests, or none, are sampled: what tracing costs is unknown", False
+    ),
     "not_identifiable": Meaning("the sample is too small for this quantile", False),
     "no_valid_round": Meaning("no valid round: the figures are over void ones", False),
     "embedded_broker": Meaning(

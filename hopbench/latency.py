@@ -57,7 +57,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Requests of the measured phase. ``failed`` holds timeouts; ``sent`` all but dropped."""
+    """Requests of the measured phase. ``failed`` holds timeouts; ``sent`` those that left."""
 
     scheduled: int
     sent: int
@@ -67,8 +67,8 @@ class Counts:
 
 
 def headline(tracing: bool, trace_ratio: float) -> Headline:
-    """What ``response_*`` means: unsampled requests, unless there are none apart."""
-    return "unsampled" if tracing and 0.0 < trace_ratio < 1.0 else "all"
+    """What ``response_*`` means: unsampled requests, unless tracing leaves none, or is off."""
+    return "unsampled" if tracing and trace_ratio < 1.0 else "all"
 
 
 def latency(samples: pl.DataFrame) -> Latency:
@@ -120,13 +120,12 @@ def _times(samples: pl.DataFrame, to: str, since: str) -> Quantiles:
 def counts(samples: pl.DataFrame) -> Counts:
     of = samples.filter(pl.col("phase") == "measured")
     by = dict(of.group_by("status").len().iter_rows())
-    dropped = by.get("dropped", 0)
     return Counts(
         scheduled=of.height,
-        sent=of.height - dropped,
+        sent=int(of["sent_ns"].is_not_null().sum()),
         ok=by.get("ok", 0),
         failed=by.get("error", 0) + by.get("timeout", 0),
-        dropped=dropped,
+        dropped=by.get("dropped", 0),
     )
 
 

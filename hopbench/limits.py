@@ -22,14 +22,15 @@ class Limits:
     """Of the round's time over all cores, used by processes not ours."""
     spans_lost_share: float = 0.001
     rate_share: float = 0.02
-    """Achieved against scheduled, and scheduled against configured beyond its own chance."""
+    """Achieved against scheduled; :attr:`arrivals_p` holds what is scheduled against what was asked
+    for."""
     arrivals_p: float = 0.0001
     """The Kolmogorov-Smirnov test's p below which inter-arrivals do not fit: small, because every
     round is tested."""
     loop_lag_ms: float = 50.0
     """A 5 ms heartbeat that came this late."""
     sleep_bias_ms: float = 0.5
-    """P50 of how much longer a simulated wait took than asked."""
+    """P50 of how much longer a simulated wait, or simulated work, took than asked."""
     short_round_s: float = 10.0
     short_warmup_s: float = 5.0
     complete_traces: int = 20

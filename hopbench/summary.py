@@ -53,7 +53,7 @@ def summarise(
     doubts of each round beside its evidence."""
     surroundings = _environment(run)
     world = World(
-        clock=surroundings.get("clock", "wall"),
+        clock="virtual" if plan.settings.engine == "virtual" else "wall",
         broker=surroundings.get("broker"),
         limits=plan.limits,
     )

@@ -172,6 +172,39 @@ def test_each_limit_raises_its_own_doubt(code: str, worse: dict[str, Any]) -> No
     assert code in codes(observed(**worse))
 
 
+AT_THE_LIMIT: list[dict[str, Any]] = [
+    {"lag_p99_ms": 1.0},
+    {"lag_p99_ms": 5.0, "service_p50_ms": 50.0},
+    {"achieved_rps": 98.0},
+    {"achieved_rps": 102.0},
+    {"evidence": evidence(host={**evidence().host, "generator_cpu_share": 0.80})},
+    {"evidence": evidence(host={**evidence().host, "steal_share": 0.02})},
+    {"evidence": evidence(host={**evidence().host, "foreign_cpu_share": 0.10})},
+    {"spans_received": 9_990, "spans_by_scenario": 9_990},
+    {"evidence": evidence(processes=(process(loop_lag_ns={"max": 50e6}),))},
+    {"evidence": evidence(processes=(process(sleep_bias_ns={"p50": 5e5}),))},
+    {
+        "evidence": evidence(
+            processes=(process(produced={"a.b": 2}), process(replica=1, consumed={"a.b": 2}))
+        )
+    },
+    {"requests_sampled": 20, "requests_complete": 20},
+    {"load": replace(LOAD, duration_ns=10 * 10**9)},
+]
+
+
+@pytest.mark.parametrize("worse", AT_THE_LIMIT)
+def test_what_is_just_within_its_limit_raises_no_doubt(worse: dict[str, Any]) -> None:
+    assert codes(observed(**worse)) == []
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+def test_without_both_kinds_of_request_the_tax_is_unknown_and_says_so(ratio: float) -> None:
+    settings = Settings("local", "embedded", True, ratio, "lean", None)
+    sampled = np.full(len(SCHEDULE), ratio == 1.0)
+    assert codes(observed(settings=settings, sent=sent(sampled=sampled))) == ["no_control"]
+
+
 def test_every_doubt_raised_is_in_the_list_of_codes() -> None:
     raised = {code for _, worse in WORSE for code in codes(observed(**worse))}
     assert raised <= set(CODES)

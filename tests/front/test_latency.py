@@ -76,5 +76,6 @@ def test_requests_are_counted_by_how_they_ended() -> None:
 
 def test_the_headline_is_unsampled_where_some_are() -> None:
     assert headline(True, 0.5) == "unsampled"
+    assert headline(True, 0.0) == "unsampled"
     assert headline(True, 1.0) == "all"
     assert headline(False, 0.5) == "all"
