@@ -114,9 +114,13 @@ class Forks:
     async def fork(self, service: str, replica: int, log: Path) -> Child:
         """Start a process; it is not ready yet."""
         ours, theirs = socket.socketpair()
-        with theirs:
-            message = {"do": "fork", "service": service, "replica": replica, "log": str(log)}
-            answer = await self._ask(message, theirs.fileno())
+        try:
+            with theirs:
+                message = {"do": "fork", "service": service, "replica": replica, "log": str(log)}
+                answer = await self._ask(message, theirs.fileno())
+        except CannotStart:
+            ours.close()
+            raise
         pid: int = answer["forked"]
         child = Child(
             service,

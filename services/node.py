@@ -233,7 +233,8 @@ _Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def application(node: Node, token: str, quit_asked: asyncio.Event) -> web.Application:
     @web.middleware
     async def guard(request: web.Request, handler: _Route) -> web.StreamResponse:
-        if not hmac.compare_digest(request.headers.get(TOKEN_HEADER, ""), token):
+        given = request.headers.get(TOKEN_HEADER, "").encode(errors="surrogateescape")
+        if not hmac.compare_digest(given, token.encode()):
             return _json({"text": f"wrong or missing {TOKEN_HEADER}"}, 403)
         try:
             return await handler(request)

@@ -113,17 +113,21 @@ async def start_generator(plan: Path, log: Path, web_port: int | None) -> Genera
     Call from the main thread.
     """
     ours, theirs = socket.socketpair()
-    with theirs, log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            *command(web_port),
-            env=environment(os.environ, plan, theirs.fileno()),
-            pass_fds=(theirs.fileno(),),
-            cwd=plan.parent,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
     ours.setblocking(False)
-    reader, writer = await asyncio.open_unix_connection(sock=ours)
+    with theirs, log.open("ab") as output:
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command(web_port),
+                env=environment(os.environ, plan, theirs.fileno()),
+                pass_fds=(theirs.fileno(),),
+                cwd=plan.parent,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except (OSError, asyncio.CancelledError):
+            writer.close()
+            raise
     return Generator(process, reader, writer, log)

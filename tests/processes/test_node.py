@@ -16,6 +16,7 @@ from aiohttp import ClientSession
 from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
 from hopbench.parts import Part, start_part
 from services.errors import CannotStart
+from services.node import TOKEN_HEADER
 from tests.processes.conftest import SCENARIO, plan, settings
 
 
@@ -54,11 +55,13 @@ def _job(directory: Path, collector: Part) -> dict[str, Any]:
     )
 
 
-def test_without_the_token_nothing_is_answered(tmp_path: Path) -> None:
+@pytest.mark.parametrize("headers", [{}, {TOKEN_HEADER: "guess"}, {TOKEN_HEADER: "gu\u00e9ss"}])
+def test_without_the_token_nothing_is_answered(tmp_path: Path, headers: dict[str, str]) -> None:
     async def talk(node: Supervisor, _job: dict[str, Any]) -> None:
+        url = f"http://127.0.0.1:{node.part.ready['port']}/quit"
         async with (
-            ClientSession() as stranger,
-            stranger.post(f"http://127.0.0.1:{node.part.ready['port']}/quit") as answer,
+            ClientSession(headers=headers) as stranger,
+            stranger.post(url) as answer,
         ):
             assert answer.status == 403
         assert await node.counters() == ()
