@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+from pathlib import Path
 
 from rich.console import Console
 
@@ -11,7 +13,7 @@ from hopbench.addresses import holder, listen, taken
 from hopbench.commands.doctor import table, verdict
 from hopbench.doctor import CHECKS, Check, doctor, document, healthy
 from hopbench.environment import environment
-from hopbench.hostload import Snapshot, shares
+from hopbench.hostload import Snapshot, shares, snapshot
 from tests.processes.conftest import settings
 
 
@@ -66,13 +68,35 @@ def test_a_taken_port_is_told_with_its_holder() -> None:
         assert taken(other.getsockname()[1]) is not None
 
 
-def test_foreign_time_is_what_was_used_less_ours() -> None:
+def test_foreign_time_is_what_was_used_less_ours_and_the_kernels() -> None:
     second = 1_000_000_000
-    before = Snapshot(0, 10 * second, 0, {1: second, 2: 0})
-    after = Snapshot(2 * second, 13 * second, second // 10, {1: 2 * second, 2: 0, 3: second})
+    before = Snapshot(0, 10 * second, 0, {1: second, 2: 0}, {9: 7 * second, 8: 3 * second})
+    after = Snapshot(
+        2 * second, 14 * second, second // 10, {1: 2 * second, 2: 0, 3: second}, {9: 8 * second}
+    )
     found = shares(before, after, cores=2)
     assert found["foreign_cpu_share"] == 0.25
     assert found["steal_share"] == 0.025
+
+
+def test_a_child_of_ours_is_ours_and_a_kernel_thread_is_nobodys() -> None:
+    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    try:
+        now = snapshot(0)
+    finally:
+        child.communicate()
+    assert now is not None
+    assert {os.getpid(), child.pid} <= now.ours.keys()
+    assert not now.ours.keys() & now.kernel.keys()
+    # A kernel thread has no command line.
+    assert not [pid for pid in now.kernel if _command_line(pid)]
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_the_environment_names_everything_a_figure_depends_on() -> None:
