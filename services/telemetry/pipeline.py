@@ -25,7 +25,11 @@ from services.telemetry.records import SAMPLED
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How derivation is cut up. The defaults are measured (benchmarks/tail.py)."""
+    """How derivation is cut up.
+
+    The defaults are a choice, not the best of a sweep: benchmarks/tail.py measures the tail with
+    them, and with no others.
+    """
 
     slice_records: int = 32
     """Derived at a time: 0.1 ms."""
