@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import uvloop
+from opentelemetry import trace
 
 from services import transports
 from services.behaviour import Behaviour
@@ -35,6 +36,7 @@ from services.scenario.parse import parse_text
 from services.scenario.refactors import apply
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.pipeline import Pipeline, resource_attributes
+from services.telemetry.tracer import SlimTracerProvider
 from services.topology import Topology, topology
 from services.transports.site import Broker, Counters, Hooks, Site
 from services.vitals import Heartbeat, Pauses, cpu_ns
@@ -178,12 +180,21 @@ class Process:
         self._cpu_before_ns = 0
         self._watch: asyncio.Task[None] | None = None
 
+    @property
+    def tracer_provider(self) -> trace.TracerProvider:
+        """What user code and other people's instrumentations open spans with."""
+        if isinstance(self._pipeline, Pipeline):
+            return SlimTracerProvider(self._telemetry)
+        return self._pipeline.provider
+
     async def listen(self) -> dict[str, Any]:
         """Open every listener that this service needs; where they are. Raises CannotStart."""
         await self._clock.start(wheres(self._job.scenario, self._service))
         if self._clock.worker_pids:
             self._watch = asyncio.create_task(self._end_with_workers())
         await self._pipeline.start()
+        if self._job.tracing:
+            trace.set_tracer_provider(self.tracer_provider)
         ports: dict[Protocol, int | None] = {}
         for protocol in self._needed():
             listener = self._listeners[protocol] = transports.listener(protocol, self._site)
