@@ -14,6 +14,7 @@ from hopbench.engines.port import EngineName, Settings
 from hopbench.engines.port import Instrumentation as InstrumentationName
 from services.errors import BadInput
 from services.scenario import model, units
+from services.scenario.validate import arrivals
 
 T = TypeVar("T")
 
@@ -50,7 +51,9 @@ Tracing = Annotated[str, typer.Option("--tracing", metavar="on|off", help="Off: 
 Instrumentation = Annotated[
     str, typer.Option("--instrumentation", metavar="lean|official", help="Who makes the spans.")
 ]
-Workers = Annotated[int, typer.Option("--workers", metavar="N", help="More than 1: not yet.")]
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, metavar="N", help="More than 1: not yet.")
+]
 Web = Annotated[
     int | None,
     typer.Option("--web", min=0, max=65535, metavar="PORT", help="Locust's own web UI."),
@@ -107,16 +110,15 @@ def with_load(
     for flag, value in (("--rate", rate_rps), ("--duration", duration_ns)):
         if value is not None and value <= 0:
             raise BadInput(f"{flag} must be more than 0")
-    return replace(
-        scenario,
-        seed=scenario.seed if seed is None else seed,
-        load=replace(
-            base,
-            rate_rps=base.rate_rps if rate_rps is None else rate_rps,
-            duration_ns=base.duration_ns if duration_ns is None else duration_ns,
-            warmup_ns=base.warmup_ns if warmup_ns is None else warmup_ns,
-        ),
+    load = replace(
+        base,
+        rate_rps=base.rate_rps if rate_rps is None else rate_rps,
+        duration_ns=base.duration_ns if duration_ns is None else duration_ns,
+        warmup_ns=base.warmup_ns if warmup_ns is None else warmup_ns,
     )
+    if (many := arrivals(load)) is not None:
+        raise BadInput(many.text, hint=many.hint)
+    return replace(scenario, seed=scenario.seed if seed is None else seed, load=load)
 
 
 def settings(

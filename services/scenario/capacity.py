@@ -1,16 +1,17 @@
 """What a scenario asks of its services, worked out before anything runs.
 
 Exact where nothing is drawn; with probabilities and choices, ``worst`` takes the most expensive
-outcome and ``mean`` the expected one. Retries, hedges, errors and faults are left out, and so is
-what a hop itself costs: these are the figures the scenario declares, not a prediction.
+outcome, fallbacks among them, and ``mean`` the expected one. Retries, hedges, errors and faults are
+left out, and so is what a hop itself costs: these are the figures the scenario declares, not a
+prediction.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from math import inf
+from math import exp, inf, lgamma, log, log1p, sqrt
 from typing import NamedTuple
 
 from services.scenario.graph import callees, ordered
@@ -30,7 +31,7 @@ from services.scenario.model import (
     Target,
     Work,
 )
-from services.scenario.tree import Steps, operations
+from services.scenario.tree import Steps, operations, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Shape:
     """Calls and publishes that one request can cause."""
     calls_mean: float
     depth: int
-    """Synchronous calls on the longest way from an entry; a publish starts anew."""
+    """Synchronous calls on the longest way from an entry, or from a message's consumer."""
     fan_out: int
     """The most calls that one handler can have in flight at once."""
     hops_per_s: float
@@ -117,16 +118,26 @@ def shape(scenario: Scenario) -> Shape:
         fan_out[operation] = max(map(in_flight, steps), default=0)
     visits, items = _traffic(scenario, order)
     entries = [entry.target for entry in scenario.load.entries]
+    begins = {*entries, *_consumers(scenario, visits)}
     weight = sum(entry.weight for entry in scenario.load.entries)
     calls_mean = sum(e.weight * mean[e.target].at(1) for e in scenario.load.entries) / weight
     return Shape(
         calls_worst=round(max(worst[entry].at(1) for entry in entries)),
         calls_mean=calls_mean,
-        depth=max(depth[entry] for entry in entries),
+        depth=max(depth[operation] for operation in begins),
         fan_out=max(most for operation, most in fan_out.items() if visits[operation]),
         hops_per_s=calls_mean * scenario.load.rate_rps,
         demand=_demand(scenario, visits, items, wait),
     )
+
+
+def _consumers(scenario: Scenario, visits: Mapping[Target, float]) -> Iterator[Target]:
+    """Operations that messages of reached operations go to."""
+    for service, operation in operations(scenario):
+        if visits[Target(service.name, operation.name)]:
+            for step in walk(operation.steps):
+                if isinstance(step, Publish):
+                    yield step.edge.target
 
 
 def calls_by_edge(scenario: Scenario) -> dict[EdgeKey, float]:
@@ -154,10 +165,25 @@ def calls_of(edge: Edge) -> int:
 
 
 def _expected_calls(edge: Edge) -> float:
-    if edge.probability == 1:
-        return calls_of(edge)
-    some = 1 - (1 - edge.probability) ** edge.count
-    return max(some, edge.count * edge.probability / edge.batch)
+    if edge.probability in (0, 1) or edge.batch == 1:
+        return calls_of(edge) * edge.probability
+    # Batches are filled with the items that take part.
+    parts = _binomial(edge.count, edge.probability)
+    return sum(-(-items // edge.batch) * chance for items, chance in parts)
+
+
+def _binomial(n: int, p: float) -> Iterator[tuple[int, float]]:
+    """How many of ``n`` take part, each with ``p`` (0 < p < 1), and the chance that so many do.
+    What lies twelve standard deviations off is left out."""
+    off = 12 * sqrt(n * p * (1 - p)) + 30
+    least, most = max(0, int(n * p - off)), min(n, int(n * p + off))
+    odds = log(p) - log1p(-p)
+    chance = lgamma(n + 1) - lgamma(least + 1) - lgamma(n - least + 1)
+    chance += least * log(p) + (n - least) * log1p(-p)
+    for k in range(least, most + 1):
+        yield k, exp(chance)
+        if k < n:
+            chance += log((n - k) / (k + 1)) + odds
 
 
 def _calls(step: Step, below: Of, *, expected: bool) -> _Linear:

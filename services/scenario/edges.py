@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from services.scenario import units
 from services.scenario.distributions import Constant
+from services.scenario.limits import MAX_ITEMS, MAX_REPLICAS
 from services.scenario.model import (
     PROTOCOLS,
     Edge,
@@ -34,6 +35,7 @@ from services.scenario.reader import (
     optional,
     positive,
     quantity,
+    quoted,
     text,
     word,
 )
@@ -52,7 +54,7 @@ def target(file: str | None, node: Node) -> Target:
     found = text(file, node)
     service, dot, operation = found.partition(".")
     if not dot or not is_name(service) or not is_name(operation):
-        raise bad(file, node, f"{found!r} is not a target", "write service.operation")
+        raise bad(file, node, f"{quoted(found)} is not a target", "write service.operation")
     return Target(service, operation)
 
 
@@ -90,7 +92,7 @@ def _hedge(file: str | None, node: Node) -> HedgePolicy:
 def _kafka(file: str | None, node: Node) -> KafkaOptions:
     r = mapping(file, node, "kafka")
     found = KafkaOptions(
-        partitions=r.get("partitions", integer(1), KAFKA.partitions),
+        partitions=r.get("partitions", integer(1, MAX_REPLICAS), KAFKA.partitions),
         acks=r.get("acks", word(("0", "1", "all")), KAFKA.acks),
         linger_ns=r.get("linger", quantity(units.duration), KAFKA.linger_ns),
     )
@@ -129,7 +131,7 @@ BUILTIN: Final[Values] = {
 
 OPTIONS: Final[Mapping[str, Read]] = {
     "protocol": word(PROTOCOLS),
-    "count": integer(1),
+    "count": integer(1, MAX_ITEMS),
     "batch": integer(1),
     "max_parallel": optional(integer(1), "all"),
     "probability": quantity(units.probability),

@@ -17,6 +17,7 @@ from typing import Final, Literal
 from services.errors import BadInput
 from services.scenario import edges
 from services.scenario.findings import read_expectations
+from services.scenario.limits import MAX_NAME, MAX_REPLICAS
 from services.scenario.model import Operation, Refactor, Scenario, Service, Variant
 from services.scenario.names import is_name
 from services.scenario.reader import (
@@ -28,6 +29,7 @@ from services.scenario.reader import (
     items,
     mapping,
     optional,
+    shown,
     text,
     word,
 )
@@ -44,6 +46,7 @@ BALANCES: Final[tuple[Balance, ...]] = ("round_robin", "random", "least_pending"
 VERSION: Final = 1
 BUNDLED: Final = "scenarios"
 STDIN: Final = "-"
+_REPLICAS: Final = integer(1, MAX_REPLICAS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ def _parse(source: str, file: str) -> tuple[Scenario, Lines]:
         r.file, r.take("defaults"), services=True
     )
     scenario = Scenario(
-        name=r.get("name", text, _stem(file)),
+        name=r.get("name", _title, _stem(file)),
         description=r.get("description", text, ""),
         seed=r.get("seed", integer(0), 1),
         services=_services(file, r.need("services", "services: {gateway: …}"), defaults, lines),
@@ -137,8 +140,27 @@ def _version(r: Reader) -> None:
         raise bad(r.file, node, f"this reads version {VERSION}", f"write version: {VERSION}")
 
 
+def _title(file: str | None, node: Node) -> str:
+    """A scenario's name: a run directory is named by it, and terminals show it."""
+    found = text(file, node)
+    if not _is_title(found):
+        raise bad(
+            file,
+            node,
+            f"{shown(node)} cannot name a scenario",
+            f"at most {MAX_NAME} characters of one line, no slash, and no dot at the start",
+        )
+    return found
+
+
+def _is_title(found: str) -> bool:
+    plain = found.isprintable() and not set(found) & {"/", "\\"}
+    return plain and found.strip(" ") == found and 0 < len(found) <= MAX_NAME and found[0] != "."
+
+
 def _stem(file: str) -> str:
-    return "scenario" if file == STDIN else Path(file).stem
+    stem = Path(file).stem
+    return stem if file != STDIN and _is_title(stem) else "scenario"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +181,7 @@ class _Defaults:
         changed = _Defaults(
             values={**self.values, **edges.given(r)},
             where=r.get("where", WHERE, self.where),
-            replicas=r.get("replicas", integer(1), self.replicas) if services else self.replicas,
+            replicas=r.get("replicas", _REPLICAS, self.replicas) if services else self.replicas,
             balance=r.get("balance", word(BALANCES), self.balance) if services else self.balance,
             workers=r.get("workers", optional(integer(1), "unlimited"), self.workers)
             if services
@@ -189,7 +211,7 @@ def _service(name: str, r: Reader, outer: _Defaults, lines: Lines) -> Service:
         lines["operation", name, operation] = line
     service = Service(
         name=name,
-        replicas=r.get("replicas", integer(1), defaults.replicas),
+        replicas=r.get("replicas", _REPLICAS, defaults.replicas),
         balance=r.get("balance", word(BALANCES), defaults.balance),
         max_concurrent=r.get("workers", optional(integer(1), "unlimited"), defaults.workers),
         operations={

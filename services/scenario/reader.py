@@ -63,7 +63,7 @@ class Reader:
 
     def _unknown(self, key: str, hint: str) -> BadInput:
         line = self.node.key_lines[key] or None
-        return BadInput(f"unknown key {key!r} in {self.what}", self.file, line, hint)
+        return BadInput(f"unknown key {quoted(key)} in {self.what}", self.file, line, hint)
 
 
 def bad(file: str | None, node: Node, text: str, hint: str | None = None) -> BadInput:
@@ -88,11 +88,16 @@ def shown(node: Node) -> str:
         case Leaf(value=None):
             return "nothing"
         case Leaf():
-            return repr(node.text if len(node.text) <= 60 else node.text[:57] + "…")
+            return quoted(node.text)
         case List():
             return "a list"
         case Map():
             return "a mapping"
+
+
+def quoted(found: str) -> str:
+    """As a message shows it: in quotes, and not at any length."""
+    return repr(found if len(found) <= 60 else found[:57] + "…")
 
 
 def text(file: str | None, node: Node) -> str:
@@ -110,7 +115,7 @@ def name(file: str | None, node: Node) -> str:
 
 def bad_name(file: str | None, line: int, found: str) -> BadInput:
     return BadInput(
-        f"{found!r} is not a name",
+        f"{quoted(found)} is not a name",
         file,
         line or None,
         "a small letter, then at most 40 small letters, digits and hyphens",
@@ -137,15 +142,15 @@ def boolean(file: str | None, node: Node) -> bool:
     return node.value
 
 
-def integer(at_least: int) -> Callable[[str | None, Node], int]:
+def integer(at_least: int, at_most: int = 2**63 - 1) -> Callable[[str | None, Node], int]:
     def read(file: str | None, node: Node) -> int:
         value = node.value if isinstance(node, Leaf) else None
         if isinstance(value, bool) or not isinstance(value, int):
             raise bad(file, node, f"expected a whole number, not {shown(node)}")
         if value < at_least:
             raise bad(file, node, f"{value} is too small; the least is {at_least}")
-        if value >= 2**63:
-            raise bad(file, node, f"{value} is too large")
+        if value > at_most:
+            raise bad(file, node, f"{value} is too large; the most is {at_most:,}")
         return value
 
     return read
@@ -155,10 +160,10 @@ def quantity(parse: Callable[[object], T]) -> Callable[[str | None, Node], T]:
     """Reads with one of the functions of :mod:`services.scenario.units`."""
 
     def read(file: str | None, node: Node) -> T:
-        if not isinstance(node, Leaf):
+        if not isinstance(node, Leaf) or node.value is None:
             raise bad(file, node, f"expected a quantity, not {shown(node)}")
         try:
-            return parse(node.value if isinstance(node.value, bool) else node.text)
+            return parse(node.text)
         except Unreadable as error:
             raise bad(file, node, error.text, error.hint) from None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from services.scenario import findings, units
+from services.scenario.limits import MAX_ITEMS, MAX_NAME, MAX_REPLICAS
 from services.scenario.model import PROTOCOLS
 from services.scenario.names import PATTERN
 from services.scenario.parse import BALANCES, VERSION
@@ -28,7 +29,12 @@ def scenario_schema() -> Schema:
         **_mapping(
             {
                 "version": {"const": VERSION},
-                "name": {"type": "string", "description": "Default: the file's name."},
+                "name": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": MAX_NAME,
+                    "description": "Default: the file's name.",
+                },
                 "description": {"type": "string"},
                 "seed": {"type": "integer", "minimum": 0, "default": 1},
                 "defaults": _ref("file_defaults"),
@@ -149,7 +155,7 @@ def _options() -> Schema:
     """The options of an edge, as a step or a ``defaults`` block gives them."""
     return {
         "protocol": {"enum": list(PROTOCOLS)},
-        "count": _count(description="Items to send."),
+        "count": _count(maximum=MAX_ITEMS, description="Items to send."),
         "batch": _count(description="Items a call carries."),
         "max_parallel": _or("all", _count(description="Calls in flight at once.")),
         "probability": {**_ref("probability"), "description": "Whether an item takes part."},
@@ -173,7 +179,7 @@ def _options() -> Schema:
         "on_error": {"enum": ["fail", "ignore"]},
         "kafka": _mapping(
             {
-                "partitions": _count(),
+                "partitions": _count(maximum=MAX_REPLICAS),
                 "acks": {"enum": ["0", "1", "all", 0, 1]},
                 "linger": _ref("duration"),
             }
@@ -186,7 +192,7 @@ _WHERE: Final[Schema] = {"enum": ["loop", "thread", "process"]}
 
 def _topology() -> Schema:
     of_service = {
-        "replicas": _count(),
+        "replicas": _count(maximum=MAX_REPLICAS),
         "balance": {"enum": list(BALANCES)},
         "workers": _or("unlimited", _count(description="Requests one replica handles at once.")),
     }
@@ -234,7 +240,10 @@ def _steps() -> Schema:
         "sequence": (steps, {}),
         "parallel": ({"anyOf": [steps, parallel]}, {}),
         "choice": (_list(option, minItems=1), {}),
-        "repeat": (_mapping({"times": _count(), "steps": steps}, ("times", "steps")), {}),
+        "repeat": (
+            _mapping({"times": _count(maximum=MAX_ITEMS), "steps": steps}, ("times", "steps")),
+            {},
+        ),
         "fail": (_ref("probability"), {}),
     }
     return {

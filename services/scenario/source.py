@@ -193,7 +193,7 @@ class _Builder:
 
     def _untagged(self, event: yaml.CollectionStartEvent | yaml.ScalarEvent, line: int) -> None:
         if event.tag is not None and event.tag != "!":
-            raise BadInput(f"the tag {event.tag} has no meaning here", self.file, line)
+            raise BadInput(f"the tag {event.tag[:60]} has no meaning here", self.file, line)
 
     def _refuse_as_key(self, line: int) -> None:
         top = self.stack[-1] if self.stack else None
@@ -205,9 +205,13 @@ class _Builder:
         if top is None or isinstance(top.items, list) or top.key is not None:
             return False
         key = leaf.text
+        if key == "<<":
+            raise BadInput(
+                "merge keys are not read", self.file, line, "what repeats belongs in defaults"
+            )
         if key in top.items:
             first = top.key_lines[key]
-            raise BadInput(f"{key!r} is given twice, first on line {first}", self.file, line)
+            raise BadInput(f"{key[:60]!r} is given twice, first on line {first}", self.file, line)
         top.key = key
         top.key_lines[key] = line
         return True

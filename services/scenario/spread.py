@@ -52,7 +52,8 @@ class Amount:
         if keys and all(key in ("min", "max") or _PERCENTILE.fullmatch(key) for key in keys):
             return self._percentiles(r)
         if len(keys) != 1:
-            raise bad(file, node, f"{', '.join(keys) or '{}'} is not a distribution", _SHAPES)
+            said = ", ".join(key[:60] for key in keys) or "{}"
+            raise bad(file, node, f"{said} is not a distribution", _SHAPES)
         found = self._family(r)
         r.known += ["p50", "p99"]
         r.done()

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Final
 
 TIME: Final[Mapping[str, int]] = {
@@ -83,7 +84,7 @@ def duration(value: object) -> int:
     """Whole nanoseconds."""
     ns = _quantity(value, "time", TIME, None, "10ms")
     if ns != ns.to_integral_value():
-        raise Unreadable(f"{value!r} is finer than a nanosecond")
+        raise Unreadable(f"{_shown(value)} is finer than a nanosecond")
     return int(ns)
 
 
@@ -103,11 +104,11 @@ def probability(value: object) -> float:
     """0..1."""
     number, unit = _split(value, "probability", "25%")
     if unit not in ("", "%"):
-        raise Unreadable(f"{value!r} is not a probability", "write 25% or 0.25")
+        raise Unreadable(f"{_shown(value)} is not a probability", "write 25% or 0.25")
     share = number / 100 if unit == "%" else number
     if share > 1:
         hint = f"did you mean {number.normalize():f}%?" if not unit and number <= 100 else None
-        raise Unreadable(f"{value!r} is more than 100%", hint)
+        raise Unreadable(f"{_shown(value)} is more than 100%", hint)
     return float(share)
 
 
@@ -151,24 +152,24 @@ def _quantity(
     number, unit = _split(value, what, example)
     if not unit and bare is None and number != 0:
         plain = _plain(number)
-        raise Unreadable(f"{value!r} has no unit", f"did you mean {plain}ms or {plain}s?")
+        raise Unreadable(f"{_shown(value)} has no unit", f"did you mean {plain}ms or {plain}s?")
     scaled = number * _unit(value, unit or bare or next(iter(units)), what, units)
     if scaled > _LARGEST:
-        raise Unreadable(f"{value!r} is too large a {what}")
+        raise Unreadable(f"{_shown(value)} is too large a {what}")
     return scaled
 
 
 def _split(value: object, what: str, example: str) -> tuple[Decimal, str]:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise Unreadable(f"{value!r} is not a {what}", f"write it as {example}")
+        raise Unreadable(f"{_shown(value)} is not a {what}", f"write it as {example}")
     match = _QUANTITY.fullmatch(repr(value) if isinstance(value, float) else str(value))
     if match is None:
         negative = str(value).lstrip().startswith("-")
         reason = "is negative" if negative else f"is not a {what}"
-        raise Unreadable(f"{value!r} {reason}", f"write it as {example}")
+        raise Unreadable(f"{_shown(value)} {reason}", f"write it as {example}")
     number = Decimal(match[1])
     if number.adjusted() > 300:
-        raise Unreadable(f"{value!r} is too large a {what}")
+        raise Unreadable(f"{_shown(value)} is too large a {what}")
     return number, match[2]
 
 
@@ -177,6 +178,16 @@ def _unit(value: object, unit: str, what: str, units: Mapping[str, int]) -> int:
         return units[unit]
     meant = _MISTAKES.get(unit)
     if meant is not None and any(word in units for word in meant.split()):
-        raise Unreadable(f"{value!r}: unknown unit {unit!r}", f"did you mean {meant}?")
-    known = ", ".join(unit for unit in units if unit != "μs")
-    raise Unreadable(f"{value!r}: {unit!r} is not a unit of {what}", f"known units: {known}")
+        raise Unreadable(f"{_shown(value)}: unknown unit {unit!r}", f"did you mean {meant}?")
+    known = [unit for unit in units if unit != "μs"]
+    same = [name for name in known if name.lower() == unit.lower()]
+    close = same or get_close_matches(unit, known, n=1)
+    raise Unreadable(
+        f"{_shown(value)}: {_shown(unit)} is not a unit of {what}",
+        f"did you mean {close[0]}?" if close else f"known units: {', '.join(known)}",
+    )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -25,6 +25,7 @@ from typing import Literal
 
 from services.scenario.capacity import shape
 from services.scenario.graph import callees, ordered, reached
+from services.scenario.limits import MAX_ARRIVALS, MAX_CALLS
 from services.scenario.model import (
     PROTOCOLS,
     Call,
@@ -33,6 +34,7 @@ from services.scenario.model import (
     Expectation,
     Fail,
     Fault,
+    Load,
     Parallel,
     Publish,
     Repeat,
@@ -61,8 +63,25 @@ class Problem:
 
 def validate(scenario: Scenario) -> tuple[Problem, ...]:
     """Errors first; warnings only where there are no errors."""
-    errors = tuple(_errors(scenario))
+    errors = tuple(_errors(scenario)) or tuple(_too_much(scenario))
     return errors or tuple(_warnings(scenario))
+
+
+def _too_much(scenario: Scenario) -> Iterator[Problem]:
+    """For a scenario without other errors: only that has a shape."""
+    worst = shape(scenario).calls_worst
+    if worst > MAX_CALLS:
+        text = f"one request makes {worst:,} calls at worst; the most is {MAX_CALLS:,}"
+        yield _error(text, "load", hint="counts, repeats and fan-outs multiply along the way")
+
+
+def arrivals(load: Load) -> Problem | None:
+    """Where a round would have more requests than can be scheduled beforehand."""
+    number = load.rate_rps * ((load.duration_ns + load.warmup_ns) / 1e9)
+    if number <= MAX_ARRIVALS:
+        return None
+    text = f"a round of {number:.3g} requests; the most is {MAX_ARRIVALS:,}"
+    return _error(text, "load", hint="give a lower rate, or a shorter duration")
 
 
 def _errors(scenario: Scenario) -> Iterator[Problem]:
@@ -230,6 +249,8 @@ def _load(scenario: Scenario, names: _Names) -> Iterator[Problem]:
     if not load.rate_rps > 0 or load.duration_ns < 1 or load.warmup_ns < 0:
         text = "rate and duration must be more than zero, warm-up not less"
         yield _error(text, "load", hint="for example rate: 50/s, duration: 8s, warmup: 2s")
+    elif (many := arrivals(load)) is not None:
+        yield many
     if load.max_in_flight < 1:
         yield _error("max_in_flight must be at least 1", "load")
     for number, entry in enumerate(load.entries):

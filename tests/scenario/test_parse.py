@@ -300,6 +300,14 @@ def test_an_expectation_names_its_edge_in_one_word() -> None:
         ("- {fail: 120%}", "more than 100%", ""),
         ("- {call: a.go}", "a cycle of calls: a.go -> a.go", "never end"),
         ("- 5", "a step must be a mapping, not '5'", ""),
+        ("- {sleep: true}", "'true' is not a time", "10ms"),
+        ("- {sleep: }", "expected a quantity, not nothing", ""),
+        ("- {<<: {sleep: 1ms}}", "merge keys are not read", "defaults"),
+        ("- {call: b.one, count: 1000001}", "too large; the most is 1,000,000", ""),
+        ("- {repeat: {times: 1000001, steps: []}}", "too large; the most is 1,000,000", ""),
+        ("- {call: b.one, kafka: {partitions: 10001}}", "too large; the most is 10,000", ""),
+        (f"- {{call: {'b' * 99}}}", f"'{'b' * 57}…' is not a target", ""),
+        (f"- {{{'c' * 99}: 1}}", "this has ccc", ""),
     ],
 )
 def test_a_wrong_step_is_refused_with_its_line(steps: str, said: str, hint: str) -> None:
@@ -314,6 +322,7 @@ def test_a_wrong_step_is_refused_with_its_line(steps: str, said: str, hint: str)
     ("rest", "said", "hint"),
     [
         ("lod: 1", "unknown key 'lod' in a scenario", "'load'"),
+        (f"{'l' * 99}: 1", f"unknown key '{'l' * 57}…' in a scenario", ""),
         ("seed: -1", "-1 is too small", ""),
         ("faults: [{latency: 1ms, error: 5%}]", "this has latency and error", ""),
         ("faults: [{latency: 1ms, at: {service: bb}}]", "there is no service 'bb'", "'b'"),
@@ -358,6 +367,33 @@ def test_the_rest_of_a_wrong_file_is_refused_with_its_line(rest: str, said: str,
 )
 def test_a_file_that_is_no_scenario_is_told_what_is_missing(source: str, said: str) -> None:
     assert said in refusal(source).text
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("../../etc", "no slash"),
+        ("'..\\etc'", "no slash"),
+        (".hidden", "no dot at the start"),
+        ('"two\\nlines"', "one line"),
+        ('"\\e[31mred"', "one line"),
+        ("x" * 81, "at most 80 characters"),
+        ("''", ""),
+    ],
+)
+def test_a_name_that_cannot_be_a_directorys_is_refused(name: str, hint: str) -> None:
+    source = text("- call: b.one").replace("name: small", f"name: {name}")
+    error = refusal(source)
+    assert "cannot name a scenario" in error.text
+    assert error.line == line_of(source, "name: ")
+    assert hint in (error.hint or "")
+
+
+def test_a_file_without_a_name_gives_its_own_where_it_can() -> None:
+    source = text("- call: b.one").replace("name: small", "")
+    assert parse_text(source, "deep/down/my shop.yaml").name == "my shop"
+    assert parse_text(source, ".hidden.yaml").name == "scenario"
+    assert parse_text(source, "-").name == "scenario"
 
 
 def test_an_id_given_twice_names_both_lines() -> None:

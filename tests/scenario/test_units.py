@@ -65,6 +65,8 @@ def test_probabilities_lie_between_zero_and_one(text: object, share: float) -> N
         (units.duration, "10m", "min (minutes) or ms"),
         (units.duration, "10 seconds", "did you mean s?"),
         (units.duration, "10KiB", "known units: ns, us"),
+        (units.duration, "10mss", "did you mean ms?"),
+        (units.duration, "10MS", "did you mean ms?"),
         (units.duration, "-1ms", "10ms"),
         (units.duration, "fast", "10ms"),
         (units.duration, True, "10ms"),

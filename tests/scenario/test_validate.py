@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from scipy.stats import binom
 
 from services.errors import BadInput
 from services.scenario.capacity import calls_by_edge, shape
@@ -165,6 +167,8 @@ def test_what_the_workers_can_take_is_not_warned_of() -> None:
         ("- {call: b.one, count: 7, max_parallel: 4}", 7, 7, 1, 4),
         ("- {call: b.one, count: 8, probability: 25%}", 8, 2, 1, 1),
         ("- {call: b.one, count: 2, batch: 2, probability: 50%}", 1, 0.75, 1, 1),
+        ("- {call: b.one, count: 4, batch: 2, probability: 50%}", 2, 1.25, 1, 1),
+        ("- {call: b.one, count: 6, batch: 4, probability: 0%}", 2, 0, 1, 1),
         ("- publish: b.one", 1, 1, 0, 1),
         ("- repeat: {times: 3, steps: [call: b.one, call: c.one]}", 6, 6, 1, 1),
         ("- parallel: [{call: b.one, count: 5, max_parallel: all}, call: c.one]", 6, 6, 1, 6),
@@ -186,6 +190,46 @@ def test_the_shape_counts_calls_depth_and_fan_out(
     assert (found.calls_worst, found.depth, found.fan_out) == (worst, depth, fan_out)
     assert found.calls_mean == pytest.approx(mean)
     assert found.hops_per_s == pytest.approx(10 * mean)
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "share"), [(1000, 7, 0.3), (100_000, 10, 1e-7), (1_000_000, 64, 0.999)]
+)
+def test_expected_calls_of_many_items_are_a_sum_over_what_may_take_part(
+    count: int, batch: int, share: float
+) -> None:
+    """Against the distribution of a library."""
+    drawn = f"- {{call: b.one, count: {count}, batch: {batch}, probability: {share:.9f}}}"
+    items = np.arange(count + 1)
+    expected = (-(-items // batch) * binom.pmf(items, count, share)).sum()
+    assert shape(scenario(drawn)).calls_mean == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_a_chain_behind_a_message_is_as_deep_as_it_is() -> None:
+    base = parse_text(
+        """
+        version: 1
+        services:
+          a: {operations: {go: [call: b.one, publish: b.two]}}
+          b: {operations: {one: [work: 1ms], two: [call: c.one]}}
+          c: {operations: {one: [call: d.one]}}
+          d: {operations: {one: [work: 1ms]}}
+        load: {rate: 1/s, entry: a.go}
+        """
+    )
+    assert shape(base).depth == 2
+
+
+def test_more_calls_than_a_round_could_hold_are_refused() -> None:
+    steps = "- repeat: {times: 1000, steps: [{repeat: {times: 1001, steps: [call: b.one]}}]}"
+    with pytest.raises(BadInput, match="makes 1,001,000 calls at worst; the most is 1,000,000"):
+        scenario(steps)
+
+
+def test_more_requests_than_could_be_scheduled_are_refused() -> None:
+    base = scenario("- call: b.one")
+    many = replace(base, load=replace(base.load, rate_rps=1e300))
+    assert errors(many) == ["a round of 1e+301 requests; the most is 100,000,000"]
 
 
 def test_nested_steps_run_once_a_call_unless_they_are_per_item() -> None:

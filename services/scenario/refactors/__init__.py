@@ -11,7 +11,7 @@ from typing import Final
 
 from services.errors import BadInput
 from services.scenario.model import Refactor, Scenario
-from services.scenario.reader import bad, did_you_mean, mapping, text
+from services.scenario.reader import bad, did_you_mean, mapping, quoted, text
 from services.scenario.refactors.asyncify import ASYNCIFY
 from services.scenario.refactors.batch import BATCH
 from services.scenario.refactors.bound import BOUND
@@ -82,7 +82,7 @@ def read_refactor(file: str | None, node: Node) -> Refactor:
         raise bad(
             file,
             r.node.items["op"],
-            f"there is no operator {op!r}",
+            f"there is no operator {quoted(op)}",
             did_you_mean(op, OPERATORS) or f"operators: {', '.join(OPERATORS)}",
         )
     r.what = f"the operator {op}"

@@ -9,7 +9,7 @@ from typing import Any, Final
 from services.errors import BadInput
 from services.scenario.model import Call, EdgeRef, Publish, Refactor, Scenario, Step
 from services.scenario.names import is_name
-from services.scenario.reader import Reader, bad, did_you_mean, text
+from services.scenario.reader import Reader, bad, did_you_mean, shown, text
 from services.scenario.source import Node
 from services.scenario.tree import Steps, operations, walk, with_blocks
 
@@ -29,8 +29,6 @@ class Operator:
     read: Callable[[Reader], Refactor]
     write: Callable[[Any], dict[str, object]]
     apply: Callable[[Scenario, Any], Scenario]
-    not_yet: bool = False
-    """Parsed and validated, and refused where it would be applied."""
 
 
 def edge_ref(file: str | None, node: Node) -> EdgeRef:
@@ -41,7 +39,7 @@ def edge_ref(file: str | None, node: Node) -> EdgeRef:
     callee, callee_dot, operation = callee.partition(".")
     parts = (caller, callee, operation, *((caller_operation,) if dot else ()))
     if not arrow or not callee_dot or not all(is_name(part) for part in parts):
-        raise bad(file, node, f"{found!r} is not an edge", _FORM)
+        raise bad(file, node, f"{shown(node)} is not an edge", _FORM)
     return EdgeRef(caller, caller_operation if dot else None, callee, operation)
 
 

@@ -47,7 +47,7 @@ def _read_step(place: Place, node: Node) -> Step:
     r = mapping(place.file, node, "a step")
     kinds = [key for key in r.node.items if key in KINDS]
     if len(kinds) != 1:
-        said = ", ".join(r.node.items) or "an empty mapping"
+        said = ", ".join(key[:60] for key in r.node.items) or "an empty mapping"
         hint = next((h for key in r.node.items if (h := did_you_mean(key, KINDS))), None)
         raise bad(
             place.file,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.scenario.limits import MAX_ITEMS
 from services.scenario.model import Parallel, Repeat, Sequence
 from services.scenario.reader import Reader, integer, mapping, optional
 from services.scenario.source import List, Node
@@ -42,7 +43,7 @@ def _read_repeat(node: Node, r: Reader, common: Common, place: Place) -> Repeat:
     inner = mapping(r.file, node, "repeat")
     repeat = Repeat(
         **common,
-        times=integer(1)(r.file, inner.need("times", "repeat: {times: 5, steps: […]}")),
+        times=integer(1, MAX_ITEMS)(r.file, inner.need("times", "repeat: {times: 5, steps: […]}")),
         steps=place.read(inner.need("steps", "repeat: {times: 5, steps: […]}")),
     )
     inner.done()

@@ -1,0 +1,20 @@
+"""How much a scenario may ask for.
+
+Above these a typing error is likelier than a plan: the memory would be full before the first
+request had ended.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_ITEMS: Final = 1_000_000
+"""Of an edge in one run of its step; times of a repeat."""
+MAX_CALLS: Final = 1_000_000
+"""Of one request, at worst."""
+MAX_REPLICAS: Final = 10_000
+"""Of a service; partitions of a topic."""
+MAX_ARRIVALS: Final = 100_000_000
+"""Of one round, its warm-up included."""
+MAX_NAME: Final = 80
+"""Characters of a scenario's name, which names the run directory."""
