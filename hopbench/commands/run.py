@@ -27,7 +27,12 @@ from services.scenario.parse import load
 TELL_ABOVE_MINUTES: Final = 0.5
 
 
+RESUMABLE: Final = {"resume", "json", "fail_on", "dry_run", "strict", "quiet"}
+"""Flags that go with ``--resume``; all others are the plan's, which is made already."""
+
+
 def command(
+    context: typer.Context,
     scenario: Annotated[
         str | None, typer.Argument(help=options.SCENARIO_HELP, show_default=False)
     ] = None,
@@ -64,7 +69,7 @@ def command(
     output = Output(json, quiet)
     gates = [parse(text) for text in fail_on or ()]
     if resume is not None:
-        directory, planned = _resumed(scenario, resume)
+        directory, planned = _resumed(context, resume)
     else:
         directory = None
         planned = _planned(
@@ -142,10 +147,18 @@ def _named(scenario: str | None) -> str:
     return scenario
 
 
-def _resumed(scenario: str | None, directory: Path) -> tuple[RunDir | None, RunPlan]:
-    if scenario is not None:
+def _resumed(context: typer.Context, directory: Path) -> tuple[RunDir | None, RunPlan]:
+    given = [
+        parameter.opts[0] if parameter.param_type_name == "option" else "SCENARIO"
+        for parameter in context.command.params
+        if parameter.name not in RESUMABLE
+        and (source := context.get_parameter_source(str(parameter.name))) is not None
+        and source.name == "COMMANDLINE"
+    ]
+    if given:
         raise BadInput(
-            "--resume takes the scenario, and every setting, from its directory",
+            f"--resume takes the scenario, and every setting, from its directory: {given[0]} "
+            "cannot change it",
             hint=f"hopbench run --resume {directory}",
         )
     run_dir = rundir.opened(directory)

@@ -65,7 +65,11 @@ BAD: list[tuple[list[str], str]] = [
     (["run", "FILE", "--fail-on", "edge(order->shop).calls > 3"], "order->shop"),
     (["run", "FILE", "--fail-on", "p95"], "not a gate"),
     (["run", "FILE", "--resume", "DIR"], "--resume"),
+    (["run", "--resume", "DIR", "--rate", "5/s"], "--rate cannot change it"),
+    (["run", "--resume", "DIR", "--rounds", "1"], "--rounds cannot change it"),
     (["run", "--resume", "DIR"], "no run directory"),
+    (["run", "--resume", "DIR", "--strict", "--dry-run", "--quiet"], "no run directory"),
+    (["run", "FILE", "--workers", "0"], "--workers"),
     (["report", "DIR"], "no run directory"),
     (["report", "DIR/absent"], "does not exist"),
 ]
