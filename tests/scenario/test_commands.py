@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import pytest
+from jsonschema import Draft202012Validator
 from rich.console import Console, RenderableType
 
+from hopbench import cli, documents
 from hopbench.commands import diff, init, validate
 from hopbench.commands.list import listed, table
+from hopbench.exits import Exit
 from services.errors import BadInput
 from services.scenario.difference import difference
 from services.scenario.parse import bundled, load, parse_text
@@ -72,6 +76,23 @@ def test_every_variant_changes_something(name: str) -> None:
     for variant in base.variants:
         found = difference(base, apply(base, variant))
         assert found.edges or found.steps
+
+
+@pytest.mark.parametrize(
+    ("asked", "form"),
+    [
+        (["validate", "checkout"], "validation"),
+        (["diff", "checkout", "tuned"], "scenario-diff"),
+        (["diff", "fanout", "baseline", "hedged"], "scenario-diff"),
+        (["diff", "chatty", "baseline"], "scenario-diff"),
+    ],
+)
+def test_documents_have_their_published_form(asked: list[str], form: str, tmp_path: Path) -> None:
+    written = tmp_path / "out.json"
+    assert cli.invoke([*asked, "--json", str(written)]) is Exit.DONE
+    document = orjson.loads(written.read_bytes())
+    assert document["schema"] == f"hopbench.{form}/1"
+    Draft202012Validator(documents.schema(form)).validate(document)
 
 
 def test_validate_prints_the_figures_of_every_variant() -> None:
