@@ -121,7 +121,7 @@ def read(run: RunDir, plan: RunPlan, turn: Turn) -> Trial | None:
 
 def _samples(place: TrialDir) -> pl.DataFrame:
     if place.samples.is_file():
-        return pl.read_parquet(place.samples)
+        return pl.read_parquet(place.samples, glob=False)
     found = pl.from_arrow(spools.COLUMNS.empty_table())
     assert isinstance(found, pl.DataFrame)
     return found

@@ -37,7 +37,7 @@ def curve(variant: str, samples: Sequence[Path], headline: str) -> Curve | None:
     frames = []
     for path in samples:
         frame = pl.read_parquet(
-            path, columns=["intended_ns", "done_ns", "status", "sampled", "phase"]
+            path, columns=["intended_ns", "done_ns", "status", "sampled", "phase"], glob=False
         ).filter(pl.col("phase") == "measured")
         if headline == "unsampled":
             frame = frame.filter(~pl.col("sampled"))

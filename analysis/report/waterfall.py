@@ -35,7 +35,7 @@ def read_trace(spans: Sequence[Path], trace_id: str) -> tuple[Bar, ...]:
     """The spans of one trace in drawing order (each below its parent, by start time)."""
     columns = ["span", "parent", "start", "end", "kind", "service", "operation", "status"]
     for path in spans:
-        rows = pl.scan_parquet(path).filter(pl.col("trace") == trace_id).select(columns)
+        rows = pl.scan_parquet(path, glob=False).filter(pl.col("trace") == trace_id).select(columns)
         found = rows.collect()
         if found.height:
             return _ordered(found.to_dicts())

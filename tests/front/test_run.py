@@ -225,6 +225,13 @@ def test_a_gate_decides_the_exit_code(done: Done, gate: str, code: Exit) -> None
     assert invoke("report", done.run.path, "--fail-on", gate) == code
 
 
+def test_a_quiet_command_says_why_it_failed(done: Done, capfd: pytest.CaptureFixture[str]) -> None:
+    passed, failed = "findings.chain > 0", "findings.chatty.sequential > 0"
+    code = invoke("report", done.run.path, "--fail-on", passed, "--fail-on", failed)
+    assert code == Exit.FAILED
+    assert capfd.readouterr().err.splitlines() == [f"gate FAILED: {failed} (value 1)"]
+
+
 def test_a_run_directory_is_a_scenario(done: Done, tmp_path: Path) -> None:
     code = invoke(
         "run", done.run.path, "--engine", "virtual", "--variant", "batched",
@@ -234,6 +241,16 @@ def test_a_run_directory_is_a_scenario(done: Done, tmp_path: Path) -> None:
     summary = orjson.loads(RunDir(tmp_path / "c").summary.read_bytes())
     assert [v["name"] for v in summary["variants"]] == ["batched"]
     assert summary["seed"] == 7
+
+
+def test_a_run_directory_may_have_any_name(mine: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs [of ä?] * {1}"
+    code = invoke(
+        "run", mine, "--engine", "virtual", "--variant", "baseline", "--duration", "1s",
+        "--out", out,
+    )  # fmt: skip
+    assert code == Exit.DONE
+    assert RunDir(out).html.is_file()
 
 
 def test_flags_hold_over_the_scenario(mine: Path, tmp_path: Path) -> None:
