@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from analysis import report
 from hopbench import subjects
 from hopbench.exits import Exit, worst
-from hopbench.gates import Gate, judge
+from hopbench.gates import Gate, Outcome, judge
 from hopbench.output import Output
 from hopbench.plan import RunPlan
 from hopbench.rundir import RunDir
@@ -22,6 +22,12 @@ def show(summary: Mapping[str, Any], run: RunDir, output: Output) -> None:
     output.document(summary)
 
 
+def tell(outcomes: Iterable[Outcome], output: Output) -> None:
+    """A line a gate; one that failed is the reason of the exit code."""
+    for outcome in outcomes:
+        (output.note if outcome.exit is Exit.DONE else output.reason)(outcome.line())
+
+
 def code(
     plan: RunPlan,
     summary: Mapping[str, Any],
@@ -33,8 +39,7 @@ def code(
     """What the result means for the exit code; what failed is told."""
     values = subjects.of_summary(plan, summary)
     outcomes = [judge(gate, values) for gate in gates]
-    for outcome in outcomes:
-        output.note(outcome.line())
+    tell(outcomes, output)
     unmet = [
         (variant["name"], expectation)
         for variant in summary["variants"]
@@ -43,10 +48,10 @@ def code(
     ]
     for name, expectation in unmet:
         where = ", ".join(f"{k} {v}" for k, v in expectation["where"].items())
-        output.note(f"expectation not met in {name}: {expectation['kind']} ({where})")
+        output.reason(f"expectation not met in {name}: {expectation['kind']} ({where})")
     void = [v["name"] for v in summary["variants"] if v["rounds"] == v["void_rounds"]]
     if strict and void:
-        output.note(f"no valid round: {', '.join(void)}")
+        output.reason(f"no valid round: {', '.join(void)}")
     return worst(
         [
             *(outcome.exit for outcome in outcomes),

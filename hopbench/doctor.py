@@ -228,7 +228,7 @@ def _ports() -> tuple[Check, ...]:
 
 
 def _docker() -> tuple[Check, ...]:
-    advice = "only the engine `compose` needs it"
+    advice = "nothing needs it yet: the engine `compose` will"
     program = which("docker")
     if program is None:
         return (Check("docker", False, "not installed", advice, needed=False),)

@@ -57,6 +57,10 @@ class Output:
         else:
             self.people.print(result)
 
+    def reason(self, text: str) -> None:
+        """Why the exit code is what it will be: told even when quiet."""
+        Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+
     def note(self, text: str) -> None:
         """What goes on, for people."""
         self.notes.print(text, markup=False, soft_wrap=True)

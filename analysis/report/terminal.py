@@ -119,8 +119,8 @@ def _times(edge: EdgeRow) -> str:
 
 
 def _findings(variant: VariantView) -> RenderableType:
-    rows = [
-        _finding(finding) for finding in variant.findings if finding.identity not in variant.kept
+    rows: list[RenderableType] = [
+        advised(finding) for finding in variant.findings if finding.identity not in variant.kept
     ]
     for word, style, findings in (
         ("gone", "green", variant.gone),
@@ -139,17 +139,23 @@ def _findings(variant: VariantView) -> RenderableType:
     return Group(*rows)
 
 
-def _finding(finding: FindingRow) -> Text:
-    text = Text()
-    text.append("● ", style="red").append(finding.kind, style="bold red")
-    text.append(f"  {finding.place}", style="bold")
-    text.append(f"  costs {finding.cost} of the critical path", style="dim")
+def advised(finding: FindingRow) -> RenderableType:
+    """A finding with what it costs, what it says, and the refactor that it proposes."""
+    head = Text(finding.kind, style="bold red")
+    head.append(f"  {finding.place}", style="bold")
+    head.append(f"  costs {finding.cost} of the critical path", style="not bold dim")
+    rows: list[tuple[Text | str, Text]] = [(Text("●", style="red"), head)]
     if finding.text:
-        text.append(f"\n  {finding.text}")
+        rows.append(("", Text(finding.text)))
     if finding.advice:
-        text.append("\n  try ").append(finding.advice, style="green")
-        text.append(f"  could save {finding.saving}", style="dim")
-    return text
+        advice = Text("try ").append(finding.advice, style="green")
+        rows.append(("", advice.append(f"  could save {finding.saving}", style="dim")))
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _variants(of: View) -> RenderableType:
@@ -225,13 +231,14 @@ def _expectations(of: View) -> RenderableType | None:
 
 def _doubts(doubts: tuple[Doubt, ...]) -> RenderableType:
     """A line a code: the first of its kind stands for the others, which are in the report."""
-    text = Text()
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for code, alike in groupby(doubts, key=lambda doubt: doubt.code):
         first, *rest = alike
         style = "bold yellow" if first.voids else "yellow"
-        text.append("void  " if first.voids else "", style=style)
-        text.append(code, style=style).append(f"  {first.text}")
+        text = Text(first.text)
         more = f", and {len(rest)} more like it in the report" if rest else ""
-        text.append(f"  ({first.where}{more})\n", style="dim")
-    text.rstrip()
-    return text
+        text.append(f"  ({first.where}{more})", style="dim")
+        table.add_row(Text(f"void {code}" if first.voids else code, style=style), text)
+    return table

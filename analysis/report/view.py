@@ -152,6 +152,10 @@ def finding_row(finding: Json) -> FindingRow:
         saving = UNKNOWN
     elif low == high:
         saving = ms(high)
+    elif low == 0:
+        saving = f"up to {ms(high)}"
+    elif low == 0:
+        saving = f"up to {ms(high)}"
     else:
         saving = f"{ms(low)} to {ms(high)}"
     return FindingRow(
@@ -178,7 +182,10 @@ def finding_row(finding: Json) -> FindingRow:
     )
 
 
-def _variant(variant: Json, trials: Sequence[Json], baseline: Json | None) -> VariantView:
+def _variant(
+    variant: Json, trials: Sequence[Json], baseline: Json | None, *, planned: bool
+) -> VariantView:
+    """``planned``: the scenario says what it expects, so that what it does not is news."""
     mine = [trial for trial in trials if trial["variant"] == variant["name"]]
     counted = [trial for trial in mine if not trial["void"]] or mine
     critical: dict[tuple[str, str], list[tuple[float, float | None]]] = {}
@@ -227,7 +234,7 @@ def _variant(variant: Json, trials: Sequence[Json], baseline: Json | None) -> Va
         ),
         unexpected=tuple(
             f"{finding['kind']} at {place(finding['where'])}"
-            for finding in variant.get("unexpected") or ()
+            for finding in (variant.get("unexpected") or () if planned else ())
         ),
         edges=edge_rows(counted),
         critical_path=tuple(path),
@@ -316,7 +323,8 @@ def view(summary: Json) -> View:
     """The view of a ``hopbench.summary/1`` document."""
     trials = summary["trials"]
     base = next((v for v in summary["variants"] if v["name"] == BASELINE), None)
-    variants = tuple(_variant(v, trials, base) for v in summary["variants"])
+    planned = any(v["expectations"] for v in summary["variants"])
+    variants = tuple(_variant(v, trials, base, planned=planned) for v in summary["variants"])
     facts = [
         ("engine", f"{summary['engine']} ({summary['clock']} clock)"),
         ("instrumentation", summary["instrumentation"]),

@@ -17,10 +17,11 @@ from analysis.document import analysis_document
 from analysis.normalise import REPAIRS
 from analysis.readers import Read
 from analysis.report.figures import count, ms, plural
-from analysis.report.view import one_line, place
+from analysis.report.terminal import advised
+from analysis.report.view import finding_row
 from analysis.settings import Settings
 from analysis.spans import concat
-from hopbench import options, plan, rundir, subjects, trial
+from hopbench import conclusion, options, plan, rundir, subjects, trial
 from hopbench.exits import Exit, worst
 from hopbench.gates import check, judge, parse
 from hopbench.output import Output
@@ -65,8 +66,7 @@ def command(
     outcomes = [judge(gate, asked) for gate in gates]
     output.show(_shown(document))
     output.document({**document, "gates": [o.document() for o in outcomes]})
-    for outcome in outcomes:
-        output.note(outcome.line())
+    conclusion.tell(outcomes, output)
     return worst(outcome.exit for outcome in outcomes)
 
 
@@ -116,7 +116,7 @@ def _shown(document: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [head, *_repairs(given), _edges(document["edges"])]
     findings = document["findings"]
     parts.append(Text(f"\n{plural(len(findings), 'finding')}", style="bold"))
-    parts.extend(_finding(finding) for finding in findings)
+    parts.extend(advised(finding_row(finding)) for finding in findings)
     if document["minor"]:
         parts.append(Text(f"and {plural(len(document['minor']), 'minor one')}, in --json", "dim"))
     return Group(*parts)
@@ -161,18 +161,3 @@ def _edges(edges: Sequence[Mapping[str, Any]]) -> RenderableType:
         table.caption = f"and {len(edges) - _MOST_EDGES} more, in --json"
         table.caption_justify = "left"
     return Group(Text(), table)
-
-
-def _finding(finding: Mapping[str, Any]) -> Text:
-    text = Text("● ", style="red")
-    text.append(finding["kind"], style="bold red")
-    text.append(f"  {place(finding['where'])}", style="bold")
-    text.append(f"  costs {ms(finding['cost_ms']['p50'])} of the critical path", style="dim")
-    text.append(f"\n  {finding['text']}", style="default")
-    if finding["refactor"]:
-        text.append("\n  try ", style="default").append(
-            one_line(finding["refactor"]), style="green"
-        )
-        low, high = finding["saving_ms"]
-        text.append(f"  could save {ms(low)} to {ms(high)}", style="dim")
-    return text

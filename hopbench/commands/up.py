@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
+from typing import Annotated
 
 import orjson
+import typer
 
 from hopbench import options, plan, rundir
 from hopbench.exits import Exit
@@ -16,11 +18,16 @@ from services.errors import BadInput
 from services.scenario.parse import load
 from services.scenario.refactors import BASELINE
 
+Variants = Annotated[
+    list[str] | None,
+    typer.Option("--variant", metavar="NAME", help="Which; default: baseline."),
+]
+
 
 def command(
     scenario: options.Scenario,
     *,
-    variant: options.Variants = None,
+    variant: Variants = None,
     rate: options.Rate = None,
     duration: options.Duration = None,
     warmup: options.Warmup = None,
@@ -34,7 +41,7 @@ def command(
 ) -> Exit:
     """Keep the services of one variant running until Ctrl-C, and print their addresses.
 
-    Put load on them with `locust -f loadgen/locustfile.py`, or anything else that talks HTTP or
+    Put load on them with the locust command that it prints, or anything else that talks HTTP or
     gRPC.
     """
     output = Output(json)

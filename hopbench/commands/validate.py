@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from analysis.report.figures import plural
 from hopbench import options
 from hopbench.exits import Exit
 from hopbench.output import Output
@@ -60,10 +61,17 @@ def _warning(loaded: Loaded, problem: Problem) -> Text:
 def report(loaded: Loaded) -> RenderableType:
     scenario = loaded.scenario
     operations = sum(len(service.operations) for service in scenario.services.values())
+    size = ", ".join(
+        plural(number, what)
+        for number, what in (
+            (len(scenario.services), "service"),
+            (operations, "operation"),
+            (len(scenario.variants), "variant"),
+        )
+    )
     head = Text.assemble(
         (scenario.name, "bold"),
-        f" is valid: {len(scenario.services)} services, {operations} operations, "
-        f"{len(scenario.variants)} variants, {scenario.load.rate_rps:g} requests/s",
+        f" is valid: {size}, {scenario.load.rate_rps:g} requests/s",
     )
     return Group(head, "", figures(shapes(scenario)), *warnings(loaded))
 

@@ -37,6 +37,35 @@ def test_the_variants_fit_a_narrow_terminal() -> None:
     assert "…" not in text
 
 
+def test_findings_and_doubts_keep_their_indentation_where_they_wrap() -> None:
+    finding = build.finding(text="One word after another, until the line has to end. " * 3)
+    doubt = {"code": "short_round", "text": "seconds " * 30, "voids": False}
+    summary = build.shop()
+    summary["variants"][0]["findings"] = [finding]
+    summary["doubts"] = [doubt]
+    lines = printed(summary, width=80).splitlines()
+    said = [line for line in lines if "word after" in line or line.strip().startswith("until")]
+    assert {len(line) - len(line.lstrip()) for line in said} == {4}
+    seconds = [line.index("seconds") for line in lines if "seconds" in line]
+    assert len(seconds) > 1
+    assert len(set(seconds)) == 1
+
+
+def test_a_scenario_that_expects_nothing_is_surprised_by_nothing(tmp_path: Path) -> None:
+    summary = build.shop()
+    summary["variants"][0]["unexpected"] = [build.finding()]
+    for expectations, told in (([], False), ([{"kind": "chain", "where": {}, "met": True}], True)):
+        summary["variants"][0]["expectations"] = expectations
+        assert ("found and not expected" in printed(summary)) is told
+        assert ("not expected:" in write(summary, tmp_path).read_text()) is told
+
+
+def test_a_saving_that_may_be_none_is_told_as_at_most() -> None:
+    summary = build.shop()
+    summary["variants"][0]["findings"] = [build.finding(saving_ms=[0.0, 24.0])]
+    assert "could save up to 24.0 ms" in printed(summary)
+
+
 def test_words_reserved_for_verdicts_do_not_appear(tmp_path: Path) -> None:
     run = build.run_directory(tmp_path)
     write(build.shop(), run)
