@@ -154,8 +154,6 @@ def finding_row(finding: Json) -> FindingRow:
         saving = ms(high)
     elif low == 0:
         saving = f"up to {ms(high)}"
-    elif low == 0:
-        saving = f"up to {ms(high)}"
     else:
         saving = f"{ms(low)} to {ms(high)}"
     return FindingRow(
