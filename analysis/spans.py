@@ -9,6 +9,8 @@ tables for what only some spans have: messages, links, free attributes, parents 
   anything up.
 - ``start`` and ``end`` stay as recorded, whatever was repaired; ``lo`` and ``hi`` are the window
   that a critical-path policy leaves of them, and equal to them until one is applied.
+
+The module is long because whatever makes a table of another has to know every column.
 """
 
 from __future__ import annotations
