@@ -1,16 +1,26 @@
-"""README.md says nothing that does not work."""
+"""README.md and docs/ say nothing that does not work, and leave nothing out."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from hopbench import cli
+from hopbench.doubts import CODES
 from hopbench.exits import Exit
+from hopbench.limits import Limits
+from services.errors import BadInput
+from services.scenario import findings, units
+from services.scenario.parse import parse_text
+from services.scenario.refactors import OPERATORS
+from services.scenario.schema import scenario_schema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -21,6 +31,11 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 INLINE = re.findall(r"`(hopbench [^`]+|make [^`]+|--[a-z-]+[^`]*)`", README)
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+SCENARIO = (ROOT / "docs/scenario.md").read_text()
+MEASUREMENT = (ROOT / "docs/measurement.md").read_text()
+WHOLE, *PARTS = re.findall(r"```yaml\n(.*?)```", SCENARIO, re.DOTALL)
+REFACTORS = re.findall(r"`(\{op: [^`]+\})`", SCENARIO)
 
 
 def test_there_is_something_to_check() -> None:
@@ -61,7 +76,7 @@ def test_every_flag_named_in_passing_exists(capsys: pytest.CaptureFixture[str]) 
     assert [flag for flag in sorted(flags) if flag not in known] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_every_link_leads_somewhere(page: str) -> None:
     path = ROOT / page
     links = re.findall(r"\]\(([^)#]+)\)", path.read_text())
@@ -71,3 +86,81 @@ def test_every_link_leads_somewhere(page: str) -> None:
 def test_every_exit_code_is_told() -> None:
     told = {int(number) for number in re.findall(r"\d+", README.split("Exit codes:")[1][:300])}
     assert set(Exit) <= told
+
+
+def with_part(part: str) -> str:
+    """The scenario of docs/scenario.md with a part of the page in its place: keys of the file, or
+    the steps of order.create."""
+    scenario: dict[str, Any] = yaml.safe_load(WHOLE)
+    given = yaml.safe_load(part)
+    if isinstance(given, list):
+        scenario["services"]["order"]["operations"]["create"] = given
+        scenario.pop("variants")
+        scenario.pop("expectations")
+    else:
+        services = {**scenario["services"], **given.pop("services", {})}
+        scenario |= {**given, "services": services}
+    return yaml.safe_dump(scenario)
+
+
+def test_the_scenario_of_the_reference_is_one() -> None:
+    assert parse_text(WHOLE).name == "shop"
+    assert len(PARTS) >= 7
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_of_the_reference_fits_into_it(part: str) -> None:
+    assert parse_text(with_part(part)) != parse_text(WHOLE)
+
+
+@pytest.mark.parametrize("refactor", REFACTORS)
+def test_every_refactor_of_the_reference_applies_or_is_told_as_not_yet(refactor: str) -> None:
+    part = with_part(yaml.safe_dump({"variants": {"tried": [yaml.safe_load(refactor)]}}))
+    row = next(line for line in SCENARIO.splitlines() if refactor in line)
+    if "not yet" in row:
+        with pytest.raises(BadInput, match="not yet"):
+            parse_text(part)
+    else:
+        assert "tried" in parse_text(part).variants
+
+
+def keys_of(schema: object) -> Iterator[str]:
+    if isinstance(schema, dict):
+        properties = schema.get("properties")
+        if isinstance(properties, dict):
+            yield from properties
+        for value in schema.values():
+            yield from keys_of(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from keys_of(value)
+
+
+def test_the_reference_leaves_no_key_operator_kind_or_unit_out() -> None:
+    code = "\n".join(re.findall(r"```yaml\n.*?```|`[^`]+`", SCENARIO, re.DOTALL))
+    words = {word for text in code.split("\n") for word in re.findall(r"[\w.]+", text)}
+    assert set(keys_of(scenario_schema())) - words == set()
+    assert {yaml.safe_load(refactor)["op"] for refactor in REFACTORS} == set(OPERATORS)
+    assert set(re.findall(r"^\| `([a-z.]+)` \|", SCENARIO, re.MULTILINE)) >= set(findings.KINDS)
+    amounts = set(re.findall(r"[0-9]([a-zA-Z/]+)", code)) | words
+    assert (units.TIME.keys() | units.SIZE.keys() | units.RATE.keys()) - {"µs", "μs"} <= amounts
+
+
+def rows_below(heading: str) -> list[list[str]]:
+    table = MEASUREMENT.split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_every_doubt_is_explained() -> None:
+    rows = rows_below("Doubts")
+    told = [(code.strip("`"), void == "void", meaning) for code, void, meaning, _ in rows]
+    assert told == [(code, meaning.voids, meaning.text) for code, meaning in CODES.items()]
+    assert all(advice for *_, advice in rows)
+
+
+def test_every_limit_is_told_as_it_is() -> None:
+    told = {
+        name.strip("`"): float(value) for name, value, _ in rows_below("Limits of the self-check")
+    }
+    assert told == Limits().document()
