@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -42,6 +43,23 @@ KINDS: Final = tuple(kind.name.lower() for kind in Kind)
 STATUSES: Final = tuple(status.name.lower() for status in Status)
 _NUMBERS: Final = ("depth", "start", "end", "lo", "hi", "flags")
 _MESSAGES: Final = ("request_bytes", "response_bytes", "attempt", "items")
+_MAY_BE_NULL: Final = ("parent", *NAME_COLUMNS, "key", "attributes", "links")
+_LINK: Final = pa.struct([("trace", pa.string()), ("span", pa.string())])
+_SCHEMA: Final = pa.schema(
+    [
+        pa.field(c.name, pa.from_numpy_dtype(c.dtype) if c.name in _NUMBERS else pa.string())
+        for c in COLUMNS
+    ]
+    + [
+        pa.field("request_bytes", pa.int64()),
+        pa.field("response_bytes", pa.int64()),
+        pa.field("attempt", pa.int32()),
+        pa.field("items", pa.int32()),
+        pa.field("key", pa.string()),
+        pa.field("attributes", pa.map_(pa.string(), pa.string())),
+        pa.field("links", pa.list_(_LINK)),
+    ]
+)
 
 
 def write_parquet(spans: SpanTable, path: Path) -> None:
@@ -51,21 +69,50 @@ def write_parquet(spans: SpanTable, path: Path) -> None:
     temporary.replace(path)
 
 
+def holds_spans(path: Path) -> bool:
+    """Whether the file means to be a span table. One that breaks off does: reading it says so."""
+    try:
+        return {"trace", "span", "parent"} <= set(pq.read_schema(path).names)
+    except (OSError, pa.ArrowInvalid):
+        return True
+
+
 def read_parquet(path: Path) -> SpanTable:
     """Raises BadInput for a file that is no span table."""
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise BadInput(f"not a Parquet file: {error}", file=str(path)) from error
-    wanted = [c.name for c in COLUMNS] + [*_MESSAGES, "key", "attributes", "links"]
-    missing = [name for name in wanted if name not in table.column_names]
-    if missing:
-        raise BadInput(
-            f"no span table: column {missing[0]!r} is missing",
-            file=str(path),
-            hint="span tables are the spans.parquet of a run's trials",
-        )
-    return _table(table, str(path)) if table.num_rows else empty()
+    return _table(_checked(table, str(path)), str(path)) if table.num_rows else empty()
+
+
+def _checked(table: pa.Table, file: str) -> pa.Table:
+    """The columns of a span table, each of its type. Raises BadInput."""
+
+    def refused(reason: str) -> BadInput:
+        hint = "span tables are the spans.parquet of a run's trials"
+        return BadInput(f"no span table: {reason}", file=file, hint=hint)
+
+    columns = []
+    for field in _SCHEMA:
+        if field.name not in table.column_names:
+            raise refused(f"column {field.name!r} is missing")
+        column = table[field.name]
+        try:
+            column = column.cast(field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise refused(f"column {field.name!r} is no {field.type}") from None
+        if column.null_count and field.name not in _MAY_BE_NULL:
+            raise refused(f"column {field.name!r} lacks {column.null_count} values")
+        columns.append(column)
+    found = pa.table(columns, schema=_SCHEMA)
+    for name, words in (("kind", KINDS), ("status", STATUSES)):
+        unknown = set(found[name].unique().to_pylist()) - set(words)
+        if unknown:
+            raise refused(f"column {name!r} holds {min(unknown)!r}")
+    if pc.any(pc.or_(pc.less(found["start"], 0), pc.less(found["end"], found["start"]))).as_py():
+        raise refused("a span ends before it starts, or starts before 1970")
+    return found
 
 
 def _arrow(spans: SpanTable) -> pa.Table:

@@ -19,7 +19,7 @@ from analysis.readers.otlp_json import OTLP_JSON
 from analysis.readers.zipkin import ZIPKIN
 from analysis.reading import Recorder, Skipped, Unreadable
 from analysis.spans import SpanTable, concat
-from analysis.table import read_parquet
+from analysis.table import holds_spans, read_parquet
 from services.errors import BadInput
 
 FORMATS: Final[tuple[Format, ...]] = (OTLP_BINARY, OTLP_JSON, JAEGER, ZIPKIN)
@@ -121,12 +121,9 @@ def _load(path: Path, recorder: Recorder, tables: list[SpanTable], *, required: 
 
 
 def _load_parquet(path: Path, tables: list[SpanTable], *, required: bool) -> bool:
-    try:
-        tables.append(read_parquet(path))
-    except BadInput:
-        if required:
-            raise
+    if not required and not holds_spans(path):
         return False
+    tables.append(read_parquet(path))
     return True
 
 

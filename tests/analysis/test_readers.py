@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
@@ -520,6 +521,19 @@ def test_a_trials_table_is_read_instead_of_its_spool(tmp_path: Path) -> None:
     spans = read([trial]).spans
     assert told(spans) == EXPECTED
     assert {spans.name(int(v)) for v in spans.variant} == {"batched"}
+
+
+def test_in_a_directory_other_tables_are_passed_over_and_broken_ones_are_not(
+    tmp_path: Path,
+) -> None:
+    write_parquet(of(tmp_path, BINARY).spans, tmp_path / "spans.parquet")
+    pq.write_table(pa.table({"name": ["a"], "count": [1]}), tmp_path / "metrics.parquet")
+    (tmp_path / "any.thing").unlink()
+    assert read([tmp_path]).files == 1
+    (tmp_path / "spans.parquet").write_bytes((tmp_path / "spans.parquet").read_bytes()[:-20])
+    with pytest.raises(BadInput, match="not a Parquet file") as raised:
+        read([tmp_path])
+    assert raised.value.file == str(tmp_path / "spans.parquet")
 
 
 def test_an_empty_spool_holds_no_spans(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.spans import COLUMNS, Messages, SpanTable, concat, empty
@@ -96,6 +98,45 @@ def test_another_parquet_file_is_refused_by_name(tmp_path: Path) -> None:
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "other.parquet")
     with pytest.raises(BadInput, match="column 'trace' is missing"):
         read_parquet(tmp_path / "other.parquet")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("start", "noon", "column 'start' is no int64"),
+        ("end", float("nan"), "column 'end' is no int64"),
+        ("attributes", 7, "column 'attributes' is no map"),
+        ("links", "none", "column 'links' is no list"),
+        ("trace", None, "column 'trace' lacks"),
+        ("depth", None, "column 'depth' lacks"),
+        ("kind", "odd", "column 'kind' holds 'odd'"),
+        ("status", "7", "column 'status' holds '7'"),
+        ("end", 0, "a span ends before it starts"),
+        ("start", -1, "starts before 1970"),
+    ],
+)
+def test_a_table_that_holds_something_else_is_refused(
+    column: str, value: object, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "spans.parquet"
+    write_parquet(rich(), path)
+    table = pq.read_table(path)
+    at = table.column_names.index(column)
+    pq.write_table(table.set_column(at, column, pa.array([value] * table.num_rows)), path)
+    with pytest.raises(BadInput, match=reason) as raised:
+        read_parquet(path)
+    assert raised.value.file == str(path)
+
+
+def test_columns_of_a_wider_type_are_read_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "spans.parquet"
+    write_parquet(rich(), path)
+    table = pq.read_table(path)
+    for column, kind in (("service", pa.large_string()), ("attempt", pa.int64())):
+        at = table.column_names.index(column)
+        table = table.set_column(at, column, table[column].cast(kind))
+    pq.write_table(table, path)
+    assert told(read_parquet(path)) == told(rich())
 
 
 def test_rounds_together_are_the_rounds_one_after_another() -> None:
