@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from hopbench import disk, output
-from hopbench.exits import Exit, Terminated
+from hopbench.exits import Exit, Terminated, undisturbed
 from services.errors import BadInput, CannotStart
 
 COMMANDS: Final = {
@@ -48,7 +48,8 @@ class Contents(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"hopbench.commands.{cmd_name.replace('-', '_')}")
+        with undisturbed():
+            module = importlib.import_module(f"hopbench.commands.{cmd_name.replace('-', '_')}")
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(
             cmd_name,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 
@@ -49,3 +51,17 @@ class Terminated(BaseException):
 
     Not an Exception, and not a KeyboardInterrupt, which the command-line library turns into 130.
     """
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """SIGINT and SIGTERM wait until the block has ended; for imports, and short.
+
+    What a signal handler raises in the middle of an import is swallowed by one library (a bare
+    ``except``) and ends another (a panic in polars' core).
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Final, cast
 
 from hopbench.engines.port import Engine, EngineName, Settings
+from hopbench.exits import undisturbed
 
 ENGINES: Final[Mapping[EngineName, tuple[str, str]]] = {
     "local": ("hopbench.engines.local", "LocalEngine"),
@@ -18,4 +19,6 @@ ENGINES: Final[Mapping[EngineName, tuple[str, str]]] = {
 def engine(settings: Settings) -> Engine:
     """The engine that ``settings`` name, not yet opened."""
     module, name = ENGINES[settings.engine]
-    return cast(Engine, getattr(import_module(module), name)(settings))
+    with undisturbed():
+        found = import_module(module)
+    return cast(Engine, getattr(found, name)(settings))
