@@ -44,6 +44,7 @@ CODES: Final[Mapping[str, Meaning]] = {
     "export": Meaning("a service could not hand over its telemetry in time", False),
     "kafka_consumer": Meaning("a consumer met an error", False),
     "malformed_message": Meaning("a message that hopbench did not send", True),
+    "idle_replica": Meaning("a replica has no partition to read from", False),
     "reply_lost": Meaning("a reply over Kafka could not be sent", False),
     "failures": Meaning("requests failed that no fault of the scenario explains", False),
     "unmeasured": Meaning("the platform does not tell what a self-check needs", False),
@@ -96,8 +97,3 @@ class Doubt:
 
 def void(doubts: Iterable[Doubt]) -> bool:
     return any(doubt.voids for doubt in doubts)
-
-
-def of_pairs(pairs: Iterable[tuple[str, str]]) -> tuple[Doubt, ...]:
-    """From the plain pairs that engines and service processes report."""
-    return tuple(Doubt(code, text) for code, text in pairs)
