@@ -18,7 +18,7 @@ from analysis.settings import Settings as AnalysisSettings
 from hopbench import checks, latency, metrics
 from hopbench.checks import Observed, Sent
 from hopbench.doubts import Doubt, void
-from hopbench.engines.port import BrokerKind
+from hopbench.engines.port import BrokerKind, Settings
 from hopbench.latency import Counts, Headline, Latency
 from hopbench.limits import Limits
 from hopbench.trial import Trial
@@ -81,8 +81,9 @@ def account(trial: Trial, world: World) -> Account:
         offered_rps=load["offered_rps"],
         achieved_rps=load["achieved_rps"],
         failed=count.failed,
-        unidentifiable=tuple(
-            f"response_p{p}_ms" for p in HEADLINE_PERCENTS if head[f"p{p}"] is None
+        unidentifiable=(
+            *(f"response_p{p}_ms" for p in HEADLINE_PERCENTS if head[f"p{p}"] is None),
+            *(["direct_tax_ms"] if _tax_unknown(settings, times) else []),
         ),
     )
     doubts = checks.judge(observed, world.limits)
@@ -120,6 +121,12 @@ def account(trial: Trial, world: World) -> Account:
         calls_per_request=_calls_per_request(found),
         document=document,
     )
+
+
+def _tax_unknown(settings: Settings, times: Latency) -> bool:
+    """Although there were requests of both kinds; where there were not, a check says so."""
+    both = settings.tracing and 0.0 < settings.trace_ratio < 1.0
+    return both and times.direct_tax_ms is None
 
 
 def _lists(pids: Mapping[str, tuple[int, ...]]) -> dict[str, list[int]]:

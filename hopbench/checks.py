@@ -206,22 +206,17 @@ def _host(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if o.clock == "virtual" or o.evidence is None:
         return
     host: Mapping[str, float] = o.evidence.host
-    told: Sequence[tuple[str, str, float, str]] = (
-        (
-            "generator_cpu_share",
-            "generator_cpu",
-            limits.generator_cpu_share,
-            "of a core: generator",
-        ),
-        ("steal_share", "steal", limits.steal_share, "of the CPU time was stolen"),
-        ("foreign_cpu_share", "foreign_cpu", limits.foreign_cpu_share, "of the CPU: foreign work"),
+    told: Sequence[tuple[str, float, str]] = (
+        ("generator_cpu", limits.generator_cpu_share, "of a core went to the generator"),
+        ("steal", limits.steal_share, "of the CPU time was stolen by the hypervisor"),
+        ("foreign_cpu", limits.foreign_cpu_share, "of the CPU time went to others' processes"),
     )
-    for key, code, limit, what in told:
-        share = host.get(key)
+    for code, limit, what in told:
+        share = host.get(f"{code}_share")
         if share is None:
-            yield Doubt("unmeasured", f"this platform does not tell {key.replace('_', ' ')}")
+            yield Doubt("unmeasured", f"this platform does not tell how much {what}")
         elif share > limit:
-            yield Doubt(code, f"{share:.0%} {what}; the limit is {limit:.0%}")
+            yield Doubt(code, f"{share:.1%} {what}; the limit is {limit:.0%}")
 
 
 def _processes(o: Observed, limits: Limits) -> Iterator[Doubt]:

@@ -28,7 +28,7 @@ import uvloop
 from hopbench.addresses import taken
 from hopbench.cores import ENOUGH
 from hopbench.environment import affinity, cpu_model
-from hopbench.hostload import snapshot
+from hopbench.hostload import shares, snapshot
 from hopbench.limits import Limits
 from services.clock import WallClock
 
@@ -131,10 +131,8 @@ def _host() -> tuple[Check, ...]:
         )
         return (unknown, timers)
     limits, cores = Limits(), os.cpu_count() or 1
-    whole = (after.at_ns - before.at_ns) * cores
-    steal = (after.steal_ns - before.steal_ns) / whole
-    ours = sum(after.ours.values()) - sum(before.ours.values())
-    foreign = max(0.0, (after.busy_ns - before.busy_ns - ours) / whole)
+    found = shares(before, after, cores)
+    steal, foreign = found["steal_share"], found["foreign_cpu_share"]
     return (
         Check(
             "steal",

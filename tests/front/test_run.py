@@ -271,6 +271,21 @@ def test_flags_hold_over_the_scenario(mine: Path, tmp_path: Path) -> None:
     assert gate == Exit.INCONCLUSIVE
 
 
+def test_whatever_is_null_has_its_reason_in_the_doubts(mine: Path, tmp_path: Path) -> None:
+    """Ten requests, one or two of them sampled."""
+    code = invoke(
+        "run", mine, "--engine", "virtual", "--variant", "baseline", "--rate", "10/s",
+        "--duration", "1s", "--warmup", "0s", "--trace-ratio", "0.2", "--out", tmp_path / "few",
+    )  # fmt: skip
+    assert code == Exit.DONE
+    summary = orjson.loads(RunDir(tmp_path / "few").summary.read_bytes())
+    (variant,), (trial,) = summary["variants"], summary["trials"]
+    (reason,) = [d["text"] for d in trial["doubts"] if d["code"] == "not_identifiable"]
+    unknown = {name for name, value in variant.items() if value is None}
+    assert unknown == {"response_p95_ms", "response_p99_ms", "direct_tax_ms"}
+    assert all(name in reason for name in unknown)
+
+
 def test_an_expectation_that_is_not_met_is_exit_1(mine: Path, tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(SCENARIO.replace("kind: chatty.sequential", "kind: chatty.redundant"))
