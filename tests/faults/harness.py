@@ -192,6 +192,13 @@ class Bench:
 
         return wait_for(what, looked, bound_s)
 
+    def has_loaded(self, library: str) -> bool:
+        """Whether a compiled module of ``library`` is in its memory."""
+        try:
+            return f"/{library}" in Path(f"/proc/{self.pid}/maps").read_text()
+        except ProcessLookupError:
+            return False
+
     def said(self) -> str:
         """What it has written to standard output, up to the last whole line."""
         return self._text("out").rpartition("\n")[0]

@@ -64,6 +64,15 @@ def test_what_serves_every_round_is_started_again_for_the_next(site: Site, part:
     assert second["load"]["ok"] == second["load"]["sent"] > first["load"]["sent"]
 
 
+def test_when_the_bench_is_killed_while_all_start_all_die(site: Site) -> None:
+    bench = site.start("run", site.scenario(), "--variant", "baseline", "--out", "run")
+    bench.wait("locust", lambda: True if "locust" in "".join(bench.parts()) else None)
+    bench.signal(signal.SIGKILL)
+    bench.process.wait()
+    wait_for("end of all parts", lambda: None if alive(bench.mark) else True, 5.0)
+    assert site.run("run", "--resume", "run").code == Exit.DONE
+
+
 def test_when_the_bench_is_killed_all_die_and_its_spools_are_recovered(site: Site) -> None:
     bench = site.start("run", site.scenario(), "--variant", "baseline", "--out", "run")
     bench.until("measuring")

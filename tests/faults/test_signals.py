@@ -94,3 +94,16 @@ def test_impatience_changes_nothing(site: Site) -> None:
     for _ in range(3):
         os.killpg(bench.pid, signal.SIGINT)
     assert bench.end().code == Exit.INTERRUPTED
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("library", ["numpy", "_polars_runtime", "confluent_kafka"])
+def test_a_signal_while_libraries_are_loaded_is_neither_lost_nor_a_bug(
+    site: Site, library: str, number: signal.Signals
+) -> None:
+    bench = site.start("run", site.scenario(), "--variant", "baseline", "--out", "run")
+    bench.wait(f"{library} in its memory", lambda: True if bench.has_loaded(library) else None)
+    bench.signal(number)
+    ended = bench.end()
+    assert ended.code == CODES[number]
+    assert "Traceback" not in ended.err

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
     "part", ["hopbench: stock/0", "hopbench: broker", "hopbench: fork server", "locust"]
 )
 def test_a_part_that_dies_while_all_start_is_named(site: Site, part: str) -> None:
-    bench = site.start("run", site.scenario(), "--variant", "baseline", "--out", "run")
+    short = ("--warmup", "100ms", "--duration", "500ms")
+    bench = site.start("run", site.scenario(), *short, "--variant", "baseline", "--out", "run")
 
     def seen() -> int | None:
         return next((pid for pid, line in alive(bench.mark).items() if part in line), None)
