@@ -90,8 +90,8 @@ def _variant(v: VariantView) -> list[str]:
     )  # fmt: skip
     lines.extend(
         _table(
-            ["critical path", "share of the root", "own time P50"],
-            ([name, share(part), ms(own)] for _, name, part, own in v.critical_path),
+            ["critical path of", "operation", "share of it", "own time P50"],
+            ([root, name, share(part), ms(own)] for root, name, part, own in v.critical_path),
         )
     )
     return lines

@@ -10,7 +10,7 @@ from html import escape
 from analysis.report.calls import EdgeRow
 from analysis.report.figures import count, ms
 
-_COLUMN = 184
+_COLUMN = 216
 _ROW = 74
 _WIDTH = 112
 _HEIGHT = 36

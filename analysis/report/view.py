@@ -93,7 +93,8 @@ class VariantView:
     unexpected: tuple[str, ...]
     edges: tuple[EdgeRow, ...]
     critical_path: tuple[tuple[str, str, float, float | None], ...]
-    """root, ``service.operation``, share 0..1, self P50 ms."""
+    """root, ``service.operation``, share 0..1, self P50 ms; what requests wait for comes before the
+    roots that are messages."""
     sent: int
     failed: int
     dropped: int
@@ -196,7 +197,8 @@ def _variant(
         known = [middle for _, middle in values if middle is not None]
         mean_share = sum(value for value, _ in values) / len(counted)
         path.append((root, name, mean_share, sum(known) / len(known) if known else None))
-    path.sort(key=lambda item: (-item[2], item[0], item[1]))
+    entries = {row["entry"] for row in variant["entries"]}
+    path.sort(key=lambda item: (item[0] not in entries, item[0], -item[2], item[1]))
     p50 = variant["response_p50_ms"]
     baseline_p50 = baseline["response_p50_ms"] if baseline else None
     findings = tuple(finding_row(finding) for finding in variant["findings"])

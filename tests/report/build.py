@@ -11,8 +11,7 @@ Json = dict[str, Any]
 
 
 def quantiles(p50: float | None, n: int = 400) -> Json:
-    known = p50 is not None
-    scaled = {name: p50 * by if known else None for name, by in (("p90", 1.5), ("p95", 2.0))}
+    scaled = {name: None if p50 is None else p50 * by for name, by in (("p90", 1.5), ("p95", 2.0))}
     return {"n": n, "p50": p50, **scaled, "p99": None, "max": p50}
 
 

@@ -60,6 +60,26 @@ def test_a_scenario_that_expects_nothing_is_surprised_by_nothing(tmp_path: Path)
         assert ("not expected:" in write(summary, tmp_path).read_text()) is told
 
 
+def test_what_requests_wait_for_comes_before_the_paths_of_messages(tmp_path: Path) -> None:
+    summary = build.shop()
+    entry = summary["trials"][0]["critical_path"][0]
+    root = summary["variants"][0]["entries"][0]["entry"]
+    rows = [
+        {**entry, "root": "mail.placed", "service": "mail", "operation": "placed", "share": 1.0},
+        {**entry, "root": root, "service": "stock", "operation": "reserve", "share": 0.4},
+        {**entry, "root": root, "service": "order", "operation": "create", "share": 0.6},
+    ]
+    summary["trials"][0]["critical_path"] = rows
+    write(summary, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    rows_told = re.findall(r"^\| (\S+) \| (order.create|stock.reserve|mail.placed) \|", text, re.M)
+    assert rows_told[:3] == [
+        (root, "order.create"),
+        (root, "stock.reserve"),
+        ("mail.placed", "mail.placed"),
+    ]
+
+
 def test_a_saving_that_may_be_none_is_told_as_at_most() -> None:
     summary = build.shop()
     summary["variants"][0]["findings"] = [build.finding(saving_ms=[0.0, 24.0])]
