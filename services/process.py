@@ -107,11 +107,17 @@ async def _live(job: Job, service: str, replica: int, control: socket.socket) ->
     try:
         ready = await process.listen()
     except CannotStart as error:
-        await channel.send({"error": f"{error.part}: {error.text}", "hint": error.hint})
+        text = _text(error, f"{service}/{replica}")
+        await channel.send({"error": text, "hint": error.hint})
         return BROKEN
     await channel.send({"ready": ready})
     await _obey(process, channel)
     return 0
+
+
+def _text(error: CannotStart, name: str) -> str:
+    """For the node, which puts ``name`` before it."""
+    return error.text if error.part == name else f"{error.part}: {error.text}"
 
 
 async def _obey(process: Process, channel: Channel) -> None:
@@ -121,7 +127,7 @@ async def _obey(process: Process, channel: Channel) -> None:
                 try:
                     await process.connect(message["directory"])
                 except CannotStart as error:
-                    await channel.answer(message, {"error": f"{error.part}: {error.text}"})
+                    await channel.answer(message, {"error": _text(error, process.name)})
                     continue
                 await channel.answer(message, {})
             case "begin":
@@ -186,6 +192,10 @@ class Process:
         if isinstance(self._pipeline, Pipeline):
             return SlimTracerProvider(self._telemetry)
         return self._pipeline.provider
+
+    @property
+    def name(self) -> str:
+        return self._site.peer
 
     async def listen(self) -> dict[str, Any]:
         """Open every listener that this service needs; where they are. Raises CannotStart."""
