@@ -20,11 +20,13 @@ MAX_DEPTH = 64
 class EdgeRow:
     """One edge over the rounds of a variant: medians of what each round measured.
 
-    ``calls_per_request`` a float; times in ms, sizes in bytes, None where not identifiable.
+    ``calls_per_request`` is their mean, a traced round without a call included; times in ms, sizes in
+    bytes, None where not identifiable.
     """
 
     caller: str
-    caller_operation: str | None
+    caller_operations: tuple[str, ...]
+    """All that use it: a row counts them together."""
     callee: str
     operation: str
     protocol: str
@@ -49,8 +51,8 @@ class Node:
     operation: str
     edge: EdgeRow | None
     times: float | None
-    """Calls of ``edge`` for each time that its caller ran; for a root, its share of the requests.
-    None where that is not known."""
+    """Calls of ``edge`` for each time that one of its callers ran; for a root, its share of the
+    requests. None where that is not known."""
     children: tuple[Node, ...]
     repeated: bool = False
     """Its children were drawn further up; here they are left out."""
@@ -66,17 +68,12 @@ def edge_rows(trials: Sequence[Json]) -> tuple[EdgeRow, ...]:
     groups: dict[tuple[str, ...], list[Json]] = defaultdict(list)
     for trial in trials:
         for edge in trial["edges"]:
-            identity = (
-                edge["caller"],
-                edge.get("caller_operation") or "",
-                edge["callee"],
-                edge["operation"],
-                edge["protocol"],
-            )
+            identity = (edge["caller"], edge["callee"], edge["operation"], edge["protocol"])
             groups[identity].append(edge)
 
+    traced = sum(trial["requests"]["complete"] > 0 for trial in trials)
     rows = []
-    for (caller, caller_operation, callee, operation, protocol), edges in groups.items():
+    for (caller, callee, operation, protocol), edges in groups.items():
         calls_per_request = sum(float(edge["calls_per_request"]) for edge in edges)
 
         def mid(name: str, q: str, edges: Sequence[Json] = edges) -> float | None:
@@ -85,12 +82,12 @@ def edge_rows(trials: Sequence[Json]) -> tuple[EdgeRow, ...]:
         rows.append(
             EdgeRow(
                 caller=caller,
-                caller_operation=caller_operation or None,
+                caller_operations=tuple(sorted({o for e in edges for o in e["caller_operations"]})),
                 callee=callee,
                 operation=operation,
                 protocol=protocol,
                 calls=sum(edge["calls"] for edge in edges),
-                calls_per_request=calls_per_request / len(edges),
+                calls_per_request=calls_per_request / max(traced, 1),
                 errors=sum(edge["errors"] for edge in edges),
                 retries=sum(edge["retries"] for edge in edges),
                 client_p50=mid("client_ms", "p50"),
@@ -114,16 +111,12 @@ def call_tree(edges: Sequence[EdgeRow], entries: Mapping[str, float]) -> tuple[N
     An operation reached twice is drawn with its children once, and nothing is drawn below
     ``MAX_DEPTH``.
     """
-    leaving: dict[tuple[str, str | None], list[EdgeRow]] = defaultdict(list)
+    leaving: dict[tuple[str, str], list[EdgeRow]] = defaultdict(list)
     for edge in edges:
-        leaving[edge.caller, edge.caller_operation].append(edge)
+        for caller_operation in edge.caller_operations:
+            leaving[edge.caller, caller_operation].append(edge)
     called = {(edge.callee, edge.operation) for edge in edges}
-    called_services = {edge.callee for edge in edges}
-    roots = [
-        place
-        for place in leaving
-        if (place not in called if place[1] is not None else place[0] not in called_services)
-    ]
+    roots = [place for place in leaving if place not in called]
     drawn: set[tuple[str, str]] = set()
     ran: dict[str, float] = defaultdict(float, entries)
     for edge in edges:
@@ -132,12 +125,12 @@ def call_tree(edges: Sequence[EdgeRow], entries: Mapping[str, float]) -> tuple[N
     def times(edge: EdgeRow | None, name: str) -> float | None:
         if edge is None:
             return entries.get(name)
-        caller = ran.get(f"{edge.caller}.{edge.caller_operation}")
-        return edge.calls_per_request / caller if caller else None
+        callers = sum(ran.get(f"{edge.caller}.{of}", 0.0) for of in edge.caller_operations)
+        return edge.calls_per_request / callers if callers else None
 
     def grow(service: str, operation: str, edge: EdgeRow | None, above: frozenset[str]) -> Node:
         name = f"{service}.{operation}"
-        below = leaving.get((service, operation)) or leaving.get((service, None), [])
+        below = leaving.get((service, operation), [])
         seen = name in above or (below and (service, operation) in drawn)
         if seen or len(above) >= MAX_DEPTH:
             return Node(service, operation, edge, times(edge, name), (), repeated=bool(below))
@@ -150,6 +143,5 @@ def call_tree(edges: Sequence[EdgeRow], entries: Mapping[str, float]) -> tuple[N
         return Node(service, operation, edge, times(edge, name), children)
 
     return tuple(
-        grow(service, operation or "", None, frozenset())
-        for service, operation in sorted(roots, key=lambda place: (place[0], place[1] or ""))
+        grow(service, operation, None, frozenset()) for service, operation in sorted(roots)
     )

@@ -21,6 +21,7 @@ def edge(caller: str, callee: str, *, calls: float = 1.0, p50: float = 10.0, **o
     return {
         "caller": caller_service,
         "caller_operation": caller_operation,
+        "caller_operations": [caller_operation],
         "callee": callee_service,
         "operation": operation,
         "protocol": "http",
