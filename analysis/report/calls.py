@@ -20,8 +20,8 @@ MAX_DEPTH = 64
 class EdgeRow:
     """One edge over the rounds of a variant: medians of what each round measured.
 
-    ``calls_per_request`` is their mean, a traced round without a call included; times in ms, sizes in
-    bytes, None where not identifiable.
+    ``calls_per_request`` is their mean, a traced round without a call included; times in ms, sizes
+    in bytes, None where not identifiable.
     """
 
     caller: str
