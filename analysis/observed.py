@@ -83,6 +83,14 @@ class Observed:
         return self._callers.get((self.spans.code(caller), self.spans.code(operation)), 0)
 
     @cached_property
+    def needs(self) -> dict[tuple[str, str, str], set[str]]:
+        """(caller, its operation, callee) → the callees whose results that call needs."""
+        found: dict[tuple[str, str, str], set[str]] = {}
+        for caller, operation, earlier, later in self.facts.dependent:
+            found.setdefault((caller, operation, later), set()).add(earlier)
+        return found
+
+    @cached_property
     def edge_callers(self) -> dict[tuple[str, str, str], int]:
         """How many calling operations use an edge, by (caller, callee, operation)."""
         found: dict[tuple[str, str, str], set[str]] = {}

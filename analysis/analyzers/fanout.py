@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from services.scenario.units import time_text
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
+
+
+_MOST_NAMES: Final = 12
 
 
 def fanouts(seen: Observed) -> Iterator[Candidate]:
@@ -125,16 +128,12 @@ def _independent_only(seen: Observed, contexts: Siblings) -> Siblings:
 def _independent(seen: Observed, places: list[int]) -> list[int]:
     """As many of the edges as need none of the others, earliest first."""
     chosen: list[int] = []
+    targets: set[str] = set()
     for number in places:
         at = seen.hops.places[number]
-        needs = any(
-            seen.facts.depends(
-                at.caller, at.caller_operation, seen.hops.places[earlier].target, at.target
-            )
-            for earlier in chosen
-        )
-        if not needs:
+        if targets.isdisjoint(seen.needs.get((at.caller, at.caller_operation, at.target), ())):
             chosen.append(number)
+            targets.add(at.target)
     return chosen
 
 
@@ -150,7 +149,7 @@ def _in_turn(seen: Observed, contexts: Siblings) -> Candidate:
     typical = int(median(counted(contexts.group[edges.first], contexts.count)))
     text = (
         f"{at.caller}.{at.caller_operation} calls {typical} different operations one after "
-        f"another ({', '.join(sorted({p.target for p in places}))})"
+        f"another ({_listed(sorted({p.target for p in places}))})"
     )
     text += (
         ", and none of them needs another's result."
@@ -173,6 +172,11 @@ def _in_turn(seen: Observed, contexts: Siblings) -> Candidate:
         text=text,
         refactor={"op": "parallelize", "at": f"{at.caller}.{at.caller_operation}"},
     )
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:_MOST_NAMES])} and {more} more"
 
 
 # -- storm -----------------------------------------------------------------------------------

@@ -48,9 +48,6 @@ class Facts:
             return found
         return self.operations.get(name) or self.operations.get(f"/{name}")
 
-    def depends(self, caller: str, operation: str, earlier: str, later: str) -> bool:
-        return (caller, operation, earlier, later) in self.dependent
-
     def needed(self, caller: str, operation: str, callee: str) -> bool:
         """Whether the caller uses the answer of ``callee``, written ``service.operation``."""
         return (caller, operation, callee) in self.awaited or any(

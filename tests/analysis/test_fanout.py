@@ -100,6 +100,14 @@ def test_a_dependent_call_is_left_out_of_the_count() -> None:
     assert "b.POST /get" not in finding.text
 
 
+def test_of_many_edges_the_text_names_a_few() -> None:
+    made = called([(f"s{i:03d}", 1 + i, 2 + i) for i in range(60)])
+    (finding,) = made.found("fanout.sequential")
+    assert "s000.POST /get" in finding.text
+    assert "s011.POST /get and 48 more" in finding.text
+    assert "s012" not in finding.text
+
+
 def test_choices_that_differ_by_request_make_one_finding() -> None:
     made = Traces()
     for t in range(12):
