@@ -81,4 +81,7 @@ def command(
             output.show(line)
         output.note("Ctrl-C ends it.")
 
-    return Exit(up(planned.round_plan(turn), planned.settings, directory.path.absolute(), tell))
+    code = Exit(up(planned.round_plan(turn), planned.settings, directory.path.absolute(), tell))
+    if planned.settings.tracing:
+        output.note(f"what was traced: hopbench analyze {directory.path}")
+    return code
