@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from services.telemetry import wire
 from services.telemetry.encode import SCOPE, SpanEncoder
@@ -54,12 +54,19 @@ def resource_attributes(
         "telemetry.sdk.language": "python",
         # Other SDKs than the default one must not use its name, by the resource conventions.
         "telemetry.sdk.name": "hopbench" if instrumentation == "lean" else "opentelemetry",
-        "telemetry.sdk.version": version(
-            "opentelemetry-api" if instrumentation == "lean" else "opentelemetry-sdk"
+        "telemetry.sdk.version": _version(
+            "hopbench" if instrumentation == "lean" else "opentelemetry-sdk"
         ),
         "hopbench.variant": variant,
         "hopbench.instrumentation": instrumentation,
     }
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unreleased"  # hopbench itself, in a checkout
 
 
 class Pipeline:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
 
@@ -248,4 +249,20 @@ def test_a_resource_says_which_replica_of_which_variant_speaks(instrumentation: 
     assert said["service.name"] == "order"
     assert said["service.instance.id"] == "order/2"
     assert said["hopbench.variant"] == "batched"
-    assert {"host.name", "process.pid", "telemetry.sdk.name"} <= said.keys()
+    assert {"host.name", "process.pid"} <= said.keys()
+
+
+def test_a_resource_names_the_sdk_that_made_the_spans() -> None:
+    """Another SDK than the default one must not go by its name, nor by its version."""
+    lean, official = (
+        resource_attributes("order", 0, "baseline", name) for name in ("lean", "official")
+    )
+    assert (lean["telemetry.sdk.name"], official["telemetry.sdk.name"]) == (
+        "hopbench",
+        "opentelemetry",
+    )
+    assert official["telemetry.sdk.version"] == version("opentelemetry-sdk")
+    assert lean["telemetry.sdk.version"] not in {
+        version("opentelemetry-api"),
+        version("opentelemetry-sdk"),
+    }
