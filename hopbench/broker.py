@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,7 @@ from confluent_kafka import KafkaException, Producer, libversion
 from confluent_kafka.admin import AdminClient
 
 from hopbench.parts import Part, start_part
-from services.death import die_with, leave_at_eof
+from services.death import die_with, stop_asked
 from services.errors import BadInput, CannotStart
 from services.title import set_title
 
@@ -86,12 +85,7 @@ def _advertised(address: str) -> tuple[str, ...]:
 
 
 async def _serve(parent: int | None) -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    if parent is not None:
-        leave_at_eof(loop, sys.stdin.fileno())
+    stop = stop_asked(parent)
     # The cluster lives as long as the client that carries it.
     cluster = Producer({"test.mock.num.brokers": 1})
     (broker,) = cluster.list_topics(timeout=_START_S).brokers.values()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -32,7 +31,7 @@ from google.rpc.status_pb2 import Status
 from hopbench.addresses import listen
 from hopbench.otlp import SIGNALS, Encoding, Junk, Signal, TooLarge, answer, inflate, take
 from hopbench.spool import Spool, open_spool
-from services.death import die_with, leave_at_eof
+from services.death import die_with, stop_asked
 from services.errors import CannotStart
 from services.title import set_title
 
@@ -255,12 +254,7 @@ async def collecting(
 async def _serve(
     out: Path, host: str, grpc_port: int, http_port: int, *, json_lines: bool, parent: int | None
 ) -> int:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    if parent is not None:
-        leave_at_eof(loop, sys.stdin.fileno())
+    stop = stop_asked(parent)
     async with collecting(out, host=host, grpc_port=grpc_port, http_port=http_port) as listening:
         if parent is not None:
             # A round without its traces is worth nothing: the bench is told by our end.

@@ -8,7 +8,6 @@ that load can be put on by hand.
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from hopbench.engines.supervisor import Supervisor, directory_of, job, start_sup
 from hopbench.parts import Part, start_part
 from loadgen.launch import LOCUSTFILE
 from loadgen.plan import Plan, announce
+from services.death import stop_asked
 from services.errors import CannotStart
 from services.ports import Directory
 from services.scenario.model import Scenario
@@ -109,11 +109,7 @@ def up(plan: RoundPlan, settings: Settings, out: Path, tell: Callable[[Up], None
 
 
 async def _up(plan: RoundPlan, settings: Settings, out: Path, tell: Callable[[Up], None]) -> int:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    asked = asyncio.create_task(stop.wait())
+    asked = asyncio.create_task(stop_asked(parent=None).wait())
     async with AsyncExitStack() as stack:
         running = asyncio.create_task(_start(plan, settings, out, stack))
         await asyncio.wait({asked, running}, return_when=asyncio.FIRST_COMPLETED)

@@ -37,6 +37,20 @@ def die_with(parent: int, signum: int = signal.SIGKILL) -> None:
         os._exit(ORPHANED)
 
 
+def stop_asked(parent: int | None) -> asyncio.Event:
+    """Set by SIGINT and SIGTERM; create it in the running loop of a process that serves until then.
+
+    With a ``parent`` standard input is a pipe from it: at its end-of-file the process leaves.
+    """
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked.set)
+    if parent is not None:
+        leave_at_eof(loop, sys.stdin.fileno())
+    return asked
+
+
 def leave_at_eof(loop: asyncio.AbstractEventLoop, fd: int) -> None:
     """End this process at once when ``fd``, a pipe from its parent, reads end-of-file.
 

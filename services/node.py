@@ -26,7 +26,7 @@ import orjson
 import uvloop
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
-from services.death import die_with, leave_at_eof
+from services.death import die_with, stop_asked
 from services.errors import CannotStart
 from services.forks import Child, Forks, ending
 from services.title import set_title
@@ -287,12 +287,7 @@ def _json(document: dict[str, Any], status: int = 200) -> web.Response:
 
 
 async def _serve(host: str, port: int, token: str, parent: int | None) -> int:
-    loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked.set)
-    if parent is not None:
-        leave_at_eof(loop, sys.stdin.fileno())
+    asked = stop_asked(parent)
     forks = Forks()
     await forks.start()
     node = Node(forks)

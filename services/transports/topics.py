@@ -26,8 +26,6 @@ from services.errors import CannotStart
 from services.topology import Topology
 from services.transports.site import Broker, Counters
 
-EMBEDDED_PARTITIONS: Final = 4
-"""Every topic of librdkafka's mock cluster has these, and there is no way to ask for others."""
 REPLY_PARTITION: Final = 0
 """Replies to one caller keep to one partition: there is one consumer."""
 
