@@ -4,40 +4,18 @@ HTTP and gRPC hops are traced by opentelemetry-instrumentation-aiohttp-client, -
 -grpc on the OpenTelemetry SDK; they write and read ``traceparent`` themselves, so attempts carry no
 trace of ours. Kafka's hops, fan-outs and their ``call.<service>.<operation>`` spans are opened here
 with the SDK's tracer. What the instrumentations do not record and our analyzers use (key, items,
-sizes, attempt) is added in their hooks, from the ``hopbench`` header.
-
-Where a library falls short, it is made up for here and nowhere else:
-
-- The aiohttp server's instrumentation keeps what its middleware needs in module globals that only
-  ``instrument()`` fills, which also patches ``aiohttp.web``; the patch is taken back at once.
-- The gRPC client's interceptor never ends the span of a call that is cancelled, and sees no
-  metadata in its hooks: an interceptor of ours inside it does both.
+sizes, attempt) is added in their hooks (instrumentations.py), from the ``hopbench`` header.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import warnings
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import grpc
-from aiohttp import TraceConfig, TraceRequestEndParams, TraceRequestStartParams, web
 from opentelemetry.context import Context, attach
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation._semconv import _StabilityMode
-from opentelemetry.instrumentation.aiohttp_client import create_trace_config
-from opentelemetry.instrumentation.aiohttp_server import (
-    AioHttpServerInstrumentor,
-    create_aiohttp_middleware,
-)
-from opentelemetry.instrumentation.grpc import (
-    aio_client_interceptors,
-    aio_server_interceptor,
-    filters,
-)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -48,17 +26,16 @@ from opentelemetry.trace import (
     Span,
     SpanContext,
     SpanKind,
-    StatusCode,
     TraceFlags,
     get_current_span,
     set_span_in_context,
 )
 
-from services import ticket
 from services.ports import Clock, Incoming, Outgoing, Reply, Status, TraceContext, Wire
 from services.scenario.model import PROTOCOLS
 from services.telemetry import wire as otlp
 from services.telemetry.derive import FANOUT, Shape, SpanShape, key_attributes, span_shape
+from services.telemetry.instrumentations import hooks, judge
 from services.telemetry.lean import LeanAttempt, LeanFanout, LeanScope, LeanTelemetry
 from services.telemetry.pipeline import Pipeline
 from services.telemetry.port import Attempt, Fanout, Scope
@@ -158,7 +135,7 @@ class OfficialTelemetry(LeanTelemetry):
         assert isinstance(scope, OfficialScope)
         # A cancelled handler gives the instrumentation no answer to read a status from.
         if scope.ours or reply.status is Status.CANCELLED:
-            _judge(scope.span, reply.status)
+            judge(scope.span, reply.status)
         super().server_end(scope, reply)
         if scope.ours:
             scope.span.end()
@@ -225,7 +202,7 @@ class OfficialTelemetry(LeanTelemetry):
                         span.set_attributes(
                             key_attributes("kafka", kind, wire.callee, wire.operation, out.key)
                         )
-                _judge(span, reply.status)
+                judge(span, reply.status)
             span.end()
         # The record needs whole ids, and nobody derives a span from it.
         attempt.trace = attempt.parent
@@ -248,132 +225,6 @@ def _context(trace: TraceContext, *, remote: bool = False) -> Context:
     trace_id, span_id, sampled = trace
     said = SpanContext(trace_id, span_id, is_remote=remote, trace_flags=TraceFlags(sampled))
     return set_span_in_context(NonRecordingSpan(said), Context())
-
-
-def _judge(span: Span, status: Status) -> None:
-    if status is not Status.OK and span.is_recording():
-        span.set_status(StatusCode.ERROR)
-        span.set_attribute("error.type", status.name.lower())
-
-
-# --- hooks of the instrumentations ------------------------------------------------------------
-
-
-def _said(span: Span, header: str | None) -> None:
-    """What the ``hopbench`` header tells about an attempt."""
-    if header is None or not span.is_recording():
-        return
-    told = ticket.parse_header(header)
-    span.set_attribute("hopbench.mode", "call")
-    span.set_attribute("hopbench.items", ticket.count(told.ticket))
-    if told.attempt:
-        span.set_attribute("hopbench.attempt", told.attempt)
-
-
-def _http_sent(span: Span, params: TraceRequestStartParams) -> None:
-    _said(span, params.headers.get(ticket.HEADER))
-    if span.is_recording():
-        _, _, key = params.url.path[1:].partition("/")
-        if key:
-            span.set_attribute("hopbench.key", key)
-
-
-def _http_answered(span: Span, params: Any) -> None:
-    if isinstance(params, TraceRequestEndParams) and span.is_recording():
-        length = params.response.content_length
-        if length is not None:
-            span.set_attribute("http.response.body.size", length)
-
-
-async def _http_body(_session: Any, context: Any, params: Any) -> None:
-    """The instrumentation's own span rides in its trace context; bodies come in chunks."""
-    span = context.span
-    if span is not None and span.is_recording():
-        before = span.attributes.get("http.request.body.size", 0)
-        span.set_attribute("http.request.body.size", before + len(params.chunk))
-
-
-class _GrpcInside(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
-    """Within the official interceptor, whose span is current here."""
-
-    async def intercept_unary_unary(
-        self,
-        continuation: Callable[[Any, Any], Awaitable[Any]],
-        client_call_details: grpc.aio.ClientCallDetails,
-        request: Any,
-    ) -> Any:
-        span = get_current_span()
-        if not span.is_recording():
-            return await continuation(client_call_details, request)
-        for name, value in client_call_details.metadata or ():
-            if name == ticket.HEADER:
-                _said(span, str(value))
-        span.set_attribute("hopbench.request_bytes", len(request.payload))
-        if request.HasField("key"):
-            span.set_attribute("hopbench.key", request.key)
-        call = None
-        try:
-            call = await continuation(client_call_details, request)
-            if await call.code() is grpc.StatusCode.OK:
-                answer = await call
-                span.set_attribute("hopbench.response_bytes", len(answer.payload))
-        except asyncio.CancelledError:
-            if call is not None:
-                call.cancel()
-            _judge(span, Status.CANCELLED)
-            span.end()
-            raise
-        return call
-
-
-def _http_middleware(provider: TracerProvider) -> Any:
-    os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
-    instrumentor = AioHttpServerInstrumentor()
-    with warnings.catch_warnings():
-        # It subclasses web.Application, which aiohttp discourages; the class is thrown away here.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        instrumentor.instrument(tracer_provider=provider)
-    instrumentor.uninstrument()
-    official = create_aiohttp_middleware(provider)
-
-    @web.middleware
-    async def operations_only(request: web.Request, handler: Any) -> web.StreamResponse:
-        """A node asking whether a process lives is no request of the scenario."""
-        if request.method != "POST":
-            answer: web.StreamResponse = await handler(request)
-            return answer
-        traced: web.StreamResponse = await official(request, handler)
-        return traced
-
-    return operations_only
-
-
-def _http_trace_config(provider: TracerProvider) -> TraceConfig:
-    config = create_trace_config(
-        request_hook=_http_sent,
-        response_hook=_http_answered,
-        tracer_provider=provider,
-        sem_conv_opt_in_mode=_StabilityMode.HTTP,
-    )
-    config.on_request_chunk_sent.append(_http_body)
-    return config
-
-
-def hooks(provider: TracerProvider) -> Hooks:
-    """What the transports' constructors hang into clients and servers."""
-    return Hooks(
-        aiohttp_middlewares=(_http_middleware(provider),),
-        aiohttp_trace_configs=(_http_trace_config(provider),),
-        grpc_client_interceptors=(
-            *aio_client_interceptors(tracer_provider=provider),  # type: ignore[no-untyped-call]
-            _GrpcInside(),
-        ),
-        grpc_server_interceptors=(
-            aio_server_interceptor(  # type: ignore[no-untyped-call]
-                tracer_provider=provider, filter_=filters.service_prefix("hopbench.v1.")
-            ),
-        ),
-    )
 
 
 # --- what is sent -----------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from services import transports
 from services.clock import WallClock
 from services.ports import Address, Incoming, Outgoing, Reply, Status, TraceContext, Transport, Wire
-from services.telemetry import official
+from services.telemetry import instrumentations, official
 from services.telemetry.encode import encode_spans
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.records import CLIENT, CONSUMER, PRODUCER, SERVER
@@ -70,7 +70,7 @@ def official_place(service: str) -> Place:
     exporter = InMemorySpanExporter()
     provider, _, _ = official.tracer_provider({"service.name": service}, exporter)
     telemetry = official.OfficialTelemetry(SHOP, service, 0, WallClock(), provider)
-    return Place(telemetry, official.hooks(provider), provider, exporter)
+    return Place(telemetry, instrumentations.hooks(provider), provider, exporter)
 
 
 PLACES = {"lean": lean_place, "official": official_place}
