@@ -156,8 +156,10 @@ def _made(run: RunDir) -> RunDir:
 def opened(path: Path) -> RunDir:
     """An existing run directory. Raises BadInput where ``path`` is none."""
     run = RunDir(path)
-    if not run.plan.is_file():
-        what = "is no run directory (plan.json is missing)" if path.exists() else "does not exist"
+    # Unlike Path's, these are False for what cannot be a name.
+    if not os.path.isfile(run.plan):
+        there = os.path.exists(path)
+        what = "is no run directory (plan.json is missing)" if there else "does not exist"
         raise BadInput(f"{path} {what}", hint="a run directory is what `hopbench run` prints last")
     return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,7 +79,7 @@ def taken(
     for name in traces:
         if name.startswith(("http://", "https://")):
             raise BadInput(f"{name}: reading from a Jaeger address: not yet", hint="name files")
-        if not Path(name).exists():
+        if not os.path.exists(name):  # unlike Path's, False for what cannot be a name
             raise BadInput(f"{name} does not exist", hint="name trace files or directories")
     first = RunDir(Path(traces[0]))
     if len(traces) == 1 and first.plan.is_file():

@@ -88,14 +88,14 @@ def _raw(source: str) -> tuple[str, bytes]:
     if source == STDIN:
         return STDIN, sys.stdin.buffer.read(MAX_BYTES + 1)
     path = Path(source)
-    if path.is_dir() and (path / "scenario.yaml").is_file():
-        path /= "scenario.yaml"
-    if path.exists() and not path.is_dir():
-        try:
+    try:
+        if path.is_dir() and (path / "scenario.yaml").is_file():
+            path /= "scenario.yaml"
+        if path.exists() and not path.is_dir():
             with path.open("rb") as file:
                 return str(path), file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise BadInput(f"cannot be read: {error.strerror}", str(path)) from None
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}", str(path)) from None
     known = bundled()
     if source in known:
         return f"{source}.yaml", known[source].encode()

@@ -72,6 +72,10 @@ BAD: list[tuple[list[str], str]] = [
     (["run", "FILE", "--workers", "0"], "--workers"),
     (["report", "DIR"], "no run directory"),
     (["report", "DIR/absent"], "does not exist"),
+    (["report", "x" * 5000], "does not exist"),
+    (["analyze", "x" * 5000], "does not exist"),
+    (["run", "x" * 5000], "cannot be read"),
+    (["run", "FILE", "--rate", "1e9/s", "--duration", "1h"], "the most is 100,000,000"),
 ]
 
 

@@ -495,6 +495,8 @@ def test_an_unknown_name_is_told_the_close_one() -> None:
 def test_a_directory_or_an_unreadable_path_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput):
         load(str(tmp_path))
+    with pytest.raises(BadInput, match="too long"):
+        load("x" * 5000)
     with pytest.raises(BadInput):
         load(str(tmp_path / "missing.yaml"))
 
