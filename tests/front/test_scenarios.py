@@ -36,10 +36,12 @@ def shows_what_it_says(of: dict[str, Any]) -> None:
 
 
 def evidence_is_whole(of: dict[str, Any]) -> None:
+    # How often a hedge asks twice hangs on time: nobody can say beforehand.
+    hedged = {v["name"] for v in of["variants"] if "hedge" in {r["op"] for r in v["refactors"]}}
     for trial in of["trials"]:
         spans, load = trial["spans"], trial["load"]
         assert spans["lost"] == 0
-        if spans["by_scenario"] is not None:
+        if trial["variant"] not in hedged:
             assert spans["received"] == spans["by_scenario"]
         assert abs(load["achieved_rps"] / load["offered_rps"] - 1) <= 0.02
         assert trial["requests"]["complete"] == trial["requests"]["sampled"]
