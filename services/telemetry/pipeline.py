@@ -200,6 +200,7 @@ class Pipeline:
         self._metrics.take(records)
         self._derived_records += len(records)
         if not self._spans:
+            telemetry.spans.clear()
             return
         before = len(self._encoded)
         self._encoder.encode(records, telemetry.notes, self._encoded)

@@ -101,6 +101,16 @@ def test_every_sampled_span_arrives_once_and_metrics_see_all() -> None:
     assert counts["protocol.call.count"] == 570
 
 
+def test_where_no_spans_are_sent_those_of_user_code_hold_up_nothing() -> None:
+    seen = telemetry()
+    with receiving() as receiver:
+        pipeline = Pipeline(seen, receiver.endpoint, RESOURCE, spans=False)
+        seen.records += records(1)
+        SlimTracerProvider(seen).get_tracer("library").start_span("look").end()
+        assert asyncio.run(run(pipeline))
+    assert (seen.spans, receiver.traces, len(receiver.metrics)) == ([], [], 1)
+
+
 def test_spans_leave_by_themselves_once_they_fill_a_request() -> None:
     seen = telemetry()
     with receiving() as receiver:
