@@ -160,7 +160,7 @@ class Outcome:
     def line(self) -> str:
         """For people."""
         word = {True: "passed", False: "FAILED", None: "not identifiable"}[self.passed]
-        value = f"{self.value:g}" if isinstance(self.value, float) else self.value
+        value = f"{self.value:g}" if isinstance(self.value, float) else self.value or "unknown"
         return f"gate {word}: {self.gate} (value {value})"
 
     def document(self) -> dict[str, object]:
