@@ -17,6 +17,8 @@ from services.children import end
 from services.errors import CannotStart
 from services.forks import ending, tail
 
+SILENCE_BOUND_S = 20.0
+"""It tells twice a second how far it is."""
 READY_BOUND_S = 30.0
 """Importing locust and opening every connection takes two seconds on an idle core."""
 
@@ -48,7 +50,7 @@ class Generator:
         """
         self._writer.write(orjson.dumps({"start_ns": start_ns}) + b"\n")
         why: str | None = None
-        while (message := await self._message()) is not None:
+        while (message := await self._heard()) is not None:
             if "progress" in message:
                 tell(message["progress"], message["done"])
             elif "broken" in message:
@@ -91,6 +93,15 @@ class Generator:
     async def _end(self) -> None:
         self._writer.close()
         await end(self._process, STOP_BOUND_S)
+
+    async def _heard(self) -> dict[str, Any] | None:
+        """The next message of a round. Raises CannotStart where it stays away."""
+        try:
+            async with asyncio.timeout(SILENCE_BOUND_S):
+                return await self._message()
+        except TimeoutError:
+            why = f"has said nothing for {SILENCE_BOUND_S:g} s"
+            raise CannotStart("locust", why, tail(self._log)) from None
 
     async def _message(self) -> dict[str, Any] | None:
         try:
