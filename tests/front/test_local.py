@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from hopbench.exits import Exit
+from loadgen.samples import RECORD
 
 SCENARIO = """\
 version: 1
@@ -105,8 +106,11 @@ def hopbench(*arguments: str | Path) -> tuple[int, Any]:
 
 
 def measuring(directory: Path) -> Callable[[], bool]:
-    """The first round's samples are being written."""
-    return lambda: any(p.stat().st_size > 1000 for p in directory.glob("trials/00-*/samples.spool"))
+    """The first round's samples are being written, and those of its warm-up, 25 or so, are."""
+    enough = 50 * RECORD.itemsize
+    return lambda: any(
+        p.stat().st_size > enough for p in directory.glob("trials/00-*/samples.spool")
+    )
 
 
 @pytest.mark.slow
