@@ -140,6 +140,18 @@ def _consumers(scenario: Scenario, visits: Mapping[Target, float]) -> Iterator[T
                     yield step.edge.target
 
 
+def worst_calls(scenario: Scenario) -> float:
+    """What :attr:`Shape.calls_worst` is; infinite where that is beyond counting."""
+    order, cycle = ordered(callees(scenario))
+    if cycle is not None:
+        raise ValueError("a scenario with a cycle has no calls to count")
+    worst: Of = {}
+    for operation in reversed(order):
+        steps = scenario.services[operation.service].operations[operation.operation].steps
+        worst[operation] = _sum(_calls(step, worst, expected=False) for step in steps)
+    return max(worst[entry.target].at(1) for entry in scenario.load.entries)
+
+
 def calls_by_edge(scenario: Scenario) -> dict[EdgeKey, float]:
     """Expected calls (and publishes) over each edge for a request, whichever entry it takes."""
     order, cycle = ordered(callees(scenario))

@@ -39,7 +39,7 @@ from services.scenario.steps import read_steps
 from services.scenario.steps.kind import Place
 from services.scenario.steps.time import WHERE, Where
 from services.scenario.traffic import Later, Lines, read_faults, read_load
-from services.scenario.validate import validate
+from services.scenario.validate import errors
 
 Balance = Literal["round_robin", "random", "least_pending"]
 BALANCES: Final[tuple[Balance, ...]] = ("round_robin", "random", "least_pending")
@@ -283,9 +283,8 @@ def _refactors(file: str | None, node: Node, variant: str, lines: Lines) -> tupl
 
 def _check(scenario: Scenario, file: str, lines: Lines) -> None:
     """Raise the first problem of the scenario, then of its variants, with its line."""
-    for problem in validate(scenario):
-        if problem.severity == "error":
-            raise BadInput(problem.text, file, lines.get(problem.at), problem.hint)
+    for problem in errors(scenario):
+        raise BadInput(problem.text, file, lines.get(problem.at), problem.hint)
     for variant in scenario.variants.values():
         changed = scenario
         for number, refactor in enumerate(variant.refactors):
@@ -294,8 +293,7 @@ def _check(scenario: Scenario, file: str, lines: Lines) -> None:
                 changed = apply_refactor(changed, refactor)
             except BadInput as error:
                 raise BadInput(error.text, file, line, error.hint) from None
-        for problem in validate(changed):
-            if problem.severity == "error":
-                line = lines.get(("variant", variant.name))
-                text_ = f"the variant {variant.name}: {problem.text}"
-                raise BadInput(text_, file, line, problem.hint)
+        for problem in errors(changed):
+            line = lines.get(("variant", variant.name))
+            text_ = f"the variant {variant.name}: {problem.text}"
+            raise BadInput(text_, file, line, problem.hint)

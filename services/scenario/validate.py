@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from services.scenario.capacity import shape
+from services.scenario.capacity import shape, worst_calls
 from services.scenario.graph import callees, ordered, reached
 from services.scenario.limits import MAX_ARRIVALS, MAX_CALLS
 from services.scenario.model import (
@@ -63,15 +63,19 @@ class Problem:
 
 def validate(scenario: Scenario) -> tuple[Problem, ...]:
     """Errors first; warnings only where there are no errors."""
-    errors = tuple(_errors(scenario)) or tuple(_too_much(scenario))
-    return errors or tuple(_warnings(scenario))
+    return errors(scenario) or tuple(_warnings(scenario))
+
+
+def errors(scenario: Scenario) -> tuple[Problem, ...]:
+    """Without the warnings, which take longer."""
+    return tuple(_errors(scenario)) or tuple(_too_much(scenario))
 
 
 def _too_much(scenario: Scenario) -> Iterator[Problem]:
-    """For a scenario without other errors: only that has a shape."""
-    worst = shape(scenario).calls_worst
+    """For a scenario without other errors: only its calls can be counted."""
+    worst = worst_calls(scenario)
     if worst > MAX_CALLS:
-        text = f"one request makes {worst:,} calls at worst; the most is {MAX_CALLS:,}"
+        text = f"one request makes {worst:,.7g} calls at worst; the most is {MAX_CALLS:,}"
         yield _error(text, "load", hint="counts, repeats and fan-outs multiply along the way")
 
 

@@ -226,6 +226,18 @@ def test_more_calls_than_a_round_could_hold_are_refused() -> None:
         scenario(steps)
 
 
+def test_more_calls_than_a_number_can_say_are_refused() -> None:
+    services = "".join(
+        f"  s{n}: {{operations: {{go: [{{call: s{n + 1}.go, count: 1000000}}]}}}}\n"
+        for n in range(60)
+    )
+    with pytest.raises(BadInput, match="makes inf calls at worst"):
+        parse_text(
+            f"version: 1\nservices:\n{services}  s60: {{operations: {{go: []}}}}\n"
+            "load: {rate: 1/s, entry: s0.go}"
+        )
+
+
 def test_more_requests_than_could_be_scheduled_are_refused() -> None:
     base = scenario("- call: b.one")
     many = replace(base, load=replace(base.load, rate_rps=1e300))
