@@ -55,15 +55,13 @@ def _job(directory: Path, collector: Part) -> dict[str, Any]:
     )
 
 
-@pytest.mark.parametrize("headers", [{}, {TOKEN_HEADER: "guess"}, {TOKEN_HEADER: "gu\u00e9ss"}])
-def test_without_the_token_nothing_is_answered(tmp_path: Path, headers: dict[str, str]) -> None:
+def test_without_the_token_nothing_is_answered(tmp_path: Path) -> None:
     async def talk(node: Supervisor, _job: dict[str, Any]) -> None:
         url = f"http://127.0.0.1:{node.part.ready['port']}/quit"
-        async with (
-            ClientSession(headers=headers) as stranger,
-            stranger.post(url) as answer,
-        ):
-            assert answer.status == 403
+        async with ClientSession() as stranger:
+            for given in ({}, {TOKEN_HEADER: "guess"}, {TOKEN_HEADER: "gu\u00e9ss"}):
+                async with stranger.post(url, headers=given) as answer:
+                    assert answer.status == 403
         assert await node.counters() == ()
 
     on_a_node(tmp_path, talk)
