@@ -42,7 +42,8 @@ CANCELLED: Final = Reply(Status.CANCELLED, 0, "cancelled")
 TIMED_OUT: Final = Reply(Status.TIMEOUT, 0, "deadline passed")
 
 _OK: Final = Status.OK
-_CACHED_SHIFTS: Final = 1024
+_CACHED_CALLS: Final = 8192
+"""Of one edge, over all iterations around it: 2 MB."""
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class EdgeRunner:
         "_balancer",
         "_batch",
         "_by_shift",
+        "_cached",
         "_calls",
         "_clock",
         "_counters",
@@ -130,6 +132,7 @@ class EdgeRunner:
         self._calls = 0
         self._retries = 0
         self._by_shift: dict[int, list[Carried]] = {}
+        self._cached = 0
 
     async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
         calls = self._calls_of(keys[0], shift)
@@ -147,8 +150,9 @@ class EdgeRunner:
             calls = self._by_shift.get(shift)
             if calls is None:
                 calls = carried(items_of(self._origins, shift), self._batch)
-                if len(self._by_shift) < _CACHED_SHIFTS:
+                if self._cached < _CACHED_CALLS:
                     self._by_shift[shift] = calls
+                    self._cached += len(calls)
             return calls
         return carried(
             [
