@@ -15,7 +15,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -232,23 +232,22 @@ async def collecting(
     """
     intake = Intake(out)
     intake.open()
-    http_socket = listen("collector", host, http_port, "--http-port")
-    # gRPC binds by itself and reports a taken port without a reason, so it is asked for here first.
-    listen("collector", host, grpc_port, "--grpc-port").close()
-    server = _grpc_server(intake)
-    bound_grpc = server.add_insecure_port(f"{host}:{grpc_port}")
-    runner = web.AppRunner(
-        _application(intake), access_log=None, handle_signals=False, auto_decompress=False
-    )
-    await runner.setup()
-    try:
+    async with AsyncExitStack() as stack:
+        stack.callback(intake.close)
+        http_socket = stack.enter_context(listen("collector", host, http_port, "--http-port"))
+        # gRPC binds by itself and reports a taken port without a reason, so it is asked for first.
+        listen("collector", host, grpc_port, "--grpc-port").close()
+        server = _grpc_server(intake)
+        bound_grpc = server.add_insecure_port(f"{host}:{grpc_port}")
+        runner = web.AppRunner(
+            _application(intake), access_log=None, handle_signals=False, auto_decompress=False
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, http_socket).start()
         await server.start()
+        stack.push_async_callback(server.stop, 1.0)
         yield Listening(intake, host, bound_grpc, http_socket.getsockname()[1])
-    finally:
-        await server.stop(1.0)
-        await runner.cleanup()
-        intake.close()
 
 
 async def _serve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import signal
@@ -14,7 +15,10 @@ import orjson
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from hopbench.addresses import listen
+from hopbench.collector import collecting
 from hopbench.spool import read_spool
+from services.errors import CannotStart
 from tests.collector.conftest import Running
 
 PARENT = """
@@ -80,6 +84,20 @@ def test_two_collectors_never_share_a_grpc_port(collector: Running) -> None:
     status, said = _second(collector, f"--grpc-port={collector.grpc_port}")
     assert status == 5
     assert f"port {collector.grpc_port} is taken" in said
+
+
+def test_a_collector_that_cannot_start_holds_nothing(tmp_path: Path) -> None:
+    with listen("x", "127.0.0.1", 0, "--x") as held:
+        taken = held.getsockname()[1]
+
+        async def start() -> None:
+            async with collecting(tmp_path, grpc_port=taken, http_port=0):
+                raise AssertionError("started on a taken port")
+
+        before = len(os.listdir("/dev/fd"))
+        with pytest.raises(CannotStart, match=f"port {taken} is taken"):
+            asyncio.run(start())
+        assert len(os.listdir("/dev/fd")) == before
 
 
 LIMITED = """
