@@ -155,7 +155,7 @@ def execute(
         undrained=_unconsumed(result),
         broken=None,
         interrupted=False,
-        doubts=(("virtual_clock", "simulated, not measured"),),
+        doubts=(("virtual_clock", "simulated, not measured; tracing costs nothing here"),),
     )
 
 
