@@ -233,7 +233,7 @@ async def _spans(collector: Part) -> int:
         ):
             counts: dict[str, Any] = orjson.loads(await response.read())
     except (ClientError, TimeoutError) as error:
-        raise CannotStart("collector", f"does not answer: {error or 'too late'}") from error
+        raise CannotStart("collector", f"does not answer: {str(error) or 'too late'}") from error
     return int(counts["spans"])
 
 

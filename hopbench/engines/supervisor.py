@@ -94,7 +94,7 @@ class Supervisor:
             ) as response:
                 answer: dict[str, Any] = orjson.loads(await response.read())
         except (ClientError, TimeoutError) as error:
-            raise CannotStart("node", f"does not answer {path}: {error or 'too late'}") from error
+            raise CannotStart("node", f"does not answer {path}: {str(error) or 'too late'}") from error
         if response.status != 200:
             raise CannotStart(
                 answer.get("part", "node"),
