@@ -94,7 +94,8 @@ class Supervisor:
             ) as response:
                 answer: dict[str, Any] = orjson.loads(await response.read())
         except (ClientError, TimeoutError) as error:
-            raise CannotStart("node", f"does not answer {path}: {str(error) or 'too late'}") from error
+            why = str(error) or "too late"
+            raise CannotStart("node", f"does not answer {path}: {why}") from error
         if response.status != 200:
             raise CannotStart(
                 answer.get("part", "node"),
