@@ -49,7 +49,7 @@ services:
     operations:
       send:
         - sleep: 1ms
-load: {rate: 40/s, warmup: 400ms, duration: 1600ms, entry: gateway.buy}
+load: {rate: 40/s, warmup: 400ms, duration: 1300ms, entry: gateway.buy}
 variants:
   batched: {refactors: [{op: batch, edge: gateway->stock.reserve, size: 4}]}
 """

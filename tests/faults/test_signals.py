@@ -90,7 +90,7 @@ def test_a_stopped_run_is_resumed_where_it_was_stopped(site: Site) -> None:
 
 
 def test_impatience_changes_nothing(site: Site) -> None:
-    bench = stop(site, "measuring", signal.SIGINT)
+    bench = stop(site, "warm-up", signal.SIGINT)
     for _ in range(3):
         os.killpg(bench.pid, signal.SIGINT)
     assert bench.end().code == Exit.INTERRUPTED
