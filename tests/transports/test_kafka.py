@@ -199,6 +199,7 @@ def test_a_reply_that_nobody_waits_for_is_counted_and_dropped(
     run(main)
 
 
+@pytest.mark.real
 def test_a_message_that_is_too_large_fails_its_call_and_not_the_next(
     place: str, run: Run, real_kafka: Broker
 ) -> None:
@@ -213,6 +214,7 @@ def test_a_message_that_is_too_large_fails_its_call_and_not_the_next(
     run(main)
 
 
+@pytest.mark.real
 def test_a_topic_that_has_too_few_partitions_gets_more(
     place: str, run: Run, real_kafka: Broker
 ) -> None:
