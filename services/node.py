@@ -240,6 +240,9 @@ def application(node: Node, token: str, quit_asked: asyncio.Event) -> web.Applic
             return await handler(request)
         except CannotStart as error:
             return _json(asdict(error), 503)
+        except OSError as error:
+            # A full disk, or a directory that is none.
+            return _json(asdict(CannotStart("node", str(error))), 503)
 
     async def start(request: web.Request) -> web.Response:
         return _json({"processes": await node.start(orjson.loads(await request.read()))})

@@ -14,6 +14,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from hopbench.engines.port import ProcessReport, Settings
 from hopbench.parts import Part, start_part
 from services.errors import CannotStart
+from services.forks import tail
 from services.node import STOP_SLACK_S, TOKEN_HEADER, TOKEN_VARIABLE
 from services.ports import Address, Directory
 from services.scenario.model import Scenario
@@ -92,10 +93,16 @@ class Supervisor:
                 data=None if body is None else orjson.dumps(body),
                 timeout=ClientTimeout(total=bound_s),
             ) as response:
-                answer: dict[str, Any] = orjson.loads(await response.read())
+                said = await response.read()
         except (ClientError, TimeoutError) as error:
             why = str(error) or "too late"
             raise CannotStart("node", f"does not answer {path}: {why}") from error
+        try:
+            answer: dict[str, Any] = orjson.loads(said)
+        except orjson.JSONDecodeError:
+            raise CannotStart(
+                "node", f"failed at {path} (HTTP {response.status})", tail(self.part.log)
+            ) from None
         if response.status != 200:
             raise CannotStart(
                 answer.get("part", "node"),

@@ -114,8 +114,23 @@ def _log_is_a_directory(work: dict[str, Any]) -> None:
     (Path(work["settings"]["logs"]) / "order-0.log").mkdir(parents=True)
 
 
+def _logs_below_a_file(work: dict[str, Any]) -> None:
+    logs = Path(work["settings"]["logs"])
+    logs.write_text("")
+    work["settings"]["logs"] = str(logs / "here")
+
+
 def _no_scenario(work: dict[str, Any]) -> None:
     work["source"] = "version: 1\nservicess: {}\n"
+
+
+def test_a_bug_in_the_node_is_told_with_its_log(tmp_path: Path) -> None:
+    async def talk(node: Supervisor, _work: dict[str, Any]) -> None:
+        with pytest.raises(CannotStart, match=r"failed at /stop \(HTTP 500\)") as raised:
+            await node._call("POST", "/stop", {"no": "grace"})
+        assert "KeyError: 'grace_ns'" in raised.value.log
+
+    on_a_node(tmp_path, talk)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +139,7 @@ def _no_scenario(work: dict[str, Any]) -> None:
         (_host_of_nobody, "/", "cannot listen on 203.0.113.1"),
         (_unknown_service, "nobody/0", "ended while starting (exit 70)"),
         (_log_is_a_directory, "order/0", "ended while starting (exit 70)"),
+        (_logs_below_a_file, "node", "Not a directory"),
         (_no_scenario, "scenario", "servicess"),
     ],
 )
