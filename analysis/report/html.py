@@ -15,7 +15,7 @@ from markupsafe import Markup
 from analysis.report import figures
 from analysis.report.distribution import POINTS, Curve, curve
 from analysis.report.topology import topology_svg
-from analysis.report.view import BASELINE, FindingRow, VariantView, View, errors
+from analysis.report.view import FindingRow, VariantView, View, errors
 from analysis.report.waterfall import read_trace, waterfall_svg
 
 _ASSETS = files("analysis.report") / "assets"
@@ -74,13 +74,10 @@ def _chart(curves: Sequence[Curve]) -> str:
 def html(of: View, summary: Mapping[str, Any], run_dir: Path) -> str:
     """The whole page as text."""
     curves = _curves(of, run_dir)
-    base = next((v for v in of.variants if v.name == BASELINE), None) or (
-        of.variants[0] if of.variants else None
-    )
     slowest = max((v.p50 for v in of.variants if v.p50 is not None), default=None)
     return _template().render(
         view=of,
-        base=base,
+        base=of.base,
         slowest=slowest,
         summary=summary,
         environment=_flat(summary.get("environment") or {}),

@@ -24,9 +24,7 @@ def terminal(summary: Mapping[str, Any]) -> RenderableType:
     """The report of a ``hopbench.summary/1`` document."""
     of = view(summary)
     parts: list[RenderableType] = [_title(of)]
-    base = next((v for v in of.variants if v.name == BASELINE), None) or (
-        of.variants[0] if of.variants else None
-    )
+    base = of.base
     if base is None:
         parts.append(Text("No round was measured: there is nothing to report.", style="bold"))
     else:

@@ -112,6 +112,16 @@ class View:
     variants: tuple[VariantView, ...]
     doubts: tuple[Doubt, ...]
 
+    @property
+    def base(self) -> VariantView | None:
+        """What the others are held against; None where no round was measured."""
+        return _base(self.variants)
+
+
+def _base(variants: Sequence[VariantView]) -> VariantView | None:
+    named = next((v for v in variants if v.name == BASELINE), None)
+    return named or (variants[0] if variants else None)
+
 
 def one_line(value: Any) -> str:
     """A value in YAML's flow form, for short advice: ``{op: batch, edge: "a->b.c", size: 20}``."""
@@ -290,9 +300,9 @@ def _doubts(summary: Json) -> tuple[Doubt, ...]:
 
 
 def _lead(summary: Json, variants: Sequence[VariantView]) -> tuple[str, ...]:
-    if not variants:
+    base = _base(variants)
+    if base is None:
         return ("No round was measured.",)
-    base = next((v for v in variants if v.name == BASELINE), variants[0])
     lines = []
     if base.findings:
         worst = base.findings[0]
