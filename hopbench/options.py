@@ -44,6 +44,20 @@ Broker = Annotated[
     typer.Option("--broker", metavar="embedded|HOST:PORT", help="Which Kafka carries messages."),
 ]
 Jaeger = Annotated[str | None, typer.Option("--jaeger", metavar="URL", help="Not yet.")]
+JaegerOtlp = Annotated[
+    str | None,
+    typer.Option(
+        "--jaeger-otlp",
+        metavar="HOST:PORT",
+        help="Where that Jaeger takes OTLP over gRPC; default: port 4317 of the same host.",
+    ),
+]
+JaegerUi = Annotated[
+    str | None,
+    typer.Option(
+        "--jaeger-ui", metavar="URL", help="Jaeger's pages, for links; default: as --jaeger."
+    ),
+]
 TraceRatio = Annotated[
     float, typer.Option("--trace-ratio", metavar="0..1", help="Share of the requests traced.")
 ]
@@ -126,6 +140,8 @@ def settings(
     engine: str,
     broker: str,
     jaeger: str | None,
+    jaeger_otlp: str | None = None,
+    jaeger_ui: str | None = None,
     trace_ratio: float,
     tracing: str,
     instrumentation: str,
@@ -163,4 +179,8 @@ def settings(
             one_of("--instrumentation", instrumentation, ("lean", "official")),
         ),
         web_port=web,
+        workers=workers,
+        jaeger=jaeger,
+        jaeger_otlp=jaeger_otlp,
+        jaeger_ui=jaeger_ui,
     )

@@ -32,7 +32,7 @@ from services.forks import Child, Forks, ending
 from services.title import set_title
 
 TOKEN_HEADER = "x-hopbench-token"
-TOKEN_VARIABLE = "HOPBENCH_NODE_TOKEN"
+TOKEN_VARIABLE = "HOPBENCH_TOKEN"
 LARGEST_REQUEST = 64 * 1024 * 1024
 START_BOUND_S = 20.0
 """A service that does not listen and answer within it has not come up."""
@@ -326,7 +326,7 @@ async def _serve(host: str, port: int, token: str, parent: int | None) -> int:
 def node(host: str = "127.0.0.1", port: int = 0, *, parent: int | None = None) -> int:
     """``hopbench node``: serve until ``/quit``, SIGINT or SIGTERM; returns the exit code.
 
-    The token is in the environment (``HOPBENCH_NODE_TOKEN``), where other users can't read it.
+    The token is in the environment (``HOPBENCH_TOKEN``), where other users can't read it.
     ``parent`` is the pid of the process to die with, whose pipe is then standard input. When
     ready, one JSON line with the port is printed on stdout. Raises CannotStart.
     """

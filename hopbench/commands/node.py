@@ -15,5 +15,5 @@ def command(
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
 ) -> Exit:
-    """Start and stop service processes on a bench's word (HOPBENCH_NODE_TOKEN has the token)."""
+    """Start and stop service processes on a bench's word (HOPBENCH_TOKEN has the token)."""
     return Exit(node(host, port))

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from services.scenario.model import Scenario
 
-EngineName = Literal["local", "virtual"]
+EngineName = Literal["local", "compose", "kubernetes", "virtual"]
 Instrumentation = Literal["lean", "official"]
 BrokerKind = Literal["embedded", "kafka", "memory"]
 
@@ -30,6 +30,14 @@ class Settings:
     instrumentation: Instrumentation
     web_port: int | None
     """Locust's own web UI; None for none."""
+    workers: int = 1
+    """Locust worker processes; worker k of N takes the arrivals i with i mod N = k."""
+    jaeger: str | None = None
+    """URL of Jaeger's query API, which spans are read back from; None: the embedded collector."""
+    jaeger_otlp: str | None = None
+    """``HOST:PORT`` for OTLP over gRPC; None: port 4317 of that host."""
+    jaeger_ui: str | None = None
+    """URL under which people reach Jaeger's pages, for links in reports; None: ``jaeger``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,15 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from hopbench.engines.port import ProcessReport, Settings
 from hopbench.parts import Part, start_part
 from services.errors import CannotStart
-from services.forks import tail
+from services.forks import ending, tail
 from services.node import STOP_SLACK_S, TOKEN_HEADER, TOKEN_VARIABLE
 from services.ports import Address, Directory
 from services.scenario.model import Scenario
 
 _CALL_BOUND_S = 60.0
 """The node has bounds of its own, all shorter; this one is for a node that hangs."""
+_END_S = 2.0
+"""A node that refuses a connection is about to end."""
 _AGAIN_S = 0.2
 """Between two questions for deaths, where the node has ended a round or does not answer."""
 
@@ -94,9 +96,10 @@ class Supervisor:
                 timeout=ClientTimeout(total=bound_s),
             ) as response:
                 said = await response.read()
-        except (ClientError, TimeoutError) as error:
-            why = str(error) or "too late"
-            raise CannotStart("node", f"does not answer {path}: {why}") from error
+        except ClientError as error:
+            raise await self._gone(path, error) from error
+        except TimeoutError as error:
+            raise CannotStart("node", f"does not answer {path}: too late") from error
         try:
             answer: dict[str, Any] = orjson.loads(said)
         except orjson.JSONDecodeError:
@@ -111,6 +114,15 @@ class Supervisor:
                 answer.get("hint"),
             )
         return answer
+
+    async def _gone(self, path: str, error: ClientError) -> CannotStart:
+        """Why a call was refused: the end of the node's process, where there is one to see."""
+        try:
+            async with asyncio.timeout(_END_S):
+                status = await self.part.process.wait()
+        except TimeoutError:
+            return CannotStart("node", f"does not answer {path}: {error}")
+        return CannotStart("node", f"died ({ending(status)})", tail(self.part.log))
 
 
 async def start_supervisor(log: Path) -> Supervisor:
