@@ -226,7 +226,7 @@ def _ports() -> tuple[Check, ...]:
 
 
 def _docker() -> tuple[Check, ...]:
-    advice = "nothing needs it yet: the engine `compose` will"
+    advice = "needed for `docker compose up` and --engine compose alone: docs.docker.com/engine"
     program = which("docker")
     if program is None:
         return (Check("docker", False, "not installed", advice, needed=False),)

@@ -10,7 +10,18 @@ from typing import Annotated, Final
 
 import typer
 
-from hopbench import conclusion, disk, engines, options, plan, progress, run, rundir, subjects
+from hopbench import (
+    conclusion,
+    disk,
+    engines,
+    memory,
+    options,
+    plan,
+    progress,
+    run,
+    rundir,
+    subjects,
+)
 from hopbench.engines.port import Settings
 from hopbench.estimate import Estimate, estimate
 from hopbench.exits import Exit, Terminated, worst
@@ -25,8 +36,8 @@ from services.scenario.model import Scenario
 from services.scenario.parse import load
 
 TELL_ABOVE_MINUTES: Final = 0.5
-
-
+HERE: Final = ("local", "virtual")
+"""Engines whose services take the memory of this machine, and of this process's own view of it."""
 RESUMABLE: Final = {"resume", "json", "fail_on", "dry_run", "strict", "quiet"}
 """Flags that go with ``--resume``; all others are the plan's, which is made already."""
 
@@ -97,6 +108,8 @@ def command(
     cost = estimate(planned, len(turns))
     if dry_run:
         return _dry(planned, turns, cost, output)
+    if planned.settings.engine in HERE:
+        memory.check(cost, memory.available_mb())
     if cost.minutes > TELL_ABOVE_MINUTES:
         output.note(_told(cost, len(turns)))
     if directory is None:
