@@ -316,6 +316,7 @@ def main() -> int:
     """The form in which an engine starts it."""
     parser = argparse.ArgumentParser(prog="python -m hopbench.collector")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--grpc-port", type=int, default=0)
     parser.add_argument("--http-port", type=int, default=0)
     parser.add_argument("--parent", type=int, required=True)
@@ -323,6 +324,7 @@ def main() -> int:
     try:
         return collect(
             arguments.out,
+            host=arguments.host,
             grpc_port=arguments.grpc_port,
             http_port=arguments.http_port,
             json_lines=True,

@@ -172,8 +172,7 @@ async def _start(
     stack.callback(_take_back, left, left.read_bytes())
     deaths = [
         asyncio.create_task(collector.died()),
-        asyncio.create_task(node.part.died()),
-        asyncio.create_task(node.deaths()),
+        asyncio.create_task(node.died()),
     ]
     if embedded is not None:
         deaths.append(asyncio.create_task(embedded.died()))

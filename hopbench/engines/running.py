@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from hopbench.engines.control import first
 from hopbench.engines.generator import Generator
+from hopbench.engines.nodes import Nodes
 from hopbench.engines.port import ProcessReport, Progress
-from hopbench.engines.supervisor import Supervisor
 from hopbench.hostload import Snapshot, snapshot
 from hopbench.otlp import SIGNALS, take
 from hopbench.parts import Part
@@ -33,6 +34,12 @@ _CAUSE_S = 3.0
 
 class Broken(Exception):
     """A part died in the round; the text says which, how, and what it said last."""
+
+
+class Mortal(Protocol):
+    async def died(self) -> str:
+        """Wait until it is gone, and tell how."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +66,16 @@ class Running:
 
     directory: Path
     collector: Part
-    node: Supervisor
+    nodes: Nodes
     generator: Generator
-    broker: Part | None
-    """Where it is ours."""
+    beside: Sequence[Mortal]
+    """What else must live through the round: a broker of ours."""
+    replicas: tuple[tuple[str, int], ...]
+    """Everything that runs, as service and replica number."""
     service_pids: Mapping[str, tuple[int, ...]]
+    """Of those that run on this host."""
     times: Times
+    unix_offset_ns: int
     before: Snapshot | None = None
     after: Snapshot | None = None
     finished: dict[str, Any] = field(default_factory=dict)
@@ -82,7 +93,9 @@ class Running:
                     group.create_task(self._first_death()),
                     group.create_task(self._tell(progress)),
                 ]
-                await self.node.begin(self.times.start_ns, self.times.measured_from_ns)
+                await self.nodes.begin(
+                    self.times.start_ns, self.times.measured_from_ns, self.unix_offset_ns
+                )
                 self.before = snapshot(monotonic_ns())
                 self.finished = await self.generator.run(self.times.start_ns, _unheard)
                 if self.finished["broken"] is not None:
@@ -122,19 +135,8 @@ class Running:
 
     async def _first_death(self) -> None:
         """Raises Broken as soon as any part dies that should live."""
-        deaths = [
-            asyncio.create_task(self.collector.died()),
-            asyncio.create_task(self.node.part.died()),
-            asyncio.create_task(self.node.deaths()),
-        ]
-        if self.broker is not None:
-            deaths.append(asyncio.create_task(self.broker.died()))
-        try:
-            done, _ = await asyncio.wait(deaths, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in deaths:
-                task.cancel()
-        raise Broken(next(iter(done)).result())
+        parts: Sequence[Mortal] = (self.collector, self.nodes, *self.beside)
+        raise Broken(await first(*(asyncio.create_task(part.died()) for part in parts)))
 
     async def _drain(self, progress: Progress) -> None:
         """Until nothing is in flight and everything has arrived, or the bound has passed."""
@@ -142,7 +144,7 @@ class Running:
         until_ns = monotonic_ns() + int(DRAIN_BOUND_S * 1e9)
         calm: tuple[int, int] | None = None
         while True:
-            reports = await self.node.counters()
+            reports = await self.nodes.counters()
             why = unfinished(reports)
             state = (
                 sum(r.handled for r in reports),
@@ -159,8 +161,9 @@ class Running:
         self.after = snapshot(monotonic_ns())
         progress("drain", 0.5)
         left_ns = max(GRACE_NS, until_ns - monotonic_ns())
-        self.reports = await self.node.stop(left_ns)
-        self.undrained = self.undrained or unreported(self.service_pids, self.reports)
+        if (silent := await self._stop(left_ns)) is not None:
+            raise silent
+        self.undrained = self.undrained or unreported(self.replicas, self.reports)
         expected = sum(report.spans_ended for report in self.reports)
         while (received := await _spans(self.collector)) < expected:
             if monotonic_ns() > until_ns:
@@ -180,12 +183,21 @@ class Running:
         try:
             # Without a collector there is nobody to wait for with spans.
             heard = self.collector.process.returncode is None
-            self.reports = await self.node.stop(GRACE_NS if heard else 0)
+            if (silent := await self._stop(GRACE_NS if heard else 0)) is not None:
+                self.broken = f"{self.broken}\nno last reports: {silent.text}"
             self.spans_received = await _spans(self.collector)
-        except CannotStart as error:
-            self.broken = f"{self.broken}\nno last reports: {error.text}"
+        except CannotStart:
+            pass  # the collector is gone, which was told; its spool is counted
         await self.collector.stop()
         self.spans_received = max(self.spans_received, spooled(self.directory / "traces.otlp"))
+
+    async def _stop(self, grace_ns: int) -> CannotStart | None:
+        """End the services and keep what they say last; what kept a node from saying it."""
+        last, failure = await self.nodes.stop(grace_ns)
+        self.reports = last.reports
+        for name, text in last.logs.items():
+            (self.directory / "logs" / f"{Path(name).name}.log").write_text(text, "utf-8")
+        return failure
 
 
 def unfinished(reports: Sequence[ProcessReport]) -> str | None:
@@ -204,17 +216,14 @@ def unfinished(reports: Sequence[ProcessReport]) -> str | None:
     return None
 
 
-def unreported(pids: Mapping[str, tuple[int, ...]], reports: Sequence[ProcessReport]) -> str | None:
-    """Which processes did not tell, when they were stopped, what they had counted; or None.
+def unreported(replicas: Sequence[tuple[str, int]], reports: Sequence[ProcessReport]) -> str | None:
+    """Which replicas did not tell, when they were stopped, what they had counted; or None.
 
     Without all of them nobody knows how many spans to expect, or who has consumed what.
     """
-    told = {report.pid for report in reports}
+    told = {(report.service, report.replica) for report in reports}
     silent = [
-        f"{service}/{replica}"
-        for service, of in pids.items()
-        for replica, pid in enumerate(of)
-        if pid not in told
+        f"{service}/{number}" for service, number in replicas if (service, number) not in told
     ]
     return f"no last report from {', '.join(silent)}" if silent else None
 

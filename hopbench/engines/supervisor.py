@@ -1,4 +1,4 @@
-"""The bench's side of a node: its process, and the control calls (docs/architecture.md)."""
+"""The bench's side of a node of its own: its process, and the jobs that nodes are given."""
 
 from __future__ import annotations
 
@@ -8,121 +8,65 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession
 
-from hopbench.engines.port import ProcessReport, Settings
+from hopbench.engines.control import NodeControl, first, told
+from hopbench.engines.nodes import Group
+from hopbench.engines.port import Settings
 from hopbench.parts import Part, start_part
 from services.errors import CannotStart
 from services.forks import ending, tail
-from services.node import STOP_SLACK_S, TOKEN_HEADER, TOKEN_VARIABLE
-from services.ports import Address, Directory
+from services.node import TOKEN_HEADER, TOKEN_VARIABLE
+from services.ports import Address
 from services.scenario.model import Scenario
 
-_CALL_BOUND_S = 60.0
-"""The node has bounds of its own, all shorter; this one is for a node that hangs."""
 _END_S = 2.0
 """A node that refuses a connection is about to end."""
 _AGAIN_S = 0.2
 """Between two questions for deaths, where the node has ended a round or does not answer."""
 
 
-class Supervisor:
+class Supervisor(NodeControl):
     """One node process and an HTTP session to it. Use :func:`start_supervisor`."""
 
     def __init__(self, part: Part, session: ClientSession) -> None:
+        super().__init__(session)
         self.part = part
-        self._session = session
 
-    async def start(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Start the processes of a round; ``{service, replica, pid, host, http_port, grpc_port}``
-        of each. Raises CannotStart for one that does not come up."""
-        answer = await self._call("POST", "/start", job)
-        processes: list[dict[str, Any]] = answer["processes"]
-        return processes
+    async def died(self) -> str:
+        return await first(
+            asyncio.create_task(self.part.died()), asyncio.create_task(self._deaths())
+        )
 
-    async def connect(self, directory: Directory) -> None:
-        await self._call("POST", "/connect", {"directory": directory})
-
-    async def begin(self, start_ns: int, measured_from_ns: int) -> None:
-        times = {"start_ns": start_ns, "measured_from_ns": measured_from_ns}
-        await self._call("POST", "/begin", times)
-
-    async def counters(self) -> tuple[ProcessReport, ...]:
-        """Of every process that lives."""
-        return _reports(await self._call("GET", "/counters"))
-
-    async def deaths(self) -> str:
-        """Wait for the first service process that dies unasked, and tell how.
-
-        Returns only then; a node that is gone is told by its own process's end.
-        """
+    async def _deaths(self) -> str:
+        """Returns only for a service process; a node that is gone is told by its own end."""
         while True:
             try:
                 answer = await self._call("GET", "/deaths", bound_s=None)
             except CannotStart:
                 await asyncio.sleep(_AGAIN_S)
                 continue
-            if not answer["deaths"]:
-                await asyncio.sleep(_AGAIN_S)
-                continue
-            return "\n".join(
-                f"{death['part']} {death['text']}"
-                + (f"; its log ends:\n{death['log']}" if death["log"] else "")
-                for death in answer["deaths"]
-            )
+            if answer["deaths"]:
+                return told(answer["deaths"])
+            await asyncio.sleep(_AGAIN_S)
 
-    async def stop(self, grace_ns: int) -> tuple[ProcessReport, ...]:
-        """End the round's processes; the last reports of those that still could give one."""
-        bound_s = grace_ns / 1e9 + STOP_SLACK_S + 5.0
-        return _reports(await self._call("POST", "/stop", {"grace_ns": grace_ns}, bound_s))
-
-    async def close(self) -> None:
-        await self._session.close()
-        await self.part.stop()
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        bound_s: float | None = _CALL_BOUND_S,
-    ) -> dict[str, Any]:
-        try:
-            async with self._session.request(
-                method,
-                path,
-                data=None if body is None else orjson.dumps(body),
-                timeout=ClientTimeout(total=bound_s),
-            ) as response:
-                said = await response.read()
-        except ClientError as error:
-            raise await self._gone(path, error) from error
-        except TimeoutError as error:
-            raise CannotStart("node", f"does not answer {path}: too late") from error
-        try:
-            answer: dict[str, Any] = orjson.loads(said)
-        except orjson.JSONDecodeError:
-            raise CannotStart(
-                "node", f"failed at {path} (HTTP {response.status})", tail(self.part.log)
-            ) from None
-        if response.status != 200:
-            raise CannotStart(
-                answer.get("part", "node"),
-                answer["text"],
-                answer.get("log", ""),
-                answer.get("hint"),
-            )
-        return answer
-
-    async def _gone(self, path: str, error: ClientError) -> CannotStart:
-        """Why a call was refused: the end of the node's process, where there is one to see."""
+    async def gone(self, path: str, error: ClientError | TimeoutError) -> CannotStart:
+        """The end of the node's process, where there is one to see."""
+        if isinstance(error, TimeoutError):
+            return CannotStart("node", f"does not answer {path}: too late")
         try:
             async with asyncio.timeout(_END_S):
                 status = await self.part.process.wait()
         except TimeoutError:
             return CannotStart("node", f"does not answer {path}: {error}")
         return CannotStart("node", f"died ({ending(status)})", tail(self.part.log))
+
+    def _log(self) -> str:
+        return tail(self.part.log)
+
+    async def close(self) -> None:
+        await super().close()
+        await self.part.stop()
 
 
 async def start_supervisor(log: Path) -> Supervisor:
@@ -136,6 +80,15 @@ async def start_supervisor(log: Path) -> Supervisor:
             headers={TOKEN_HEADER: token},
             trust_env=False,
         ),
+    )
+
+
+def groups(scenario: Scenario) -> tuple[Group, ...]:
+    """Which replicas of which services share a process."""
+    return tuple(
+        ((service.name, replica),)
+        for service in scenario.services.values()
+        for replica in range(service.replicas)
     )
 
 
@@ -191,12 +144,3 @@ def directory_of(processes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Addr
         service: tuple(address for _, address in sorted(replicas, key=lambda pair: pair[0]))
         for service, replicas in found.items()
     }
-
-
-def _reports(answer: Mapping[str, Any]) -> tuple[ProcessReport, ...]:
-    return tuple(
-        ProcessReport(
-            **{**report, "doubts": tuple((code, text) for code, text in report["doubts"])}
-        )
-        for report in answer["processes"]
-    )

@@ -81,7 +81,7 @@ def test_processes_are_named_for_what_they_run_and_connect_to_each_other(tmp_pat
         ports = {p["service"]: (p["http_port"], p["grpc_port"]) for p in processes}
         assert ports["price"][1] is not None
         assert ports["inventory"][1] is None
-        reports = await node.stop(0)
+        reports = (await node.stop(0)).reports
         assert sorted(f"{r.service}/{r.replica}" for r in reports) == [
             "inventory/0",
             "order/0",

@@ -61,6 +61,8 @@ def test_a_round_is_unfinished_while_handlers_are_open_or_messages_under_way() -
 
 
 def test_a_process_without_a_last_report_is_named() -> None:
-    pids = {"a": (1,), "b": (2, 3)}
-    assert unreported(pids, [report("a", 1), report("b", 3), report("b", 2)]) is None
-    assert unreported(pids, [report("a", 1), report("b", 2)]) == "no last report from b/1"
+    replicas = [("a", 0), ("b", 0), ("b", 1)]
+    last = report("b", 3, replica=1)
+    assert unreported(replicas, [report("a", 1), last, report("b", 2)]) is None
+    # Processes on several hosts may have the same pid.
+    assert unreported(replicas, [report("a", 1), report("b", 1)]) == "no last report from b/1"
