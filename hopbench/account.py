@@ -212,6 +212,7 @@ def _observed(trial: Trial, world: World, found: Analysis, spans: Spans) -> Obse
         achieved_rps=None,
         failed=0,
         failures_planned=_may_fail(scenario),
+        paused=_paused(scenario),
         spans_expected=spans.expected,
         spans_received=spans.received,
         spans_by_scenario=spans.by_scenario,
@@ -248,6 +249,11 @@ def edges(scenario: Scenario) -> list[Any]:
         for step in walk(operation.steps)
         if isinstance(step, Call | Publish)
     ]
+
+
+def _paused(scenario: Scenario) -> frozenset[str]:
+    scopes = [fault.scope.service for fault in scenario.faults if fault.kind == "pause"]
+    return frozenset(scenario.services if None in scopes else filter(None, scopes))
 
 
 def _may_fail(scenario: Scenario) -> bool:

@@ -77,6 +77,8 @@ class Observed:
     kafka_used: bool
     unidentifiable: tuple[str, ...]
     """Names of headline quantiles that the sample cannot tell."""
+    paused: frozenset[str] = frozenset()
+    """Services that a fault of the scenario makes stand still."""
 
 
 def judge(observed: Observed, limits: Limits) -> tuple[Doubt, ...]:
@@ -223,9 +225,11 @@ def _processes(o: Observed, limits: Limits) -> Iterator[Doubt]:
     """Blocked event loops and simulated waits that lie, the worst process named."""
     if o.clock == "virtual" or o.evidence is None or not o.evidence.processes:
         return
-    worst = max(o.evidence.processes, key=lambda p: p.loop_lag_ns.get("max", 0.0))
-    late = worst.loop_lag_ns.get("max", 0.0) / NS_PER_MS
-    if late > limits.loop_lag_ms:
+    # A replica that the scenario pauses was blocked as it was meant to be.
+    unpaused = [p for p in o.evidence.processes if p.service not in o.paused]
+    worst = max(unpaused, key=lambda p: p.loop_lag_ns.get("max", 0.0), default=None)
+    late = 0.0 if worst is None else worst.loop_lag_ns.get("max", 0.0) / NS_PER_MS
+    if worst is not None and late > limits.loop_lag_ms:
         yield Doubt(
             "loop_blocked",
             f"the event loop of {worst.service}/{worst.replica} was blocked for {late:.0f} ms",

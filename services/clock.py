@@ -14,6 +14,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic_ns
@@ -156,6 +157,9 @@ class WallClock:
                 assert self._workers is not None, "started without processes"
                 used_ns = await self._workers.burn(ns)
         self.cpu_bias.add(used_ns - ns)
+
+    async def pause(self, ns: int) -> None:
+        time.sleep(ns / 1e9)  # noqa: ASYNC251  # that nothing else runs meanwhile is the point
 
     @property
     def worker_pids(self) -> tuple[int, ...]:

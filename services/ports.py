@@ -120,7 +120,10 @@ class Incoming:
 
 
 Handler = Callable[[Incoming], Awaitable[Reply]]
-"""Never raises but CancelledError; an error is a Reply with its status."""
+"""Never raises but CancelledError; an error is a Reply with its status.
+
+UNAVAILABLE is no answer at all: the listener resets the call. HTTP cuts the connection, gRPC ends
+the stream with UNAVAILABLE, over Kafka no reply is sent and the caller waits for its timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,10 @@ class Clock(Protocol):
 
     async def cpu(self, ns: int, where: Literal["loop", "thread", "process"]) -> None:
         """Use ``ns`` of thread CPU time; on the loop it blocks everyone, as real code does."""
+        ...
+
+    async def pause(self, ns: int) -> None:
+        """Stand still for ``ns``, with everything else of this process, and use no CPU."""
         ...
 
     def call_later(self, ns: int, callback: Callable[[], object]) -> Cancellable:

@@ -221,6 +221,7 @@ class VirtualClock:
     async def cpu(self, ns: int, where: Literal["loop", "thread", "process"]) -> None:
         if where == "loop":
             await self._python.take()
+            self.cpu_ns += ns
             await self._hold(self._python, ns)
         else:
             await self._cores.take()
@@ -230,9 +231,12 @@ class VirtualClock:
                 if not self._python.free:
                     await self.turn()
 
+    async def pause(self, ns: int) -> None:
+        await self._python.take()
+        await self._hold(self._python, ns)
+
     async def _hold(self, python: Places, ns: int) -> None:
         end_ns = self._loop.now_ns + ns
-        self.cpu_ns += ns
         cancelled: CancelledError | None = None
         try:
             while (left := end_ns - self._loop.now_ns) > 0:

@@ -35,6 +35,7 @@ class Faults:
     """The faults that can touch one replica."""
 
     by_operation: Mapping[str, tuple[Fault, ...]]
+    pauses: tuple[Fault, ...]
     callers: Mapping[str, Caller]
 
     def at(self, incoming: Incoming, now_ns: int, measured_from_ns: int | None) -> list[Fault]:
@@ -82,9 +83,12 @@ def faults_of(scenario: Scenario, service: str, replica: int) -> Faults | None:
         return None
     return Faults(
         by_operation={
-            operation: tuple(f for f in here if f.scope.operation in (None, operation))
+            operation: tuple(
+                f for f in here if f.kind != "pause" and f.scope.operation in (None, operation)
+            )
             for operation in scenario.services[service].operations
         },
+        pauses=tuple(f for f in here if f.kind == "pause"),
         callers=callers(scenario)
         if any(f.scope.caller is not None or f.scope.caller_operation is not None for f in here)
         else {},

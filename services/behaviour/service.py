@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import CancelledError
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from services import ticket
@@ -21,8 +23,8 @@ from services.behaviour.replica import (
 from services.behaviour.steps import hangs_on_items, prepare
 from services.places import Places
 from services.ports import Clock, Incoming, Reply, Status, Transport
+from services.scenario.model import Fault, Scenario
 from services.scenario.model import Protocol as WireProtocol
-from services.scenario.model import Scenario
 from services.telemetry.port import Telemetry
 from services.topology import Topology
 
@@ -44,6 +46,7 @@ class Behaviour:
         "_keyed",
         "_measured_from_ns",
         "_operations",
+        "_pausing",
         "_places",
         "_prepared",
         "_replica",
@@ -87,10 +90,20 @@ class Behaviour:
         self._places = None if limit is None else Places(limit)
         self._measured_from_ns: int | None = None
         self._unticketed = 0
+        self._pausing: asyncio.Task[None] | None = None
 
     def begin(self, start_ns: int, measured_from_ns: int) -> None:
         """The round begins: both on this clock; faults are timed from ``measured_from_ns``."""
         self._measured_from_ns = measured_from_ns
+        for fault in () if self._faults is None else self._faults.pauses:
+            at_ns = start_ns if fault.from_ns is None else measured_from_ns + fault.from_ns
+            self._clock.call_later(at_ns - self._clock.now_ns(), partial(self._pause, fault))
+
+    def _pause(self, fault: Fault) -> None:
+        assert fault.pause_ns is not None
+        self.counters.faults_fired += 1
+        # Kept, because the loop itself holds tasks but weakly.
+        self._pausing = asyncio.get_running_loop().create_task(self._clock.pause(fault.pause_ns))
 
     async def handle(self, incoming: Incoming) -> Reply:
         """Run the operation. Never raises but CancelledError."""
@@ -177,8 +190,9 @@ class Behaviour:
             if not strikes(fault, keys[0], incoming.attempt):
                 continue
             self.counters.faults_fired += 1
-            if fault.kind == "error":
+            if fault.kind != "latency":
                 self.counters.error_faults += 1
-                return Reply(Status.ERROR, 0, f"fault {fault.id}")
+                status = Status.ERROR if fault.kind == "error" else Status.UNAVAILABLE
+                return Reply(status, 0, f"fault {fault.id}")
             await self._clock.sleep(latency_ns(fault, keys[0], incoming.attempt))
         return None

@@ -275,15 +275,17 @@ class FaultScope:
 class Fault:
     """A timed, scoped disturbance on the callee's side.
 
-    ``latency`` is added before the handler runs; ``error`` ends the call with an error, with
-    ``probability``. ``from_ns``/``to_ns`` count from the start of the measured phase; None is
-    from the first arrival, or to the end.
+    ``latency`` is added before the handler runs; ``error`` ends the call with an error and
+    ``reset`` without an answer, each with ``probability``; ``pause`` makes a replica stand still
+    once. ``from_ns``/``to_ns`` count from the start of the measured phase; None is from the first
+    arrival, or to the end.
     """
 
     id: str
-    kind: Literal["latency", "error"]
+    kind: Literal["latency", "error", "reset", "pause"]
     scope: FaultScope
     latency: Distribution | None
+    pause_ns: int | None
     probability: float
     from_ns: int | None
     to_ns: int | None

@@ -123,7 +123,7 @@ def _parse(source: str, file: str) -> tuple[Scenario, Lines]:
         load=read_load(
             mapping(file, r.need("load", "load: {rate: 50/s, entry: a.b}"), "load"), later, lines
         ),
-        faults=r.get("faults", partial(read_faults, later=later, lines=lines), ()),
+        faults=r.get("faults", partial(read_faults, lines=lines), ()),
         variants=r.get("variants", partial(_variants, lines=lines), {}),
         expectations=r.get("expectations", partial(read_expectations, lines=lines), ()),
     )

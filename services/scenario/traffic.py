@@ -1,7 +1,7 @@
 """``load`` and ``faults``: what comes in, and what goes wrong, read and written.
 
-Closed load, replay, ramps, Kafka entries, resets and pauses are read and checked in full, and
-reported to :attr:`Later.found`; the parser refuses them once everything else is right.
+Closed load, replay, ramps and Kafka entries are read and checked in full, and reported to
+:attr:`Later.found`; the parser refuses them once everything else is right.
 """
 
 from __future__ import annotations
@@ -174,10 +174,10 @@ def _write_entry(entry: Entry) -> dict[str, object]:
     return written
 
 
-def read_faults(file: str | None, node: Node, later: Later, lines: Lines) -> tuple[Fault, ...]:
+def read_faults(file: str | None, node: Node, lines: Lines) -> tuple[Fault, ...]:
     found: list[Fault] = []
     for number, item in enumerate(items(file, node, "faults"), 1):
-        fault = _fault(mapping(file, item, "a fault"), f"fault/{number}", later)
+        fault = _fault(mapping(file, item, "a fault"), f"fault/{number}")
         if ("fault", fault.id) in lines:
             first = lines["fault", fault.id]
             raise bad(file, item, f"the id {fault.id!r} is given twice, first on line {first}")
@@ -186,7 +186,7 @@ def read_faults(file: str | None, node: Node, later: Later, lines: Lines) -> tup
     return tuple(found)
 
 
-def _fault(r: Reader, default_id: str, later: Later) -> Fault:
+def _fault(r: Reader, default_id: str) -> Fault:
     kinds = {key: r.take(key) for key in ("latency", "error", "reset", "pause")}
     given = [key for key, node in kinds.items() if node is not None]
     if len(given) != 1:
@@ -194,29 +194,33 @@ def _fault(r: Reader, default_id: str, later: Later) -> Fault:
         raise bad(r.file, r.node, f"a fault is latency, error, reset or pause; this has {said}")
     latency: Distribution | None = None
     probability = 1.0
-    kind: Literal["latency", "error"] = "latency"
+    pause_ns: int | None = None
+    kind: Literal["latency", "error", "reset", "pause"] = "latency"
     if (node := kinds["latency"]) is not None:
         latency = TIME.read(r.file, node)
         probability = r.get("probability", quantity(units.probability), 1.0)
     elif (node := kinds["error"]) is not None:
         kind, probability = "error", quantity(units.probability)(r.file, node)
     elif (node := kinds["reset"]) is not None:
-        quantity(units.probability)(r.file, node)
-        later.add(node, "resets")
+        kind, probability = "reset", quantity(units.probability)(r.file, node)
     elif (node := kinds["pause"]) is not None:
-        positive(_duration)(r.file, node)
-        later.add(node, "pauses")
+        kind, pause_ns = "pause", positive(_duration)(r.file, node)
     fault = Fault(
         id=r.get("id", name, default_id),
         kind=kind,
         scope=r.get("at", _scope, FaultScope(None, None, None, None, None)),
         latency=latency,
+        pause_ns=pause_ns,
         probability=probability,
         from_ns=r.get("from", _duration, None),
         to_ns=r.get("to", _duration, None),
     )
     if fault.to_ns is not None and fault.to_ns <= (fault.from_ns or 0):
         raise bad(r.file, r.node.items["to"], "the fault ends before it begins")
+    if kind == "pause" and fault.to_ns is not None:
+        raise bad(r.file, r.node.items["to"], "a pause lasts as long as it says, once")
+    if kind == "pause" and fault.scope.operation is not None:
+        raise bad(r.file, r.node.items["at"], "a replica pauses as a whole: name service, replica")
     r.done()
     return fault
 
@@ -247,8 +251,10 @@ def write_faults(faults: tuple[Fault, ...]) -> list[object]:
 
 def _write_fault(fault: Fault, default_id: str) -> dict[str, object]:
     written: dict[str, object] = {}
-    if fault.kind == "error":
-        written["error"] = units.probability_text(fault.probability)
+    if fault.kind in ("error", "reset"):
+        written[fault.kind] = units.probability_text(fault.probability)
+    elif fault.pause_ns is not None:
+        written["pause"] = units.time_text(fault.pause_ns)
     else:
         assert fault.latency is not None
         written["latency"] = TIME.write(fault.latency)

@@ -229,8 +229,10 @@ def _serving(topology: Topology, shape: Shape) -> SpanShape:
             said["url.scheme"] = "http"
             if not shape.keyed:
                 said["url.path"] = route
-            said["http.response.status_code"] = _HTTP_CODE[status]
-            code = str(_HTTP_CODE[status])
+            if status is not Status.UNAVAILABLE:
+                # The connection was reset instead (services/ports.py, Handler).
+                said["http.response.status_code"] = _HTTP_CODE[status]
+                code = str(_HTTP_CODE[status])
         case "grpc":
             name = _grpc(said, target.service, target.operation, status)
             code = _GRPC_CODE[status]

@@ -7,6 +7,8 @@ Every operation has two routes, ``POST /<operation>`` and ``POST /<operation>/{k
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import monotonic_ns
 from typing import Final, cast
@@ -234,6 +236,16 @@ class HttpListener:
         await self._runner.cleanup()
 
 
+def _reset(request: web.Request) -> None:
+    """Cut the connection as a peer that dies does: what is answered now reaches nobody."""
+    connection = request.transport
+    if connection is not None:
+        end = connection.get_extra_info("socket")
+        # Closed with time to linger 0, TCP sends RST instead of FIN.
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.abort()
+
+
 def _route(
     service: str, operation: str, handler: Handler, open_tasks: set[asyncio.Task[object]]
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -269,6 +281,8 @@ def _route(
             )
         finally:
             open_tasks.discard(task)
+        if reply.status is Status.UNAVAILABLE:
+            _reset(request)
         response = web.Response(
             status=CODE_OF_STATUS[reply.status], body=payload(reply.response_bytes)
         )

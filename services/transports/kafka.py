@@ -303,7 +303,7 @@ class KafkaListener:
                 peer=header.peer,
             )
         )
-        if reply_to is not None:
+        if reply_to is not None and reply.status is not Status.UNAVAILABLE:
             await self._reply(reply_to.decode(), headers.get(CORRELATION, b""), reply)
 
     async def _reply(self, topic: str, number: bytes, reply: Reply) -> None:

@@ -122,6 +122,8 @@ class MemoryTransport:
         if wire.protocol == "kafka":
             # A caller that gives up takes no message back: it is handled and answered.
             reply = await asyncio.shield(self._message(self._answered(endpoint, out)))
+            if reply.status is Status.UNAVAILABLE:
+                await asyncio.get_running_loop().create_future()  # nobody answers
         elif wire.index in self._borders:
             reply = await asyncio.get_running_loop().create_task(self._asked(endpoint, out))
         else:
@@ -182,6 +184,8 @@ class MemoryTransport:
 
     async def _answered(self, endpoint: Endpoint, out: Outgoing) -> Reply:
         reply = await self._consumed(endpoint, out)
+        if reply.status is Status.UNAVAILABLE:
+            return reply
         topic = f"reply.{self._site.service}.{self._site.replica}"
         endpoint.site.counters.produced[topic] += 1
         self._site.counters.consumed[topic] += 1

@@ -311,3 +311,26 @@ def test_the_c_library_s_timer_and_python_s_own_are_the_same_timer() -> None:
         assert int.from_bytes(os.read(timer.fd, 8), sys.byteorder) == 1
         assert monotonic_ns() >= due_ns
         timer.close()
+
+
+def test_a_pause_stops_everything_else_on_the_loop() -> None:
+    async def main() -> tuple[int, int]:
+        clock = WallClock()
+        ticks: list[int] = []
+
+        async def tick() -> None:
+            while True:
+                ticks.append(monotonic_ns())
+                await asyncio.sleep(0.001)
+
+        ticking = asyncio.create_task(tick())
+        await asyncio.sleep(0.02)
+        begun = monotonic_ns()
+        await clock.pause(100_000_000)
+        ended = monotonic_ns()
+        ticking.cancel()
+        return ended - begun, sum(begun < at < ended for at in ticks)
+
+    lasted_ns, ticked = asyncio.run(main())
+    assert lasted_ns >= 100_000_000
+    assert ticked == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.ports import Status
 from tests.behaviour.world import LEAF, run, scenario
 
 CALLERS = """
@@ -109,3 +110,43 @@ def test_two_faults_draw_apart() -> None:
     assert {ms: 70 < took.count(ms) < 130 for ms in (1, 2, 3, 4)} == dict.fromkeys(
         (1, 2, 3, 4), True
     )
+
+
+def test_a_reset_gives_the_caller_no_answer() -> None:
+    world = run(
+        scenario(
+            LEAF,
+            steps="- {call: b.one, retry: {max: 1, backoff: 1ms}}",
+            rest="faults:\n  - {reset: 100%, at: {service: b}}\n",
+        )
+    )
+    assert [line.split()[-1] for line in world.calls if "one/" in line] == ["unavailable"] * 2
+    assert world.counted("faults_fired") == 2
+    assert world.outcome.status is Status.ERROR
+
+
+def test_a_reset_over_kafka_is_noticed_by_the_callers_timeout() -> None:
+    world = run(
+        scenario(
+            LEAF,
+            steps="- {call: b.one, protocol: kafka, timeout: 50ms, on_error: ignore}",
+            rest="faults:\n  - {reset: 100%, at: {service: b}}\n",
+        )
+    )
+    assert world.outcome.done_ns - world.outcome.sent_ns == 50_000_000
+
+
+def test_a_pause_holds_up_everything_of_one_replica_once() -> None:
+    world = run(
+        scenario(
+            LEAF,
+            steps="- call: b.one",
+            rest="faults:\n  - {pause: 1500ms, at: {service: b}, from: 1900ms}\n",
+        ),
+        requests=6,
+        measured_from_ms=0,
+    )
+    # Requests come each second and take 1 ms; b stands still from 1.9 s to 3.4 s.
+    took = [(o.done_ns - o.sent_ns) // 1_000_000 for o in world.result.outcomes]
+    assert took == [1, 1, 1401, 401, 1, 1]
+    assert world.counted("faults_fired") == 1

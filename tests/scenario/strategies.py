@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from hypothesis import strategies as st
 
@@ -257,15 +257,18 @@ def _fault(draw: Draw, number: int, targets: list[Target], replicas: dict[str, i
         )
     )
     begin = draw(st.none() | nanos)
-    latency = draw(st.booleans())
+    kinds: list[Literal["latency", "error", "reset", "pause"]] = ["latency", "error", "reset"]
+    kind = draw(st.sampled_from(kinds if scope.operation else [*kinds, "pause"]))
+    pause = kind == "pause"
     return Fault(
         id=draw(st.sampled_from([f"fault/{number}", f"slow{number}"])),
-        kind="latency" if latency else "error",
+        kind=kind,
         scope=scope,
-        latency=draw(distributions) if latency else None,
-        probability=draw(shares),
+        latency=draw(distributions) if kind == "latency" else None,
+        pause_ns=draw(nanos) if pause else None,
+        probability=1.0 if pause else draw(shares),
         from_ns=begin,
-        to_ns=draw(st.none() | nanos.map(lambda length: (begin or 0) + length)),
+        to_ns=None if pause else draw(st.none() | nanos.map(lambda length: (begin or 0) + length)),
     )
 
 

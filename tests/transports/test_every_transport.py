@@ -92,7 +92,7 @@ def test_sizes_are_exact_both_ways(
 
 
 @every_protocol
-@pytest.mark.parametrize("status", [s for s in Status if s is not Status.OK])
+@pytest.mark.parametrize("status", [Status.ERROR, Status.TIMEOUT, Status.CANCELLED])
 def test_a_failure_arrives_with_its_status_and_its_reason(
     protocol: Protocol, status: Status, run: Run, embedded: Broker
 ) -> None:
@@ -194,5 +194,42 @@ def test_a_stop_without_grace_cancels_the_handler(
             await cancelled.wait()
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)
+
+    run(main)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_reset_call_finds_the_callee_unavailable_and_the_next_one_passes(
+    protocol: Protocol, run: Run
+) -> None:
+    async def main() -> None:
+        replies = [Reply(Status.UNAVAILABLE, 0, "fault"), Reply(Status.OK, 20)]
+
+        async def handler(_: Incoming) -> Reply:
+            return replies.pop(0)
+
+        to = wire(protocol)
+        async with running(to, handler=handler) as it:
+            assert (await it.transport.call(outgoing(to))).status is Status.UNAVAILABLE
+            assert await it.transport.call(outgoing(to)) == Reply(Status.OK, 20)
+
+    run(main)
+
+
+def test_a_reset_call_over_kafka_gets_no_reply(run: Run, embedded: Broker) -> None:
+    async def main() -> None:
+        handled = asyncio.Event()
+
+        async def handler(_: Incoming) -> Reply:
+            handled.set()
+            return Reply(Status.UNAVAILABLE, 0, "fault")
+
+        to = wire("kafka")
+        async with running(to, broker=embedded, handler=handler) as it:
+            call = asyncio.create_task(it.transport.call(outgoing(to)))
+            await handled.wait()
+            done, _ = await asyncio.wait({call}, timeout=0.3)
+            assert not done
+            call.cancel()
 
     run(main)
