@@ -29,6 +29,8 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, web
 from services.death import die_with, stop_asked
 from services.errors import CannotStart
 from services.forks import Child, Forks, ending
+from services.hosts import host_clock
+from services.lease import Lease
 from services.title import set_title
 
 TOKEN_HEADER = "x-hopbench-token"
@@ -40,6 +42,7 @@ ANSWER_BOUND_S = 15.0
 """For connect, begin and counters; opening connections to many callees takes some seconds."""
 STOP_SLACK_S = 10.0
 """On top of the grace: spans still to be derived and sent."""
+_LEASE_LOOK_S = 1.0
 
 
 class Node:
@@ -47,6 +50,7 @@ class Node:
 
     def __init__(self, forks: Forks) -> None:
         self._forks = forks
+        self.lease = Lease()
         self._children: list[Child] = []
         self._deaths: list[dict[str, Any]] = []
         self._death = asyncio.Event()
@@ -63,6 +67,7 @@ class Node:
 
     async def _start(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         await self._discard()
+        self.lease.grant(job.get("lease_ns"))
         await self._forks.load(job)
         logs = Path(job["settings"]["logs"])
         os.makedirs(logs, exist_ok=True)
@@ -153,12 +158,22 @@ class Node:
         self._death = asyncio.Event()
         self._deaths = []
 
-    async def deaths(self) -> list[dict[str, Any]]:
+    async def deaths(self, within_s: float | None = None) -> list[dict[str, Any]]:
         """Wait for the first process that dies unasked, then tell all that did so far; none where
-        the round ends before."""
+        the round ends before, or nobody dies ``within_s``."""
         deaths = self._deaths
-        await self._death.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._death.wait()
         return deaths
+
+    async def end_when_left(self) -> None:
+        """Kill what runs for a bench that has not called for the length of its lease."""
+        while True:
+            await asyncio.sleep(_LEASE_LOOK_S)
+            if self._children and self.lease.over():
+                print("the bench is gone; its round is ended", file=sys.stderr, flush=True)
+                await self.discard()
 
     async def _watch(self, child: Child) -> None:
         status = await asyncio.shield(child.exit)
@@ -237,7 +252,8 @@ def application(node: Node, token: str, quit_asked: asyncio.Event) -> web.Applic
         if not hmac.compare_digest(given, token.encode()):
             return _json({"text": f"wrong or missing {TOKEN_HEADER}"}, 403)
         try:
-            return await handler(request)
+            with node.lease.call():
+                return await handler(request)
         except CannotStart as error:
             return _json(asdict(error), 503)
         except OSError as error:
@@ -264,8 +280,12 @@ def application(node: Node, token: str, quit_asked: asyncio.Event) -> web.Applic
         message = orjson.loads(await request.read())
         return _json({"processes": await node.stop(message["grace_ns"])})
 
-    async def deaths(_request: web.Request) -> web.Response:
-        return _json({"deaths": await node.deaths()})
+    async def deaths(request: web.Request) -> web.Response:
+        within = request.query.get("within_s")
+        return _json({"deaths": await node.deaths(None if within is None else float(within))})
+
+    async def clock(_request: web.Request) -> web.Response:
+        return _json(asdict(host_clock()))
 
     async def quit_(_request: web.Request) -> web.Response:
         quit_asked.set()
@@ -277,6 +297,7 @@ def application(node: Node, token: str, quit_asked: asyncio.Event) -> web.Applic
     app.router.add_post("/begin", begin)
     app.router.add_get("/counters", counters)
     app.router.add_get("/deaths", deaths)
+    app.router.add_get("/clock", clock)
     app.router.add_post("/stop", stop)
     app.router.add_post("/quit", quit_)
     return app
@@ -311,7 +332,9 @@ async def _serve(host: str, port: int, token: str, parent: int | None) -> int:
         print(orjson.dumps({"pid": os.getpid(), "host": host, "port": bound}).decode(), flush=True)
         over = asyncio.create_task(asked.wait())
         gone = asyncio.create_task(forks.gone())
+        left = asyncio.create_task(node.end_when_left())
         await asyncio.wait({over, gone}, return_when=asyncio.FIRST_COMPLETED)
+        left.cancel()
         if gone.done():
             print(gone.result(), file=sys.stderr)
             return 5
