@@ -216,7 +216,8 @@ def _host(o: Observed, limits: Limits) -> Iterator[Doubt]:
     for code, limit, what in told:
         share = host.get(f"{code}_share")
         if share is None:
-            yield Doubt("unmeasured", f"this platform does not tell how much {what}")
+            where = "this platform" if o.settings.engine == "local" else "a container"
+            yield Doubt("unmeasured", f"{where} does not tell how much {what}")
         elif share > limit:
             yield Doubt(code, f"{share:.1%} {what}; the limit is {limit:.0%}")
 

@@ -35,6 +35,7 @@ CODES: Final[Mapping[str, Meaning]] = {
     "cores_shared": Meaning("generator, services and broker share cores", False),
     "platform": Meaning("not the measuring platform (Linux)", False),
     "clock_step": Meaning("the wall clock was stepped during the round", False),
+    "clocks_apart": Meaning("services ran on several hosts, whose clocks may disagree", False),
     # The services
     "loop_blocked": Meaning("an event loop was blocked for long", False),
     "hub_lag": Meaning("the generator's hub was blocked for long", False),

@@ -18,6 +18,9 @@ Group = tuple[tuple[str, int], ...]
 """Service and replica number of all that share one process."""
 
 LOOPBACK: Final = "127.0.0.1"
+LEASE_NS: Final = 10_000_000_000
+"""Without a call from the bench for so long, an attached node ends its processes. In a round one
+call for deaths follows the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,9 @@ class Post:
     """Under which it finds the bench."""
     same_clock: bool = True
     """Its CLOCK_MONOTONIC is the bench's: it is on this host."""
-    keeps_logs: bool = False
-    """Its file system is not ours: logs come with the last reports."""
+    attached: bool = False
+    """It does not die with the bench, nor share its files: what it runs is on a lease, and logs
+    come with the last reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +117,14 @@ class Nodes:
 def _part(job: Mapping[str, Any], post: Post, traces: str | None, port: int) -> dict[str, Any]:
     bench = f"{post.bench}:{port}"
     settings = {**job["settings"], "host": post.listen}
-    if post.keeps_logs:
+    if post.attached:
         settings["logs"] = None
     if not post.same_clock:
         settings["unix_offset_ns"] = None
     return {
         **job,
         "processes": post.groups,
+        "lease_ns": LEASE_NS if post.attached else None,
         "settings": settings,
         "endpoints": {**job["endpoints"], "traces": traces or bench, "metrics": bench},
     }
