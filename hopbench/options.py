@@ -12,6 +12,7 @@ import typer
 from hopbench import engines
 from hopbench.engines.port import EngineName, Settings
 from hopbench.engines.port import Instrumentation as InstrumentationName
+from hopbench.jaeger import addresses
 from services.errors import BadInput
 from services.scenario import model, units
 from services.scenario.validate import arrivals
@@ -43,7 +44,14 @@ Broker = Annotated[
     str,
     typer.Option("--broker", metavar="embedded|HOST:PORT", help="Which Kafka carries messages."),
 ]
-Jaeger = Annotated[str | None, typer.Option("--jaeger", metavar="URL", help="Not yet.")]
+Jaeger = Annotated[
+    str | None,
+    typer.Option(
+        "--jaeger",
+        metavar="URL",
+        help="A Jaeger that takes the traces; they are read back from its query API.",
+    ),
+]
 JaegerOtlp = Annotated[
     str | None,
     typer.Option(
@@ -150,7 +158,10 @@ def settings(
 ) -> Settings:
     """Raises BadInput naming the flag, ``not yet`` for what later work brings."""
     if jaeger is not None:
-        raise BadInput("--jaeger: not yet", hint="traces go to the embedded collector")
+        addresses(jaeger, jaeger_otlp, jaeger_ui)
+    for flag, value in (("--jaeger-otlp", jaeger_otlp), ("--jaeger-ui", jaeger_ui)):
+        if value is not None and jaeger is None:
+            raise BadInput(f"{flag} belongs to --jaeger", hint="add --jaeger http://HOST:16686")
     if workers != 1:
         raise BadInput("--workers above 1: not yet", hint="leave it out")
     if not 0.0 <= trace_ratio <= 1.0:
@@ -163,6 +174,7 @@ def settings(
         for flag, given in (
             ("--instrumentation official", instrumentation == "official"),
             ("--broker HOST:PORT", broker != "embedded"),
+            ("--jaeger", jaeger is not None),
             ("--web", web is not None),
         ):
             if given:

@@ -7,6 +7,7 @@ the scenario's seed, so that no variant always runs first (MEASUREMENT.md, fact 
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -24,6 +25,8 @@ from services.scenario.refactors import BASELINE, apply
 from services.scenario.render import to_yaml
 
 SCHEMA: Final = "hopbench.run-plan/1"
+_ROUND_BITS: Final = 20
+"""A salt of 32 bits and the round's number are exact in JSON, together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class RunPlan:
     rounds: int
     settings: Settings
     limits: Limits
+    salt: int = 0
+    """Of this run, in trace ids: 32 bits of chance where a store outlives it, else 0."""
 
     @property
     def order(self) -> tuple[Turn, ...]:
@@ -68,7 +73,7 @@ class RunPlan:
             variant=turn.variant,
             round=turn.round,
             seed=turn.seed,
-            trace_salt=turn.round,
+            trace_salt=(self.salt << _ROUND_BITS) + turn.round,
         )
 
     def document(self) -> dict[str, Any]:
@@ -85,6 +90,7 @@ class RunPlan:
             "warmup_s": load.warmup_ns / 1e9,
             "settings": asdict(self.settings),
             "limits": self.limits.document(),
+            "salt": self.salt,
             # Seeds have 64 bits; a number in JSON is exact to 53.
             "order": [{**asdict(turn), "seed": str(turn.seed)} for turn in self.order],
             "estimate": None,
@@ -99,8 +105,12 @@ def plan_of(
     rounds: int,
     settings: Settings,
     limits: Limits,
+    salt: int | None = None,
 ) -> RunPlan:
     """``scenario`` has every flag applied; no ``variants`` stands for baseline and all of them.
+
+    ``salt`` is an earlier plan's; None draws one for a run against a Jaeger, where the traces of
+    earlier runs with the same seed still are.
 
     Raises BadInput for a variant that does not exist or does not apply.
     """
@@ -113,7 +123,12 @@ def plan_of(
         rounds=rounds,
         settings=settings,
         limits=limits,
+        salt=_salt(settings) if salt is None else salt,
     )
+
+
+def _salt(settings: Settings) -> int:
+    return 0 if settings.jaeger is None else secrets.randbits(32)
 
 
 def read(run: RunDir) -> RunPlan:
@@ -134,6 +149,7 @@ def read(run: RunDir) -> RunPlan:
             rounds=document["rounds"],
             settings=Settings(**document["settings"]),
             limits=Limits(**document["limits"]),
+            salt=document.get("salt", 0),
         )
     except (KeyError, TypeError) as error:
         raise BadInput(f"does not fit {SCHEMA}: {error}", file=str(run.plan)) from error

@@ -48,6 +48,10 @@ class TrialDir:
         return self.path / "traces.otlp"
 
     @property
+    def jaeger_spool(self) -> Path:
+        return self.path / "traces.jaeger"
+
+    @property
     def metrics_spool(self) -> Path:
         return self.path / "metrics.otlp"
 

@@ -20,6 +20,7 @@ from analysis.spans import SpanTable, concat
 from hopbench import latency, rundir, trial
 from hopbench.account import Account, World, account, edges
 from hopbench.doubts import Doubt
+from hopbench.engines import tracestores
 from hopbench.plan import RunPlan
 from hopbench.rundir import RunDir
 from services.scenario.facts import facts_of
@@ -28,7 +29,6 @@ from services.scenario.refactors import BASELINE, to_mapping
 
 SCHEMA: Final = "hopbench.summary/1"
 FINDINGS_SCHEMA: Final = "hopbench.findings/1"
-TRACE_STORES: Final = {"local": "embedded", "virtual": "memory"}
 
 Progress = Callable[[str, float], None]
 """The variant under work, and the share of the whole that is done."""
@@ -73,7 +73,7 @@ def summarise(
         "engine": settings.engine,
         "clock": world.clock,
         "broker": world.broker,
-        "trace_store": TRACE_STORES[settings.engine],
+        "trace_store": tracestores.name(settings),
         "instrumentation": settings.instrumentation,
         "tracing": settings.tracing,
         "trace_ratio": settings.trace_ratio,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from analysis.readers import read_otlp
+from analysis.readers import read_spools
 from analysis.spans import SpanTable, empty
 from analysis.table import read_parquet, write_parquet
 from hopbench import evidence, metrics
@@ -72,8 +72,9 @@ def settle(place: TrialDir, variant: str) -> None:
         if spools.begun(place.samples_spool):
             spools.write_parquet([place.samples_spool], place.samples)
         _done(place.samples_spool, ended)
-    if place.traces_spool.is_file():
-        spans = read_otlp(place.traces_spool)
+    traces = [path for path in (place.traces_spool, place.jaeger_spool) if path.is_file()]
+    if traces:
+        spans = read_spools(traces)
         phases = dict(_samples(place).select("trace_id", "phase").drop_nulls().iter_rows())
         write_parquet(
             spans.named(
@@ -82,7 +83,8 @@ def settle(place: TrialDir, variant: str) -> None:
             ),
             place.spans,
         )
-        _done(place.traces_spool, ended)
+        for path in traces:
+            _done(path, ended)
     if place.metrics_spool.is_file():
         metrics.write_parquet(list(metrics.read_points(place.metrics_spool)), place.metrics)
         _done(place.metrics_spool, ended)

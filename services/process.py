@@ -62,8 +62,10 @@ class Job:
     tracing: bool
     unix_offset_ns: int
     """Added to this host's monotonic time for Unix time: one value for all processes."""
-    collector: str
-    """``HOST:PORT`` of OTLP/gRPC."""
+    traces: str
+    """Where spans go: ``HOST:PORT`` of OTLP/gRPC."""
+    metrics: str
+    """The same for metrics."""
     broker: Broker | None
     host: str
     listen_all: bool
@@ -86,7 +88,8 @@ def read_job(document: Mapping[str, Any]) -> Job:
         instrumentation=settings["instrumentation"],
         tracing=settings["tracing"],
         unix_offset_ns=settings["unix_offset_ns"],
-        collector=endpoints["collector"],
+        traces=endpoints["traces"],
+        metrics=endpoints["metrics"],
         broker=None if broker is None else Broker(broker["address"], broker["kind"]),
         host=settings["host"],
         listen_all=settings["listen_all"],
@@ -248,7 +251,9 @@ class Process:
         await asyncio.gather(*(one.stop(grace_ns) for one in self._listeners.values()))
         await asyncio.gather(*(one.close() for one in self._transports.values()))
         if not await self._pipeline.flush(grace_ns / 1e9):
-            self._counters.doubt("export", f"{self._site.peer}: the collector took too long")
+            self._counters.doubt(
+                "export", f"{self._site.peer}: what takes its telemetry took too long"
+            )
         await self._pipeline.close()
         await self._clock.close()
 
@@ -302,7 +307,7 @@ def instruments(
     job: Job, service: str, replica: int, clock: WallClock
 ) -> tuple[LeanTelemetry, Pipeline | OfficialPipeline, Hooks]:
     """What sees the hops, what sends them on, and what hangs into the transports' libraries."""
-    endpoint = f"http://{job.collector}"
+    traces, metrics = f"http://{job.traces}", f"http://{job.metrics}"
     resource = resource_attributes(service, replica, job.variant, job.instrumentation)
     if job.tracing and job.instrumentation == "official":
         found: tuple[LeanTelemetry, OfficialPipeline, Hooks] = _official().official(
@@ -310,14 +315,22 @@ def instruments(
             service,
             replica,
             clock,
-            endpoint=endpoint,
+            endpoint=traces,
+            metrics_endpoint=metrics,
             resource=resource,
             offset_ns=job.unix_offset_ns,
         )
         return found
     kind = LeanTelemetry if job.tracing else NullTelemetry
     seen = kind(job.topology, service, replica, clock)
-    pipeline = Pipeline(seen, endpoint, resource, spans=job.tracing, offset_ns=job.unix_offset_ns)
+    pipeline = Pipeline(
+        seen,
+        traces,
+        resource,
+        metrics_endpoint=metrics,
+        spans=job.tracing,
+        offset_ns=job.unix_offset_ns,
+    )
     return seen, pipeline, Hooks()
 
 

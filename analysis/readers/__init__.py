@@ -24,6 +24,9 @@ from services.errors import BadInput
 
 FORMATS: Final[tuple[Format, ...]] = (OTLP_BINARY, OTLP_JSON, JAEGER, ZIPKIN)
 
+ANSWERS: Final = "traces.jaeger"
+"""A round's spool of what a query API answered."""
+_SPOOLS: Final = ("traces.otlp", ANSWERS)
 _PARQUET: Final = b"PAR1"
 
 
@@ -68,14 +71,49 @@ def read(paths: Sequence[Path], *, skew: bool = False) -> Read:
     return Read(concat(tables), files, repairs, tuple(recorder.skipped))
 
 
-def read_otlp(path: Path) -> SpanTable:
-    """One file in any format; for a round's spool, whose cut tail is no error."""
+def read_spools(paths: Iterable[Path]) -> SpanTable:
+    """A round's spools, whose cut tail is no error: requests of OTLP, or answers, a line each."""
     recorder = Recorder()
     tables: list[SpanTable] = []
-    _load(path, recorder, tables, required=False)
+    for path in paths:
+        if path.name == ANSWERS:
+            with path.open("rb") as lines:
+                _pages(((str(path), line) for line in lines), recorder)
+        else:
+            _load(path, recorder, tables, required=False)
     if len(recorder):
         tables.append(normalise(recorder).spans)
     return concat(tables)
+
+
+def read_pages(pages: Iterable[tuple[str, bytes]], *, skew: bool = False) -> Read:
+    """Documents out of somewhere else than files, each with a name for it; a span may be in
+    several. What is no trace is skipped and counted; BadInput for one that breaks off the API's
+    form."""
+    recorder = Recorder()
+    count = _pages(pages, recorder)
+    if not len(recorder):
+        return Read(concat([]), count, dict.fromkeys(REPAIRS, 0), tuple(recorder.skipped))
+    found = normalise(recorder, skew=skew)
+    return Read(found.spans, count, found.repairs, tuple(recorder.skipped))
+
+
+def _pages(pages: Iterable[tuple[str, bytes]], recorder: Recorder) -> int:
+    """Record one document after another, so that one alone is held as objects; how many."""
+    count = 0
+    for name, data in pages:
+        count += 1
+        content = Content(name, data)
+        found = next((f for f in (OTLP_JSON, JAEGER) if f.recognises(content)), None)
+        if found is None:
+            # The last line of a spool whose writer was killed.
+            recorder.skipped.append(Skipped(name, None, _unknown(content)))
+            continue
+        try:
+            found.read(content, recorder)
+        except Unreadable as error:
+            raise BadInput(error.reason, file=name) from error
+    return count
 
 
 def _inside(directory: Path) -> Iterable[Path]:
@@ -88,7 +126,7 @@ def _inside(directory: Path) -> Iterable[Path]:
             yield from _inside(path)
         elif not path.is_file():
             continue  # a pipe or a socket: reading it may never end
-        elif path.name != "traces.otlp" or not (directory / "spans.parquet").exists():
+        elif path.name not in _SPOOLS or not (directory / "spans.parquet").exists():
             yield path
 
 

@@ -10,17 +10,13 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Any, Protocol
 
-import orjson
-from aiohttp import ClientError, ClientSession, ClientTimeout
-
 from hopbench.engines.control import first
 from hopbench.engines.generator import Generator
 from hopbench.engines.nodes import Nodes
 from hopbench.engines.port import ProcessReport, Progress
+from hopbench.engines.tracestores import Store
 from hopbench.hostload import Snapshot, snapshot
-from hopbench.otlp import SIGNALS, take
 from hopbench.parts import Part
-from hopbench.spool import read_spool
 from services.errors import CannotStart
 
 DRAIN_BOUND_S = 15.0
@@ -66,10 +62,12 @@ class Running:
 
     directory: Path
     collector: Part
+    store: Store
+    """Where the spans are: that collector, or Jaeger."""
     nodes: Nodes
     generator: Generator
     beside: Sequence[Mortal]
-    """What else must live through the round: a broker of ours."""
+    """What else must live through the round: a broker of ours, Jaeger."""
     replicas: tuple[tuple[str, int], ...]
     """Everything that runs, as service and replica number."""
     service_pids: Mapping[str, tuple[int, ...]]
@@ -165,14 +163,11 @@ class Running:
             raise silent
         self.undrained = self.undrained or unreported(self.replicas, self.reports)
         expected = sum(report.spans_ended for report in self.reports)
-        while (received := await _spans(self.collector)) < expected:
-            if monotonic_ns() > until_ns:
-                self.undrained = self.undrained or (
-                    f"{expected - received} of {expected} spans have not arrived"
-                )
-                break
-            await asyncio.sleep(_POLL_S)
-        self.spans_received = received
+        self.spans_received = await self.store.received(expected, until_ns)
+        if self.spans_received < expected:
+            self.undrained = self.undrained or (
+                f"{expected - self.spans_received} of {expected} spans have not arrived"
+            )
         progress("drain", 1.0)
 
     async def _salvage(self) -> None:
@@ -180,16 +175,12 @@ class Running:
         await self.generator.stop()
         if self.after is None:
             self.after = snapshot(monotonic_ns())
-        try:
-            # Without a collector there is nobody to wait for with spans.
-            heard = self.collector.process.returncode is None
-            if (silent := await self._stop(GRACE_NS if heard else 0)) is not None:
-                self.broken = f"{self.broken}\nno last reports: {silent.text}"
-            self.spans_received = await _spans(self.collector)
-        except CannotStart:
-            pass  # the collector is gone, which was told; its spool is counted
+        # Without a collector there is nobody to wait for with spans.
+        heard = self.collector.process.returncode is None
+        if (silent := await self._stop(GRACE_NS if heard else 0)) is not None:
+            self.broken = f"{self.broken}\nno last reports: {silent.text}"
+        self.spans_received = await self.store.salvaged()
         await self.collector.stop()
-        self.spans_received = max(self.spans_received, spooled(self.directory / "traces.otlp"))
 
     async def _stop(self, grace_ns: int) -> CannotStart | None:
         """End the services and keep what they say last; what kept a node from saying it."""
@@ -230,22 +221,3 @@ def unreported(replicas: Sequence[tuple[str, int]], reports: Sequence[ProcessRep
 
 def _unheard(_sent: int, _ended: int) -> None:
     """Progress by requests; the phases are told by time."""
-
-
-async def _spans(collector: Part) -> int:
-    """Spans that the collector has written. Raises CannotStart where it is gone."""
-    url = f"http://127.0.0.1:{collector.ready['http_port']}/hopbench/counts"
-    try:
-        async with (
-            ClientSession(timeout=ClientTimeout(total=10), trust_env=False) as session,
-            session.get(url) as response,
-        ):
-            counts: dict[str, Any] = orjson.loads(await response.read())
-    except (ClientError, TimeoutError) as error:
-        raise CannotStart("collector", f"does not answer: {str(error) or 'too late'}") from error
-    return int(counts["spans"])
-
-
-def spooled(path: Path) -> int:
-    """Spans in a spool whose collector can't be asked any more."""
-    return sum(take(SIGNALS[0], record, "protobuf").items for record in read_spool(path))

@@ -128,7 +128,8 @@ def job(
             "logs": str(logs.resolve()),
         },
         "endpoints": {
-            "collector": f"127.0.0.1:{collector.ready['grpc_port']}",
+            "traces": f"127.0.0.1:{collector.ready['grpc_port']}",
+            "metrics": f"127.0.0.1:{collector.ready['grpc_port']}",
             "broker": broker,
         },
     }

@@ -17,7 +17,9 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Any, Final, Literal, Protocol
 
+from hopbench import jaeger
 from hopbench.cores import Cores
+from hopbench.engines import tracestores
 from hopbench.engines.generator import Generator
 from hopbench.engines.nodes import LOOPBACK, Nodes, together
 from hopbench.engines.port import (
@@ -31,7 +33,7 @@ from hopbench.engines.port import (
 from hopbench.engines.running import GRACE_NS, Mortal, Running, Times
 from hopbench.engines.supervisor import directory_of, job
 from hopbench.hostload import shares, used
-from hopbench.parts import start_part
+from hopbench.parts import Part, start_part
 from loadgen.plan import Plan
 from services.scenario.model import Scenario
 from services.topology import topology, uses_kafka
@@ -106,6 +108,8 @@ class WallEngine:
         self._settings = settings
         self._parts = parts
         self._broker: Broker | None = None
+        self._jaeger = tracestores.where(settings)
+        self._api: jaeger.Api = "v3"
         self._unix_offset_ns = time.time_ns() - monotonic_ns()
 
     @property
@@ -121,6 +125,8 @@ class WallEngine:
         logs.mkdir(parents=True, exist_ok=True)
         broker = any(uses_kafka(topology(scenario)) for scenario in scenarios)
         self._broker = await self._parts.open(logs, broker)
+        if self._jaeger is not None:
+            self._api = await jaeger.connected(self._jaeger)
 
     async def round(self, plan: RoundPlan, directory: Path, progress: Progress) -> Evidence:
         (directory / "logs").mkdir(exist_ok=True)
@@ -164,7 +170,7 @@ class WallEngine:
                 if self._broker is None
                 else {"address": self._broker.address, "kind": self._broker.kind},
             ),
-            None,
+            None if self._jaeger is None else self._jaeger.otlp,
             collector.ready["grpc_port"],
         )
         progress("start", 0.4)
@@ -196,7 +202,8 @@ class WallEngine:
             collector=collector,
             nodes=nodes,
             generator=generator,
-            beside=self._parts.beside(),
+            store=self._store(plan, directory, collector, start_ns),
+            beside=(*self._parts.beside(), *self._watches()),
             replicas=tuple((process["service"], process["replica"]) for process in processes),
             service_pids={service: tuple(of) for service, of in pids.items()},
             times=Times(
@@ -206,6 +213,23 @@ class WallEngine:
             ),
             unix_offset_ns=self._unix_offset_ns,
         )
+
+    def _store(
+        self, plan: RoundPlan, directory: Path, collector: Part, start_ns: int
+    ) -> tracestores.Store:
+        if self._jaeger is None:
+            return tracestores.Embedded(collector, directory)
+        return tracestores.InJaeger(
+            self._jaeger,
+            self._api,
+            plan,
+            self._settings,
+            start_unix_ns=start_ns + self._unix_offset_ns,
+            directory=directory,
+        )
+
+    def _watches(self) -> Sequence[Mortal]:
+        return () if self._jaeger is None else (tracestores.Watch(self._jaeger, self._api),)
 
     def _evidence(self, plan: RoundPlan, directory: Path, running: Running) -> Evidence:
         finished = running.finished

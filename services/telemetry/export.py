@@ -4,7 +4,7 @@ Only the encoding is ours. Channel, headers, compression, timeouts, retries with
 ``OTEL_EXPORTER_OTLP_*`` environment are those of ``opentelemetry-exporter-otlp-proto-grpc``; gRPC
 and not HTTP because a batch of 500 spans costs 0.15 ms of CPU against 0.46 ms with ``requests``.
 
-A sender owns one thread, for the official exporters block. What waits for it is bounded in bytes;
+A sender owns threads, for the official exporters block. What waits for them is bounded in bytes;
 what does not fit, and what was not accepted, is counted as lost.
 """
 
@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from typing import Any, Final, Literal
 
 from opentelemetry.exporter.otlp.proto.grpc.exporter import OTLPExporterMixin
@@ -99,8 +101,74 @@ def _rejected(signal: SignalName, answer: bytes) -> int:
     return ExportMetricsServiceResponse.FromString(answer).partial_success.rejected_data_points
 
 
+class _Lane:
+    """What goes to one receiver, in order, from a thread of its own."""
+
+    def __init__(self, endpoint: str, timeout_s: float, max_bytes: int) -> None:
+        self._endpoint = endpoint
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+        self._exporters: dict[SignalName, BytesExporter] = {}
+        self._waiting: deque[tuple[SignalName, Request]] = deque()
+        self._bytes = 0
+        self._changed = threading.Condition()
+        self._closing = False
+        self.exported: dict[SignalName, int] = {"traces": 0, "metrics": 0}
+        self.lost: dict[SignalName, int] = {"traces": 0, "metrics": 0}
+        self._thread = threading.Thread(target=self._run, name="otlp-sender", daemon=True)
+
+    def start(self, signals: Iterable[SignalName]) -> None:
+        for signal in signals:
+            self._exporters[signal] = BytesExporter(signal, self._endpoint, self._timeout_s)
+        self._thread.start()
+
+    def send(self, signal: SignalName, request: Request) -> None:
+        with self._changed:
+            if self._closing or self._bytes + len(request.body) > self._max_bytes:
+                self.lost[signal] += request.items
+                return
+            self._waiting.append((signal, request))
+            self._bytes += len(request.body)
+            self._changed.notify_all()
+
+    def drain(self, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._bytes, timeout_s)
+
+    def stop(self) -> None:
+        """Take and send nothing more; what is under way is broken off."""
+        with self._changed:
+            self._closing = True
+            for signal, request in self._waiting:
+                self.lost[signal] += request.items
+                self._bytes -= len(request.body)
+            self._waiting.clear()
+            self._changed.notify_all()
+        for exporter in self._exporters.values():
+            exporter.shutdown()
+
+    def join(self) -> None:
+        if self._thread.is_alive():
+            self._thread.join(self._timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                signal, request = self._waiting.popleft()
+            accepted = self._exporters[signal].export(request)
+            with self._changed:
+                self.exported[signal] += accepted
+                self.lost[signal] += request.items - accepted
+                self._bytes -= len(request.body)
+                self._changed.notify_all()
+
+
 class Sender:
-    """Sends export requests in order, from a thread of its own.
+    """Sends export requests in order, from a thread for each of the two receivers: one that does
+    not answer, and is tried again and again, holds up nothing that goes to the other.
 
     ``exported`` and ``lost`` count spans and points by signal: accepted by the receiver, and
     refused, given up on or not taken because ``max_bytes`` were waiting already.
@@ -114,64 +182,53 @@ class Sender:
         timeout_s: float = 10.0,
         max_bytes: int = 16 * 1024 * 1024,
     ) -> None:
-        self._timeout_s = timeout_s
-        self._endpoints: dict[SignalName, str | None] = {"traces": traces, "metrics": metrics}
-        self._exporters: dict[SignalName, BytesExporter] = {}
-        self._max_bytes = max_bytes
-        self._waiting: deque[tuple[SignalName, Request]] = deque()
-        self._bytes = 0
-        self._changed = threading.Condition()
-        self._closing = False
-        self.exported: dict[SignalName, int] = {"traces": 0, "metrics": 0}
-        self.lost: dict[SignalName, int] = {"traces": 0, "metrics": 0}
-        self._thread = threading.Thread(target=self._run, name="otlp-sender", daemon=True)
+        endpoints: dict[SignalName, str | None] = {"traces": traces, "metrics": metrics}
+        self._lanes = {
+            endpoint: _Lane(endpoint, timeout_s, max_bytes)
+            for endpoint in endpoints.values()
+            if endpoint is not None
+        }
+        self._of: dict[SignalName, _Lane] = {
+            signal: self._lanes[endpoint]
+            for signal, endpoint in endpoints.items()
+            if endpoint is not None
+        }
+        self._nowhere: dict[SignalName, int] = {"traces": 0, "metrics": 0}
+
+    @property
+    def exported(self) -> dict[SignalName, int]:
+        return {
+            signal: lane.exported[signal] if (lane := self._of.get(signal)) else 0
+            for signal in self._nowhere
+        }
+
+    @property
+    def lost(self) -> dict[SignalName, int]:
+        return {
+            signal: lane.lost[signal] if (lane := self._of.get(signal)) else nowhere
+            for signal, nowhere in self._nowhere.items()
+        }
 
     def start(self) -> None:
-        for signal, endpoint in self._endpoints.items():
-            if endpoint is not None:
-                self._exporters[signal] = BytesExporter(signal, endpoint, self._timeout_s)
-        self._thread.start()
+        for lane in self._lanes.values():
+            lane.start(signal for signal, of in self._of.items() if of is lane)
 
     def send(self, signal: SignalName, request: Request) -> None:
         """Never blocks on the network."""
-        with self._changed:
-            if self._closing or self._bytes + len(request.body) > self._max_bytes:
-                self.lost[signal] += request.items
-                return
-            self._waiting.append((signal, request))
-            self._bytes += len(request.body)
-            self._changed.notify_all()
+        lane = self._of.get(signal)
+        if lane is None:
+            self._nowhere[signal] += request.items
+        else:
+            lane.send(signal, request)
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until nothing is waiting or under way. False where that took too long."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._bytes, timeout_s)
+        until_s = monotonic() + timeout_s
+        return all(lane.drain(max(0.0, until_s - monotonic())) for lane in self._lanes.values())
 
     def close(self) -> None:
         """Give up on what is left, counted as lost."""
-        with self._changed:
-            self._closing = True
-            for signal, request in self._waiting:
-                self.lost[signal] += request.items
-                self._bytes -= len(request.body)
-            self._waiting.clear()
-            self._changed.notify_all()
-        for exporter in self._exporters.values():
-            exporter.shutdown()
-        if self._thread.is_alive():
-            self._thread.join(self._timeout_s)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closing)
-                if not self._waiting:
-                    return
-                signal, request = self._waiting.popleft()
-            exporter = self._exporters.get(signal)
-            accepted = 0 if exporter is None else exporter.export(request)
-            with self._changed:
-                self.exported[signal] += accepted
-                self.lost[signal] += request.items - accepted
-                self._bytes -= len(request.body)
-                self._changed.notify_all()
+        for lane in self._lanes.values():
+            lane.stop()
+        for lane in self._lanes.values():
+            lane.join()

@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from analysis.readers import Read, read, read_otlp
+from analysis.readers import Read, read, read_spools
 from analysis.readers.content import uncompressed
 from analysis.reading import Unreadable
 from analysis.spans import Kind, SpanTable, Status
@@ -538,4 +538,4 @@ def test_in_a_directory_other_tables_are_passed_over_and_broken_ones_are_not(
 
 def test_an_empty_spool_holds_no_spans(tmp_path: Path) -> None:
     (tmp_path / "traces.otlp").write_bytes(b"")
-    assert len(read_otlp(tmp_path / "traces.otlp")) == 0
+    assert len(read_spools([tmp_path / "traces.otlp"])) == 0

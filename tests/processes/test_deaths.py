@@ -18,7 +18,7 @@ import pytest
 
 from hopbench.engines.local import LocalEngine
 from hopbench.engines.port import Evidence, RoundPlan
-from hopbench.engines.running import spooled
+from hopbench.engines.tracestores import spooled
 from hopbench.spool import read_spool
 from loadgen.read import read as read_samples
 from services.errors import CannotStart

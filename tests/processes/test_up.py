@@ -14,7 +14,7 @@ import orjson
 import psutil
 import pytest
 
-from hopbench.engines.running import spooled
+from hopbench.engines.tracestores import spooled
 from loadgen.plan import Plan
 from tests.processes.conftest import EVENTS, SCENARIO
 

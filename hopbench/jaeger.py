@@ -1,0 +1,415 @@
+"""Jaeger's query API, as a client: which services there are, searches, and traces by id.
+
+API v3 (``/api/v3/…``) first, Jaeger's own JSON (``/api/…``) where an address has no v3. Jaeger
+2.13 reads the parameters in snake_case alone, newer ones prefer camelCase, so both are sent
+(api_v3/query_service.proto, ``http_gateway.go``). There is no cursor: a search returns at most
+``depth`` traces, those stored last, and says nothing of others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, Self
+from urllib.parse import quote, urlsplit
+
+import grpc
+import orjson
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from services.errors import BadInput, CannotStart
+
+PART: Final = "jaeger"
+OTLP_PORT: Final = 4317
+HINT: Final = "start Jaeger there, or leave --jaeger out to use the embedded collector"
+
+Api = Literal["v3", "legacy"]
+
+_ANSWER_S: Final = 30.0
+_PROBE_S: Final = 3.0
+_EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+_NARROWEST_NS: Final = 1_000
+"""Of a window: below it there is no halving, and what does not fit in one answer is missed."""
+
+
+class Unanswered(Exception):
+    """Jaeger did not answer, or with something that is no answer; the text says which."""
+
+
+class DepthRefused(Exception):
+    """More traces at once than the store is willing to look for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where one Jaeger is found."""
+
+    query: str
+    """URL that the API's paths are put behind, without a slash at its end."""
+    otlp: str
+    """``HOST:PORT`` of OTLP over gRPC."""
+    ui: str
+    """URL of its pages, as people reach them."""
+
+    def link(self, trace_id: str) -> str:
+        """The page that shows one trace."""
+        return f"{self.ui}/trace/{trace_id}"
+
+
+def addresses(query: str, otlp: str | None = None, ui: str | None = None) -> Addresses:
+    """Of ``--jaeger``, ``--jaeger-otlp`` and ``--jaeger-ui``. Raises BadInput."""
+    base = checked_url("--jaeger", query)
+    if otlp is not None:
+        host, colon, port = otlp.rpartition(":")
+        if not (host and colon and port.isdecimal() and 0 < int(port) < 65536) or "/" in otlp:
+            raise BadInput(f"--jaeger-otlp: {otlp!r} is not HOST:PORT")
+    host = urlsplit(base).hostname or ""
+    default = f"[{host}]:{OTLP_PORT}" if ":" in host else f"{host}:{OTLP_PORT}"
+    return Addresses(
+        query=base,
+        otlp=otlp or default,
+        ui=base if ui is None else checked_url("--jaeger-ui", ui),
+    )
+
+
+def checked_url(what: str, url: str) -> str:
+    """``url`` without a slash at its end. Raises BadInput where it is no HTTP URL."""
+    hint = "write it as http://HOST:16686"
+    try:
+        parts = urlsplit(url)
+        port_fits = parts.port is None or parts.port > 0
+    except ValueError as error:
+        raise BadInput(f"{what}: {url!r}: {error}", hint=hint) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_fits:
+        raise BadInput(f"{what}: {url!r} is no URL of a Jaeger", hint=hint)
+    if parts.query or parts.fragment:
+        raise BadInput(f"{what}: {url!r} has more than a path behind its address", hint=hint)
+    return url.rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer: traces with some or all of their spans."""
+
+    raw: bytes
+    document: Any
+    spans: Mapping[str, Set[str]]
+    """Ids of spans by trace, in lower-case hex, 16 and 32 digits."""
+
+    def only(self, wanted: Set[str]) -> bytes:
+        """The answer as one line of JSON, without the traces that are not ``wanted``."""
+        if self.spans.keys() <= wanted:
+            # A line break within JSON is white space: those within texts are escaped.
+            return self.raw.replace(b"\r", b" ").replace(b"\n", b" ")
+        return orjson.dumps(_without(self.document, wanted))
+
+
+EMPTY: Final = Page(b"", {}, {})
+
+
+class Jaeger:
+    """A client of one Jaeger. Use :func:`connected`, or :meth:`find_api` before anything else."""
+
+    def __init__(self, query: str, api: Api = "v3") -> None:
+        self.query = query
+        self.api: Api = api
+        self._session: ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = ClientSession(
+            timeout=ClientTimeout(total=_ANSWER_S, sock_connect=_PROBE_S), trust_env=False
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def find_api(self) -> None:
+        """Learn which API is spoken. Raises Unanswered where there is none."""
+        why = Unanswered(f"{self.query} answers, but not as Jaeger does")
+        for api in ("v3", "legacy"):
+            try:
+                await self._services(api)
+            except _Other as error:
+                why = Unanswered(f"{self.query} is no Jaeger: {error}")
+            else:
+                self.api = "v3" if api == "v3" else "legacy"
+                return
+        raise why
+
+    async def services(self) -> tuple[str, ...]:
+        """Names, sorted. Raises Unanswered."""
+        try:
+            return await self._services(self.api)
+        except _Other as error:
+            raise Unanswered(f"{self.query}: {error}") from error
+
+    async def _services(self, api: str) -> tuple[str, ...]:
+        path, key = ("/api/v3/services", "services") if api == "v3" else ("/api/services", "data")
+        status, body = await self._get(path, {}, _PROBE_S)
+        document = _object(status, body)
+        names = document.get(key)
+        # An empty list is left out, by the rules of protobuf's JSON.
+        if names is None and (document.keys() <= {key} or "errors" in document):
+            names = []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise _Other("its answer lists no services")
+        return tuple(sorted(names))
+
+    async def search(self, service: str, from_ns: int, to_ns: int, depth: int) -> Page:
+        """Traces in which ``service`` has a span that starts from ``from_ns`` up to ``to_ns``,
+        Unix time, both included; at most ``depth``.
+
+        Raises Unanswered, and DepthRefused.
+        """
+        if self.api == "legacy":
+            parameters = {
+                "service": service,
+                "start": str(from_ns // 1000),
+                "end": str(-(-to_ns // 1000)),
+                "limit": str(depth),
+                "lookback": "custom",
+            }
+            return await self._page("/api/traces", parameters)
+        low, high = rfc3339(from_ns), rfc3339(to_ns)
+        parameters = {
+            "query.service_name": service,
+            "query.serviceName": service,
+            "query.start_time_min": low,
+            "query.startTimeMin": low,
+            "query.start_time_max": high,
+            "query.startTimeMax": high,
+            "query.num_traces": str(depth),
+            "query.search_depth": str(depth),
+            "query.searchDepth": str(depth),
+            # As they came: no clock is adjusted, no warning added.
+            "query.raw_traces": "true",
+            "query.rawTraces": "true",
+        }
+        return await self._page("/api/v3/traces", parameters)
+
+    async def trace(self, trace_id: str) -> Page:
+        """One trace; :data:`EMPTY` where Jaeger has none of that id. Raises Unanswered."""
+        if self.api == "legacy":
+            return await self._page(f"/api/traces/{quote(trace_id)}", {"raw": "true"})
+        parameters = {"raw_traces": "true", "rawTraces": "true"}
+        return await self._page(f"/api/v3/traces/{quote(trace_id)}", parameters)
+
+    async def _page(self, path: str, parameters: Mapping[str, str]) -> Page:
+        status, body = await self._get(path, parameters, _ANSWER_S)
+        if status == 404:
+            return EMPTY
+        if status >= 400 and b"depth" in body:
+            raise DepthRefused(f"HTTP {status}{_said(body)}")
+        try:
+            document = _object(status, body)
+            return Page(body, document, span_ids(document))
+        except _Other as error:
+            raise Unanswered(f"{self.query}{path}: {error}") from error
+
+    async def _get(
+        self, path: str, parameters: Mapping[str, str], bound_s: float
+    ) -> tuple[int, bytes]:
+        if self._session is None:
+            raise RuntimeError("use it as an asynchronous context manager")
+        try:
+            async with self._session.get(
+                self.query + path,
+                params=parameters,
+                timeout=ClientTimeout(total=bound_s, sock_connect=_PROBE_S),
+            ) as response:
+                return response.status, await response.read()
+        except TimeoutError as error:
+            raise TooLate(f"{self.query} does not answer: nothing within {bound_s:g} s") from error
+        except (ClientError, OSError) as error:
+            raise Unanswered(f"{self.query} does not answer: {_reason(error)}") from error
+
+
+class TooLate(Unanswered):
+    """It takes connections, and answers nothing."""
+
+
+class _Other(Exception):
+    """An answer, but not one of the API; the text says what it is."""
+
+
+def rfc3339(unix_ns: int) -> str:
+    """UTC with nanoseconds, which datetime alone does not have."""
+    seconds, rest = divmod(unix_ns, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def _object(status: int, body: bytes) -> dict[str, Any]:
+    if status != 200:
+        raise _Other(f"HTTP {status}{_said(body)}")
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise _Other("its answer is not JSON") from error
+    if not isinstance(document, dict):
+        raise _Other("its answer is no JSON object")
+    return document
+
+
+def _said(body: bytes) -> str:
+    """The reason within an error's body, short."""
+    try:
+        document = orjson.loads(body)
+        found = document.get("error") or document["errors"][0]
+        text = str(found.get("message") or found.get("msg") or "")
+    except (orjson.JSONDecodeError, AttributeError, KeyError, IndexError, TypeError):
+        return ""
+    return f": {text[:200]}" if text else ""
+
+
+def _reason(error: Exception) -> str:
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, socket.gaierror):
+        return f"unknown host ({cause.strerror})"
+    if isinstance(cause, OSError) and cause.errno:
+        return os.strerror(cause.errno)
+    return str(cause) or type(cause).__name__
+
+
+def _groups(document: Mapping[str, Any]) -> list[Any] | None:
+    """Resource spans of an answer of API v3; None for another document."""
+    result = document.get("result", document)
+    if not isinstance(result, dict):
+        raise _Other("its result is no JSON object")
+    groups = result.get("resourceSpans")
+    if groups is None and "data" in document:
+        return None
+    if groups is None and "result" in document:
+        return []
+    if not isinstance(groups, list):
+        raise _Other("its answer has no traces")
+    return groups
+
+
+def _scopes(groups: list[Any]) -> Iterator[dict[str, Any]]:
+    for group in groups:
+        yield from group.get("scopeSpans") or ()
+
+
+def span_ids(document: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Ids of spans by trace, of either API's answer. Raises :class:`_Other`."""
+    found: dict[str, set[str]] = {}
+    try:
+        groups = _groups(document)
+        if groups is not None:
+            for scope in _scopes(groups):
+                for span in scope.get("spans") or ():
+                    trace = span["traceId"]
+                    ids = found.get(trace)
+                    if ids is None:
+                        ids = found[trace] = set()
+                    ids.add(span["spanId"])
+        else:
+            for trace in document["data"] or ():
+                ids = found.setdefault(trace["traceID"], set())
+                ids.update(span["spanID"].zfill(16) for span in trace["spans"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise _Other(f"its answer holds no spans as Jaeger writes them ({error})") from error
+    return {trace.lower().zfill(32): ids for trace, ids in found.items()}
+
+
+def _without(document: Mapping[str, Any], wanted: Set[str]) -> dict[str, Any]:
+    """An answer's ``wanted`` traces alone."""
+    groups = _groups(document)
+    if groups is None:
+        data = [t for t in document["data"] if t["traceID"].lower().zfill(32) in wanted]
+        return {"data": data}
+    kept = []
+    for group in groups:
+        scopes = []
+        for scope in _scopes([group]):
+            spans = [
+                span
+                for span in scope.get("spans") or ()
+                if span["traceId"].lower().zfill(32) in wanted
+            ]
+            if spans:
+                scopes.append({**scope, "spans": spans})
+        if scopes:
+            kept.append({**group, "scopeSpans": scopes})
+    return {"result": {"resourceSpans": kept}}
+
+
+async def pages(
+    jaeger: Jaeger, service: str, from_ns: int, to_ns: int, depth: int
+) -> AsyncIterator[Page]:
+    """Everything that a search over the window finds, the latest part first; a trace may come
+    again where it has spans in several parts.
+
+    An answer with as many traces as ``depth`` may have left some out: its window is halved.
+    Raises Unanswered.
+    """
+    left = [(from_ns, to_ns)]
+    while left:
+        low, high = left.pop()
+        try:
+            page = await jaeger.search(service, low, high, depth)
+        except DepthRefused as error:
+            if depth == 1:
+                raise Unanswered(f"{jaeger.query}: {error}") from error
+            depth //= 2
+            left.append((low, high))
+            continue
+        if len(page.spans) >= depth and high - low > _NARROWEST_NS:
+            middle = (low + high) // 2
+            left += [(low, middle), (middle + 1, high)]
+        elif page.spans:
+            yield page
+
+
+async def connected(where: Addresses) -> Api:
+    """Which API the Jaeger at ``where`` speaks, once it answers there and takes spans.
+
+    Raises CannotStart where it does not, naming which of the two fails.
+    """
+    try:
+        async with Jaeger(where.query) as jaeger:
+            await jaeger.find_api()
+            api = jaeger.api
+    except Unanswered as error:
+        raise CannotStart(PART, str(error), hint=HINT) from error
+    if why := await otlp_refuses(where.otlp):
+        raise CannotStart(
+            PART,
+            f"{where.query} answers, but {where.otlp} takes no spans: {why}",
+            hint="--jaeger-otlp HOST:PORT says where it takes OTLP over gRPC",
+        )
+    return api
+
+
+async def otlp_refuses(address: str) -> str | None:
+    """Why ``address`` takes no spans over OTLP/gRPC; None where it does."""
+    # Asked first, because gRPC tries a refused connection again for the whole time.
+    if why := await refuses(address):
+        return why
+    options = [("grpc.enable_http_proxy", 0)]
+    async with grpc.aio.insecure_channel(address, options=options) as channel:
+        try:
+            await channel.unary_unary(_EXPORT, None, None)(b"", timeout=_PROBE_S)
+        except grpc.aio.AioRpcError as error:
+            return f"no OTLP over gRPC there ({error.code().name})"
+    return None
+
+
+async def refuses(address: str) -> str | None:
+    """Why nothing listens at ``HOST:PORT``; None where something does."""
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(_PROBE_S):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except TimeoutError:
+        return f"no connection within {_PROBE_S:g} s"
+    except OSError as error:
+        return _reason(error)
+    writer.close()
+    return None
