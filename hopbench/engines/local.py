@@ -20,6 +20,7 @@ from hopbench.engines.port import EngineName, Settings
 from hopbench.engines.running import Mortal
 from hopbench.engines.supervisor import Supervisor, groups, start_supervisor
 from hopbench.engines.wall import Broker, WallEngine
+from hopbench.engines.watch import Watched
 from hopbench.parts import Part
 from loadgen.plan import Plan
 from services.errors import CannotStart
@@ -35,6 +36,7 @@ class LocalParts:
         self._logs = Path()
         self._node: Supervisor | None = None
         self._embedded: Part | None = None
+        self._real: Watched | None = None
         self.cores: Cores | None = None
 
     async def open(self, logs: Path, broker: bool) -> Broker | None:
@@ -53,6 +55,7 @@ class LocalParts:
             self._embedded = await kafka.start(self._logs / "broker.log")
             return Broker(self._embedded.ready["address"], "embedded")
         await kafka.check(self._settings.broker)
+        self._real = Watched("broker", self._settings.broker)
         return Broker(self._settings.broker, "kafka")
 
     def _pin_broker(self) -> None:
@@ -89,7 +92,7 @@ class LocalParts:
         return found
 
     def beside(self) -> Sequence[Mortal]:
-        return () if self._embedded is None else (self._embedded,)
+        return tuple(broker for broker in (self._embedded, self._real) if broker is not None)
 
     def doubts(self) -> list[tuple[str, str]]:
         if self.cores is not None:

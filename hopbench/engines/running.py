@@ -15,6 +15,7 @@ from hopbench.engines.generator import Generator
 from hopbench.engines.nodes import Nodes
 from hopbench.engines.port import ProcessReport, Progress
 from hopbench.engines.tracestores import Store
+from hopbench.engines.watch import Watched
 from hopbench.hostload import Snapshot, snapshot
 from hopbench.parts import Part
 from services.errors import CannotStart
@@ -152,6 +153,7 @@ class Running:
             if why is None and state == calm:
                 break
             if monotonic_ns() > until_ns:
+                await self._missing()
                 self.undrained = why or "handlers still opened and closed"
                 break
             calm = state if why is None else None
@@ -170,6 +172,13 @@ class Running:
             )
         progress("drain", 1.0)
 
+    async def _missing(self) -> None:
+        """Raises Broken where a part that is not ours can't be reached: what is under way there
+        will not arrive. In a round such a part may come back; here its time is up."""
+        for part in self.beside:
+            if isinstance(part, Watched) and (gone := await part.missing()) is not None:
+                raise Broken(gone)
+
     async def _salvage(self) -> None:
         """Keep what a broken round has measured: samples, spans, reports of those that live."""
         await self.generator.stop()
@@ -185,7 +194,7 @@ class Running:
     async def _stop(self, grace_ns: int) -> CannotStart | None:
         """End the services and keep what they say last; what kept a node from saying it."""
         last, failure = await self.nodes.stop(grace_ns)
-        self.reports = last.reports
+        self.reports = last.reports or self.reports
         for name, text in last.logs.items():
             (self.directory / "logs" / f"{Path(name).name}.log").write_text(text, "utf-8")
         return failure
