@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from time import monotonic
 from typing import Final
 
@@ -40,7 +41,8 @@ class Watched:
         except TimeoutError:
             why = "no connection"
         except OSError as error:
-            why = error.strerror or str(error)
+            # asyncio puts the address into its texts; a name that is unknown has no errno.
+            why = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
         else:
             writer.close()
             return None
