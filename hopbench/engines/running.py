@@ -158,6 +158,8 @@ class Running:
                 break
             calm = state if why is None else None
             await asyncio.sleep(_POLL_S)
+        # In case that nobody can be asked again.
+        self.reports = reports
         self.after = snapshot(monotonic_ns())
         progress("drain", 0.5)
         left_ns = max(GRACE_NS, until_ns - monotonic_ns())
