@@ -21,6 +21,7 @@ from hopbench import latency, rundir, trial
 from hopbench.account import Account, World, account, edges
 from hopbench.doubts import Doubt
 from hopbench.engines import tracestores
+from hopbench.links import linked
 from hopbench.plan import RunPlan
 from hopbench.rundir import RunDir
 from services.scenario.facts import facts_of
@@ -112,6 +113,7 @@ def _variant(plan: RunPlan, run: RunDir, name: str, world: World) -> Told:
         "run",
         requests=complete,
     )
+    jaeger = tracestores.where(plan.settings)
     judged = plan.settings.tracing and complete >= plan.limits.complete_traces
     return Told(
         name=name,
@@ -134,8 +136,8 @@ def _variant(plan: RunPlan, run: RunDir, name: str, world: World) -> Told:
             if world.clock == "wall"
             else None,
             "complete_traces": complete,
-            "findings": [f.document() for f in analysis.findings],
-            "minor": [f.document() for f in analysis.minor],
+            "findings": [linked(f.document(), jaeger) for f in analysis.findings],
+            "minor": [linked(f.document(), jaeger) for f in analysis.minor],
             "expectations": [
                 {
                     "kind": e.kind,
@@ -145,7 +147,7 @@ def _variant(plan: RunPlan, run: RunDir, name: str, world: World) -> Told:
                 for e in scenario.expectations
             ],
             "unexpected": [
-                f.document()
+                linked(f.document(), jaeger)
                 for f in analysis.findings
                 if not any(meets(f, e) for e in scenario.expectations)
             ],

@@ -48,10 +48,10 @@ def trial_files(run_dir: Path, variant: str, name: str) -> list[Path]:
 
 
 def _waterfall(run_dir: Path, variant: VariantView, finding: FindingRow) -> Markup:
-    for trace_id, span_ids in finding.evidence:
-        bars = read_trace(trial_files(run_dir, variant.name, "spans.parquet"), trace_id)
+    for cited in finding.evidence:
+        bars = read_trace(trial_files(run_dir, variant.name, "spans.parquet"), cited.trace_id)
         if bars:
-            return Markup(waterfall_svg(bars, set(span_ids)))
+            return Markup(waterfall_svg(bars, set(cited.span_ids)))
     return Markup("")
 
 

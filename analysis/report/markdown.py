@@ -70,6 +70,9 @@ def _variant(v: VariantView) -> list[str]:
         lines.append(f"- **{f.kind}** {f.place}, {f.cost} on the critical path. {f.text}")
         if f.advice:
             lines.append(f"  Try `{f.advice}`: could save {f.saving}.")
+        links = [f"[{cited.trace_id}]({cited.url})" for cited in f.evidence if cited.url]
+        if links:
+            lines.append(f"  Traces: {', '.join(links)}.")
     lines.append("")
     for expectation in v.expectations:
         word = {True: "met", False: "**not met**", None: "not judged"}[expectation.met]

@@ -148,6 +148,9 @@ def advised(finding: FindingRow) -> RenderableType:
     if finding.advice:
         advice = Text("try ").append(finding.advice, style="green")
         rows.append(("", advice.append(f"  could save {finding.saving}", style="dim")))
+    shown = next((cited.url for cited in finding.evidence if cited.url), None)
+    if shown is not None:
+        rows.append(("", Text("see ", style="dim").append(shown, style=f"dim link {shown}")))
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

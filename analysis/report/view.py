@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from analysis.report.calls import EdgeRow, edge_rows
 from analysis.report.figures import UNKNOWN, count, ms, plural, ratio, share
@@ -27,6 +27,15 @@ class Doubt:
     voids: bool
 
 
+class Cited(NamedTuple):
+    """A trace that shows a finding."""
+
+    trace_id: str
+    span_ids: tuple[str, ...]
+    url: str | None
+    """Where it can be looked at; None where nowhere but in this report."""
+
+
 @dataclass(frozen=True, slots=True)
 class FindingRow:
     kind: str
@@ -40,8 +49,7 @@ class FindingRow:
     confidence: str
     advice: str
     """The refactor as a variant would write it, one line of YAML; empty where there is none."""
-    evidence: tuple[tuple[str, tuple[str, ...]], ...]
-    """Trace id and the span ids cited there."""
+    evidence: tuple[Cited, ...]
     hops: tuple[str, ...]
     """The hops of a chain, a line each."""
 
@@ -181,7 +189,8 @@ def finding_row(finding: Json) -> FindingRow:
         confidence=str(finding.get("confidence") or ""),
         advice=one_line(finding["refactor"]) if finding.get("refactor") else "",
         evidence=tuple(
-            (item["trace_id"], tuple(item["span_ids"])) for item in finding.get("evidence") or ()
+            Cited(item["trace_id"], tuple(item["span_ids"]), item.get("url"))
+            for item in finding.get("evidence") or ()
         ),
         hops=tuple(
             f"{hop['service']}.{hop['operation']}: {ms(_middle(hop['duration_ms']))}, "
