@@ -11,16 +11,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping, Set
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 from urllib.parse import quote, urlsplit
 
 import grpc
-import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from hopbench.answers import EMPTY, NoAnswer, Page, document_of, reason_in, span_ids
 from services.errors import BadInput, CannotStart
 
 PART: Final = "jaeger"
@@ -91,26 +91,6 @@ def checked_url(what: str, url: str) -> str:
     return url.rstrip("/")
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One answer: traces with some or all of their spans."""
-
-    raw: bytes
-    document: Any
-    spans: Mapping[str, Set[str]]
-    """Ids of spans by trace, in lower-case hex, 16 and 32 digits."""
-
-    def only(self, wanted: Set[str]) -> bytes:
-        """The answer as one line of JSON, without the traces that are not ``wanted``."""
-        if self.spans.keys() <= wanted:
-            # A line break within JSON is white space: those within texts are escaped.
-            return self.raw.replace(b"\r", b" ").replace(b"\n", b" ")
-        return orjson.dumps(_without(self.document, wanted))
-
-
-EMPTY: Final = Page(b"", {}, {})
-
-
 class Jaeger:
     """A client of one Jaeger. Use :func:`connected`, or :meth:`find_api` before anything else."""
 
@@ -135,7 +115,7 @@ class Jaeger:
         for api in ("v3", "legacy"):
             try:
                 await self._services(api)
-            except _Other as error:
+            except NoAnswer as error:
                 why = Unanswered(f"{self.query} is no Jaeger: {error}")
             else:
                 self.api = "v3" if api == "v3" else "legacy"
@@ -146,19 +126,19 @@ class Jaeger:
         """Names, sorted. Raises Unanswered."""
         try:
             return await self._services(self.api)
-        except _Other as error:
+        except NoAnswer as error:
             raise Unanswered(f"{self.query}: {error}") from error
 
     async def _services(self, api: str) -> tuple[str, ...]:
         path, key = ("/api/v3/services", "services") if api == "v3" else ("/api/services", "data")
         status, body = await self._get(path, {}, _PROBE_S)
-        document = _object(status, body)
+        document = document_of(status, body)
         names = document.get(key)
         # An empty list is left out, by the rules of protobuf's JSON.
         if names is None and (document.keys() <= {key} or "errors" in document):
             names = []
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise _Other("its answer lists no services")
+            raise NoAnswer("its answer lists no services")
         return tuple(sorted(names))
 
     async def search(self, service: str, from_ns: int, to_ns: int, depth: int) -> Page:
@@ -205,11 +185,11 @@ class Jaeger:
         if status == 404:
             return EMPTY
         if status >= 400 and b"depth" in body:
-            raise DepthRefused(f"HTTP {status}{_said(body)}")
+            raise DepthRefused(f"HTTP {status}{reason_in(body)}")
         try:
-            document = _object(status, body)
+            document = document_of(status, body)
             return Page(body, document, span_ids(document))
-        except _Other as error:
+        except NoAnswer as error:
             raise Unanswered(f"{self.query}{path}: {error}") from error
 
     async def _get(
@@ -234,37 +214,10 @@ class TooLate(Unanswered):
     """It takes connections, and answers nothing."""
 
 
-class _Other(Exception):
-    """An answer, but not one of the API; the text says what it is."""
-
-
 def rfc3339(unix_ns: int) -> str:
     """UTC with nanoseconds, which datetime alone does not have."""
     seconds, rest = divmod(unix_ns, 10**9)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
-
-
-def _object(status: int, body: bytes) -> dict[str, Any]:
-    if status != 200:
-        raise _Other(f"HTTP {status}{_said(body)}")
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise _Other("its answer is not JSON") from error
-    if not isinstance(document, dict):
-        raise _Other("its answer is no JSON object")
-    return document
-
-
-def _said(body: bytes) -> str:
-    """The reason within an error's body, short."""
-    try:
-        document = orjson.loads(body)
-        found = document.get("error") or document["errors"][0]
-        text = str(found.get("message") or found.get("msg") or "")
-    except (orjson.JSONDecodeError, AttributeError, KeyError, IndexError, TypeError):
-        return ""
-    return f": {text[:200]}" if text else ""
 
 
 def _reason(error: Exception) -> str:
@@ -274,70 +227,6 @@ def _reason(error: Exception) -> str:
     if isinstance(cause, OSError) and cause.errno:
         return os.strerror(cause.errno)
     return str(cause) or type(cause).__name__
-
-
-def _groups(document: Mapping[str, Any]) -> list[Any] | None:
-    """Resource spans of an answer of API v3; None for another document."""
-    result = document.get("result", document)
-    if not isinstance(result, dict):
-        raise _Other("its result is no JSON object")
-    groups = result.get("resourceSpans")
-    if groups is None and "data" in document:
-        return None
-    if groups is None and "result" in document:
-        return []
-    if not isinstance(groups, list):
-        raise _Other("its answer has no traces")
-    return groups
-
-
-def _scopes(groups: list[Any]) -> Iterator[dict[str, Any]]:
-    for group in groups:
-        yield from group.get("scopeSpans") or ()
-
-
-def span_ids(document: Mapping[str, Any]) -> dict[str, set[str]]:
-    """Ids of spans by trace, of either API's answer. Raises :class:`_Other`."""
-    found: dict[str, set[str]] = {}
-    try:
-        groups = _groups(document)
-        if groups is not None:
-            for scope in _scopes(groups):
-                for span in scope.get("spans") or ():
-                    trace = span["traceId"]
-                    ids = found.get(trace)
-                    if ids is None:
-                        ids = found[trace] = set()
-                    ids.add(span["spanId"])
-        else:
-            for trace in document["data"] or ():
-                ids = found.setdefault(trace["traceID"], set())
-                ids.update(span["spanID"].zfill(16) for span in trace["spans"])
-    except (AttributeError, KeyError, TypeError) as error:
-        raise _Other(f"its answer holds no spans as Jaeger writes them ({error})") from error
-    return {trace.lower().zfill(32): ids for trace, ids in found.items()}
-
-
-def _without(document: Mapping[str, Any], wanted: Set[str]) -> dict[str, Any]:
-    """An answer's ``wanted`` traces alone."""
-    groups = _groups(document)
-    if groups is None:
-        data = [t for t in document["data"] if t["traceID"].lower().zfill(32) in wanted]
-        return {"data": data}
-    kept = []
-    for group in groups:
-        scopes = []
-        for scope in _scopes([group]):
-            spans = [
-                span
-                for span in scope.get("spans") or ()
-                if span["traceId"].lower().zfill(32) in wanted
-            ]
-            if spans:
-                scopes.append({**scope, "spans": spans})
-        if scopes:
-            kept.append({**group, "scopeSpans": scopes})
-    return {"result": {"resourceSpans": kept}}
 
 
 async def pages(
