@@ -1,12 +1,14 @@
 """Which cores the parts of a round run on, where there are enough to keep them apart.
 
 Four are enough: one for the generator, one for broker, collector and bench, the rest for services.
-With fewer everything shares everything, and the round carries the doubt ``cores_shared``.
+Each further Locust worker needs one more. With fewer everything shares everything, and the round
+carries the doubt ``cores_shared``.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hopbench.hostload import tree
@@ -20,11 +22,15 @@ class Cores:
     harness: frozenset[int]
     services: frozenset[int]
 
-    def pin_generator(self, pid: int) -> None:
-        _pin(pid, self.generator)
+    def pin_generator(self, pids: Sequence[int]) -> None:
+        """The only one; or a master, which sends nothing itself, and workers, each on one core."""
+        if len(pids) > 1:
+            self.pin_harness(pids[0])
+        for pid, core in zip(pids[len(pids) > 1 :], sorted(self.generator), strict=True):
+            _pin(pid, frozenset((core,)))
 
     def pin_harness(self, pid: int) -> None:
-        """Broker, collector and the bench itself."""
+        """Broker, collector, Locust's master and the bench itself."""
         _pin(pid, self.harness)
 
     def pin_services(self, node: int) -> None:
@@ -32,14 +38,18 @@ class Cores:
         _pin(node, self.services)
 
 
-def place() -> Cores | None:
+def place(workers: int = 1) -> Cores | None:
     """A partition of the cores that this process may use; None where it can't be made."""
     if not hasattr(os, "sched_setaffinity"):
         return None
     usable = sorted(os.sched_getaffinity(0))
-    if len(usable) < ENOUGH:
+    if len(usable) < ENOUGH + workers - 1:
         return None
-    return Cores(frozenset(usable[:1]), frozenset(usable[1:2]), frozenset(usable[2:]))
+    return Cores(
+        frozenset(usable[:workers]),
+        frozenset(usable[workers : workers + 1]),
+        frozenset(usable[workers + 1 :]),
+    )
 
 
 def _pin(root: int, cores: frozenset[int]) -> None:

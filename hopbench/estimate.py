@@ -29,6 +29,8 @@ VIRTUAL_CALLS_PER_S: Final = 15_000
 @dataclass(frozen=True, slots=True)
 class Estimate:
     requests: int
+    traces: int
+    """Requests that are sampled."""
     spans: int | None
     """None where how many there are hangs on time (retries, hedges…)."""
     processes: int
@@ -54,8 +56,12 @@ def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
     mean = sum(known) / len(known) if known else 0.0
     spans = each * ratio * mean * rounds
     local = plan.settings.engine == "local"
+    workers = plan.settings.workers
     processes = (
-        max(sum(s.replicas for s in of.services.values()) for of in plan.scenarios.values()) + 4
+        max(sum(s.replicas for s in of.services.values()) for of in plan.scenarios.values())
+        # Node, fork server, collector and Locust, whose workers stand beside their master.
+        + 4
+        + (workers if workers > 1 else 0)
         if local
         else 0
     )
@@ -64,6 +70,7 @@ def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
     held = spans / len(plan.scenarios) * SPAN_BYTES + each * rounds * SAMPLE_BYTES
     return Estimate(
         requests=round(each * rounds),
+        traces=round(each * ratio * rounds),
         spans=round(spans) if len(known) == len(per_request) else None,
         processes=processes,
         memory_mb=round(BENCH_MB + processes * PROCESS_MB + held / 1e6, 1),

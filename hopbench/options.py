@@ -74,7 +74,13 @@ Instrumentation = Annotated[
     str, typer.Option("--instrumentation", metavar="lean|official", help="Who makes the spans.")
 ]
 Workers = Annotated[
-    int, typer.Option("--workers", min=1, metavar="N", help="More than 1: not yet.")
+    int,
+    typer.Option(
+        "--workers",
+        min=1,
+        metavar="N",
+        help="Locust worker processes that share the arrivals, each up to one core.",
+    ),
 ]
 Web = Annotated[
     int | None,
@@ -162,8 +168,6 @@ def settings(
     for flag, value in (("--jaeger-otlp", jaeger_otlp), ("--jaeger-ui", jaeger_ui)):
         if value is not None and jaeger is None:
             raise BadInput(f"{flag} belongs to --jaeger", hint="add --jaeger http://HOST:16686")
-    if workers != 1:
-        raise BadInput("--workers above 1: not yet", hint="leave it out")
     if not 0.0 <= trace_ratio <= 1.0:
         raise BadInput(f"--trace-ratio: {trace_ratio:g} is not in 0..1")
     host, colon, port = broker.rpartition(":")
@@ -176,6 +180,7 @@ def settings(
             ("--broker HOST:PORT", broker != "embedded"),
             ("--jaeger", jaeger is not None),
             ("--web", web is not None),
+            ("--workers above 1", workers > 1),
         ):
             if given:
                 raise BadInput(

@@ -40,8 +40,9 @@ class TrialDir:
         return self.path / "doubts.json"
 
     @property
-    def samples_spool(self) -> Path:
-        return self.path / "samples.spool"
+    def samples_spools(self) -> tuple[Path, ...]:
+        """One of a single generator, one of each worker and child."""
+        return tuple(sorted(self.path.glob("samples*.spool")))
 
     @property
     def traces_spool(self) -> Path:

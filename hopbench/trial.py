@@ -68,10 +68,11 @@ def settle(place: TrialDir, variant: str) -> None:
     stay: it may be running still. Without spools nothing happens.
     """
     ended = place.evidence.is_file()
-    if place.samples_spool.is_file():
-        if spools.begun(place.samples_spool):
-            spools.write_parquet([place.samples_spool], place.samples)
-        _done(place.samples_spool, ended)
+    found = place.samples_spools
+    if begun := [spool for spool in found if spools.begun(spool)]:
+        spools.write_parquet(begun, place.samples)
+    for spool in found:
+        _done(spool, ended)
     traces = [path for path in (place.traces_spool, place.jaeger_spool) if path.is_file()]
     if traces:
         spans = read_spools(traces)

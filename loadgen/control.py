@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
 
 import gevent
 from gevent import socket
 from gevent.event import AsyncResult
+
+from loadgen.cluster import Start
 
 _SEND_S = 2.0
 """A bench that does not read for so long is as good as gone; nothing waits for it."""
@@ -22,16 +25,25 @@ _SEND_S = 2.0
 class Control:
     """``on_stop`` runs once, in a greenlet of its own, when the bench says stop or is gone."""
 
-    def __init__(self, fd: int, on_stop: Callable[[], None]) -> None:
-        self._socket = socket.socket(fileno=fd)
+    def __init__(
+        self, connection: Any, on_stop: Callable[[], None], lines: BinaryIO | None = None
+    ) -> None:
+        """``connection`` is a socket of gevent's; ``lines``, a reader that was begun on it."""
+        self._socket = connection
         self._socket.settimeout(None)
         self._start: AsyncResult = AsyncResult()
         self._on_stop = on_stop
+        self._lines: BinaryIO = connection.makefile("rb") if lines is None else lines
         self._reader = gevent.spawn(self._read)
 
-    def start_ns(self) -> int | None:
+    @classmethod
+    def inherited(cls, fd: int, on_stop: Callable[[], None]) -> Control:
+        """Over a descriptor that the bench has left open for us."""
+        return cls(socket.socket(fileno=fd), on_stop)
+
+    def start(self) -> Start | None:
         """Wait for the bench to name the schedule's zero; None once :meth:`abandon` was called."""
-        answer: int | None = self._start.get()
+        answer: Start | None = self._start.get()
         return answer
 
     def abandon(self) -> None:
@@ -53,13 +65,13 @@ class Control:
 
     def _read(self) -> None:
         try:
-            with self._socket.makefile("rb") as lines:
+            with self._lines as lines:
                 for line in lines:
                     message = json.loads(line)
-                    if "start_ns" in message:
-                        self._start.set(int(message["start_ns"]))
+                    if (start := Start.read(message)) is not None:
+                        self._start.set(start)
                     if message.get("stop"):
                         break
-        except ConnectionError:
+        except (OSError, ValueError):
             pass  # gone, as at end-of-file
         self._on_stop()

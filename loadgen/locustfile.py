@@ -11,14 +11,16 @@ import os
 import sys
 from typing import Any
 
-from locust import LoadTestShape, User, events, task
-from locust.exception import StopUser
+from locust import LoadTestShape, events
 
 from loadgen.session import BROKEN, Session
+from loadgen.users import Dispatcher, given
 from services.errors import BadInput, CannotStart
 
+__all__ = ("Dispatcher", "Schedule")
+
 _sessions: list[Session] = []
-"""The one of this process; Locust makes users and shapes by itself, without arguments."""
+"""The one of this process."""
 
 
 class Schedule(LoadTestShape):
@@ -30,22 +32,10 @@ class Schedule(LoadTestShape):
         return 1, 1
 
 
-class Dispatcher(User):
-    """Not one of many: the greenlet that sends all requests."""
-
-    fixed_count = 1
-    host = "as planned"
-
-    @task
-    def follow_the_schedule(self) -> None:
-        _sessions[0].play()
-        # Locust repeats a user's tasks for as long as the user lives.
-        raise StopUser
-
-
 def begin(environment: Any, **_: Any) -> None:
     try:
         _sessions.append(Session(environment, os.environ))
+        given(_sessions[0])
     except BadInput as error:
         print(f"hopbench: {error}", file=sys.stderr)
         sys.exit(2)

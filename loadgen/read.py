@@ -52,7 +52,7 @@ class Spool:
     workers: int
     seed: int
     start_ns: int
-    """Monotonic time of the schedule's zero."""
+    """Monotonic time of the schedule's zero, of the bench's host."""
     entries: tuple[SpoolEntry, ...]
     records: NDArray[np.void]
     """Of loadgen.samples.RECORD, in the order in which requests ended."""
@@ -69,6 +69,10 @@ def begun(path: Path) -> bool:
 def read(path: Path) -> Spool:
     """One worker's spool, also of a round that broke off.
 
+    A worker on another host writes times of its own CLOCK_MONOTONIC. Where the bench has added its
+    own time of the schedule's zero to the header (``bench_start_ns``), records are moved by the
+    difference; what the two clocks drift apart in one round stays.
+
     Raises BadInput where the file is missing, empty, or starts with no whole header.
     """
     try:
@@ -83,15 +87,27 @@ def read(path: Path) -> Spool:
     if not isinstance(header, dict) or header.get("schema") != SCHEMA:
         raise BadInput(f"this is no spool of {SCHEMA}", file=str(path))
     whole = len(body) // RECORD.itemsize
+    records = np.frombuffer(body, dtype=RECORD, count=whole)
+    start_ns: int = header.get("bench_start_ns") or header["start_ns"]
     return Spool(
         worker=header["worker"],
         workers=header["workers"],
         seed=header["seed"],
-        start_ns=header["start_ns"],
+        start_ns=start_ns,
         entries=tuple(SpoolEntry(**entry) for entry in header["entries"]),
-        records=np.frombuffer(body, dtype=RECORD, count=whole),
+        records=_moved(records, start_ns - header["start_ns"]),
         torn_bytes=len(body) - whole * RECORD.itemsize,
     )
+
+
+def _moved(records: NDArray[np.void], by_ns: int) -> NDArray[np.void]:
+    if by_ns == 0:
+        return records
+    moved = records.copy()
+    for name in ("intended_ns", "sent_ns", "done_ns"):
+        times = moved[name]
+        times[times != NOT_REACHED] += by_ns
+    return moved
 
 
 def merged(spools: Sequence[Spool]) -> NDArray[np.void]:

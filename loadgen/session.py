@@ -59,7 +59,7 @@ class Session:
         if fd is not None:
             # The socket tells when the bench is gone; this acts even when nobody reads it.
             die_with(os.getppid(), signal.SIGTERM)
-            self._control = Control(int(fd), self.stop)
+            self._control = Control.inherited(int(fd), self.stop)
         self._sigterm = gevent.get_hub().loop.signal(signal.SIGTERM)
         self._sigterm.start(self._on_sigterm)
         self._open()
@@ -121,7 +121,10 @@ class Session:
     def _round(self) -> None:
         control = self._control
         tell = None if control is None else self._tell
-        start_ns = monotonic_ns() + _HEAD_START_NS if control is None else control.start_ns()
+        start_ns: int | None = monotonic_ns() + _HEAD_START_NS
+        if control is not None:
+            start = control.start()
+            start_ns = None if start is None else start.monotonic_ns()
         if start_ns is not None:
             counts = self._generator.run(start_ns, tell)
             if counts.broken is not None:

@@ -26,6 +26,7 @@ import orjson
 import uvloop
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
+from services import tokens
 from services.death import die_with, stop_asked
 from services.errors import CannotStart
 from services.forks import Child, Forks, ending
@@ -34,7 +35,7 @@ from services.lease import Lease
 from services.title import set_title
 
 TOKEN_HEADER = "x-hopbench-token"
-TOKEN_VARIABLE = "HOPBENCH_TOKEN"
+TOKEN_VARIABLE = tokens.TOKEN_VARIABLE
 LARGEST_REQUEST = 64 * 1024 * 1024
 START_BOUND_S = 20.0
 """A service that does not listen and answer within it has not come up."""

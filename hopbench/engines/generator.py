@@ -1,46 +1,71 @@
-"""The bench's side of the load generator: one Locust process and its control socket."""
+"""The bench's side of the load generator: Locust processes, and one line of control over them.
+
+Of this host: one process, or a master and its workers, started here for a round. Attached: a master
+that stands by in a container, spoken to over TCP; its workers send back what they record.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import socket
-from collections.abc import Callable
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from time import monotonic_ns
+from typing import Any, Final
 
 import orjson
 
 from hopbench.parts import STOP_BOUND_S
-from loadgen.launch import command, environment
+from loadgen.launch import command, environment, master_command, worker_command
+from loadgen.plan import Plan, encode
 from services.children import end
 from services.errors import CannotStart
 from services.forks import ending, tail
 
-SILENCE_BOUND_S = 20.0
+SILENCE_BOUND_S: Final = 20.0
 """It tells twice a second how far it is."""
-READY_BOUND_S = 30.0
+READY_BOUND_S: Final = 30.0
 """Importing locust and opening every connection takes two seconds on an idle core."""
+ATTACHED_SILENCE_BOUND_S: Final = 5.0
+"""A container that vanishes closes no connection."""
+_CONNECT_S: Final = 5.0
+_LINE_BYTES: Final = 1 << 20
+"""Samples come in lines of 200 kB."""
 
 
-class Generator:
-    """One round's load. Use :func:`start_generator`."""
+class Generator(ABC):
+    """One round's load, over lines of control (docs/architecture.md)."""
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        log: Path,
-    ) -> None:
-        self._process = process
+    silence_bound_s = SILENCE_BOUND_S
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._log = log
+        self._reading: asyncio.Task[bytes] | None = None
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
+    @abstractmethod
+    def pids(self) -> tuple[int, ...]:
+        """Of its processes on this host: the one, or the master's and then the workers'."""
+
+    async def ready(self) -> None:
+        """Wait until every connection is open. Raises CannotStart."""
+        try:
+            async with asyncio.timeout(READY_BOUND_S):
+                message = await self._message()
+                while message is not None and not message.keys() & {"ready", "broken"}:
+                    message = await self._message()
+        except TimeoutError:
+            raise self._failed(f"was not ready in {READY_BOUND_S:g} s") from None
+        if message is None:
+            raise self._failed(await self._ending())
+        if "broken" in message:
+            raise self._failed(message["broken"])
 
     async def run(self, start_ns: int, tell: Callable[[int, int], None]) -> dict[str, Any]:
         """Follow the schedule from ``start_ns`` to its end; what the generator counted.
@@ -48,7 +73,7 @@ class Generator:
         ``tell`` gets requests sent and ended, twice a second. Raises CannotStart, the name
         notwithstanding, when the generator dies or breaks before it has finished.
         """
-        self._writer.write(orjson.dumps({"start_ns": start_ns}) + b"\n")
+        self._writer.write(orjson.dumps(self._start(start_ns)) + b"\n")
         why: str | None = None
         while (message := await self._heard()) is not None:
             if "progress" in message:
@@ -59,24 +84,104 @@ class Generator:
             elif "finished" in message:
                 counts: dict[str, Any] = message["finished"]
                 return counts
-        raise CannotStart("locust", why or await self._ending(), tail(self._log))
+        raise self._failed(why or await self._ending())
 
-    async def ready(self) -> None:
-        """Wait until every connection is open. Raises CannotStart."""
+    @abstractmethod
+    async def stop(self) -> None:
+        """End the round, if it is still on, with its samples written; then the processes."""
+
+    @abstractmethod
+    async def kill(self) -> None:
+        """End it, whatever it does."""
+
+    def _start(self, start_ns: int) -> dict[str, int]:
+        return {"start_ns": start_ns}
+
+    @abstractmethod
+    def _failed(self, why: str) -> CannotStart: ...
+
+    @abstractmethod
+    async def _ending(self) -> str:
+        """Why it says nothing more."""
+
+    async def _heard(self) -> dict[str, Any] | None:
+        """The next message of a round. Raises CannotStart where it stays away."""
         try:
-            async with asyncio.timeout(READY_BOUND_S):
-                message = await self._message()
+            async with asyncio.timeout(self.silence_bound_s):
+                return await self._message()
         except TimeoutError:
-            raise CannotStart(
-                "locust", f"was not ready in {READY_BOUND_S:g} s", tail(self._log)
-            ) from None
-        if message is None:
-            raise CannotStart("locust", await self._ending(), tail(self._log))
-        if "broken" in message:
-            raise CannotStart("locust", message["broken"], tail(self._log))
+            raise self._failed(f"has said nothing for {self.silence_bound_s:g} s") from None
+
+    async def _message(self) -> dict[str, Any] | None:
+        """The next one; None when there will be no more. Raises CannotStart for a death that is
+        seen elsewhere."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._line())
+        waits = {self._reading, *self._deaths()}
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if self._reading not in done:
+            raise done.pop().result()
+        line, self._reading = self._reading.result(), None
+        return orjson.loads(line) if line.endswith(b"\n") else None
+
+    def _deaths(self) -> Sequence[asyncio.Task[Any]]:
+        return ()
+
+    async def _line(self) -> bytes:
+        try:
+            return await self._reader.readline()
+        except ConnectionError:
+            return b""
+
+    def _hang_up(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+        self._writer.close()
+
+
+class _Worker:
+    """A Locust worker of this host."""
+
+    def __init__(self, number: int, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.process = process
+        self.death = asyncio.create_task(self._died(number, log))
+
+    async def _died(self, number: int, log: Path) -> CannotStart:
+        status = await self.process.wait()
+        return CannotStart("locust", f"worker {number} died ({ending(status)})", tail(log))
+
+    def told(self, master: str) -> None:
+        """Tell it where the master listens."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(master.encode() + b"\n")
+
+    async def end(self) -> None:
+        self.death.cancel()
+        await end(self.process, STOP_BOUND_S)
+
+
+class LocalGenerator(Generator):
+    """Processes of this host. Use :func:`start_generator`."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        log: Path,
+        workers: Sequence[_Worker] = (),
+    ) -> None:
+        """``process`` holds the other end of the control: the only one, or the master."""
+        super().__init__(reader, writer)
+        self._process = process
+        self._log = log
+        self._workers = workers
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return (self._process.pid, *(worker.process.pid for worker in self._workers))
 
     async def stop(self) -> None:
-        """End the round, if it is still on, with its samples written; then the process."""
         if self._process.returncode is None:
             try:
                 self._writer.write(b'{"stop": true}\n')
@@ -84,52 +189,53 @@ class Generator:
                     await self._process.wait()
             except (TimeoutError, ConnectionError):
                 pass
-        await self._end()
+        await self.kill()
 
     async def kill(self) -> None:
-        """End the process, whatever it does."""
-        await self._end()
-
-    async def _end(self) -> None:
-        self._writer.close()
-        await end(self._process, STOP_BOUND_S)
-
-    async def _heard(self) -> dict[str, Any] | None:
-        """The next message of a round. Raises CannotStart where it stays away."""
-        try:
-            async with asyncio.timeout(SILENCE_BOUND_S):
-                return await self._message()
-        except TimeoutError:
-            why = f"has said nothing for {SILENCE_BOUND_S:g} s"
-            raise CannotStart("locust", why, tail(self._log)) from None
+        self._hang_up()
+        # A worker that is still sending writes its samples before it goes.
+        await asyncio.gather(
+            end(self._process, STOP_BOUND_S), *(worker.end() for worker in self._workers)
+        )
 
     async def _message(self) -> dict[str, Any] | None:
-        try:
-            line = await self._reader.readline()
-        except ConnectionError:
-            return None
-        return orjson.loads(line) if line.endswith(b"\n") else None
+        message = await super()._message()
+        if message is not None and "listening" in message:
+            for worker in self._workers:
+                worker.told(message["listening"])
+        return message
+
+    def _deaths(self) -> Sequence[asyncio.Task[Any]]:
+        return [worker.death for worker in self._workers]
+
+    def _failed(self, why: str) -> CannotStart:
+        return CannotStart("locust", why, tail(self._log))
 
     async def _ending(self) -> str:
         try:
             async with asyncio.timeout(STOP_BOUND_S):
-                return f"died ({ending(await self._process.wait())})"
+                how = f"died ({ending(await self._process.wait())})"
         except TimeoutError:
-            return "closed its control socket"
+            how = "closed its control socket"
+        return f"master {how}" if self._workers else how
 
 
-async def start_generator(plan: Path, log: Path, web_port: int | None) -> Generator:
+async def start_generator(
+    plan: Path, log: Path, web_port: int | None, workers: int = 1
+) -> LocalGenerator:
     """Start Locust on ``plan``; it opens its connections and waits for the start.
 
-    Call from the main thread.
+    Above one, ``workers`` are processes beside a master, and each writes ``samples-K.spool``. Call
+    from the main thread.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
+    started: list[_Worker] = []
     with theirs, log.open("ab") as output:
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         try:
             process = await asyncio.create_subprocess_exec(
-                *command(web_port),
+                *(command(web_port) if workers == 1 else master_command(workers, web_port)),
                 env=environment(os.environ, plan, theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
                 cwd=plan.parent,
@@ -138,7 +244,150 @@ async def start_generator(plan: Path, log: Path, web_port: int | None) -> Genera
                 stderr=output,
                 start_new_session=True,
             )
+            numbers = range(workers if workers > 1 else 0)
+            for number in numbers:  # one by one, so that those there are known at any time
+                started += [await _start_worker(number, plan.parent, log)]
         except (OSError, asyncio.CancelledError):
             writer.close()
+            await asyncio.gather(*(worker.end() for worker in started))
             raise
-    return Generator(process, reader, writer, log)
+    return LocalGenerator(process, reader, writer, log, started)
+
+
+async def _start_worker(number: int, directory: Path, master_log: Path) -> _Worker:
+    log = master_log.with_name(f"{master_log.stem}-worker-{number}.log")
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *worker_command(number),
+            env=environment(os.environ, None),
+            cwd=directory,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    return _Worker(number, process, log)
+
+
+class AttachedGenerator(Generator):
+    """A master elsewhere. Use :func:`attach`."""
+
+    silence_bound_s = ATTACHED_SILENCE_BOUND_S
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        address: tuple[str, int],
+        directory: Path,
+        log: Path,
+    ) -> None:
+        super().__init__(reader, writer)
+        self._address = address
+        self._directory = directory
+        self._log = log
+        self._spools: dict[str, _Received] = {}
+        self._start_ns = 0
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return ()
+
+    async def stop(self) -> None:
+        try:
+            self._writer.write(b'{"stop": true}\n')
+            async with asyncio.timeout(STOP_BOUND_S):
+                while await self._message() is not None:
+                    pass
+        except (TimeoutError, ConnectionError):
+            pass
+        await self.kill()
+
+    async def kill(self) -> None:
+        self._hang_up()
+        for spool in self._spools.values():
+            spool.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+    def _start(self, start_ns: int) -> dict[str, int]:
+        # Its host may have another CLOCK_MONOTONIC.
+        self._start_ns = start_ns
+        return {"start_unix_ns": start_ns + time.time_ns() - monotonic_ns()}
+
+    async def _message(self) -> dict[str, Any] | None:
+        while (message := await super()._message()) is not None and "samples" in message:
+            self._keep(Path(message["spool"]).name, base64.b64decode(message["samples"]))
+        if message is not None and "progress" not in message:
+            with self._log.open("ab") as log:
+                log.write(orjson.dumps(message) + b"\n")
+        return message
+
+    def _keep(self, name: str, data: bytes) -> None:
+        if name not in self._spools:
+            self._spools[name] = _Received(self._directory / name, self._start_ns)
+        self._spools[name].add(data)
+
+    def _failed(self, why: str) -> CannotStart:
+        return CannotStart("locust", why)
+
+    async def _ending(self) -> str:
+        return "master has closed the connection"
+
+
+class _Received:
+    """A spool that comes in pieces. Its header is given our time of the schedule's zero."""
+
+    def __init__(self, path: Path, start_ns: int) -> None:
+        self._path = path
+        self._start_ns = start_ns
+        self._head: bytes | None = b""
+        self._fd = -1
+
+    def add(self, data: bytes) -> None:
+        """Raises OSError where it cannot be written."""
+        if self._head is not None:
+            head, newline, data = (self._head + data).partition(b"\n")
+            if not newline:
+                self._head = head
+                return
+            self._head = None
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+            document = {**orjson.loads(head), "bench_start_ns": self._start_ns}
+            data = orjson.dumps(document) + b"\n" + data
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+async def attach(
+    address: tuple[str, int],
+    token: str,
+    plan: Plan,
+    directory: Path,
+    log: Path,
+    *,
+    workers: int | None = None,
+) -> AttachedGenerator:
+    """Give ``plan`` to the Locust master that stands by at ``address``.
+
+    It is dealt to the workers that have joined, or to ``workers`` of them; their spools are written
+    to ``directory`` as they come in, what the master says to ``log``. Raises CannotStart.
+    """
+    host, port = address
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            reader, writer = await asyncio.open_connection(host, port, limit=_LINE_BYTES)
+    except (OSError, TimeoutError) as error:
+        why = str(error) or f"no answer in {_CONNECT_S:g} s"
+        raise CannotStart("locust", f"master does not answer at {host}:{port}: {why}") from None
+    first: dict[str, Any] = {"token": token, "plan": encode(plan)}
+    if workers is not None:
+        first["workers"] = workers
+    writer.write(orjson.dumps(first) + b"\n")
+    return AttachedGenerator(reader, writer, address, directory, log)

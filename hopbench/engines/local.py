@@ -45,7 +45,7 @@ class LocalParts:
         if port is not None and (why := taken(port)) is not None:
             raise CannotStart("locust", why, hint="--web takes another port")
         found = await self._open_broker() if broker else None
-        self.cores = place()
+        self.cores = place(self._settings.workers)
         self._pin_broker()
         await self._supervisor()
         return found
@@ -80,7 +80,10 @@ class LocalParts:
         path = directory / "plan.json"
         plan.write(path)
         return await start_generator(
-            path, directory / "logs" / "locust.log", self._settings.web_port
+            path,
+            directory / "logs" / "locust.log",
+            self._settings.web_port,
+            self._settings.workers,
         )
 
     async def broker(self) -> Broker | None:

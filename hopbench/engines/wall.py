@@ -189,7 +189,7 @@ class WallEngine:
         )
         stack.push_async_callback(generator.stop)
         if cores is not None:
-            cores.pin_generator(generator.pid)
+            cores.pin_generator(generator.pids)
         await together(nodes.connect(addresses), generator.ready())
         progress("start", 1.0)
         load = plan.scenario.load
@@ -233,7 +233,7 @@ class WallEngine:
 
     def _evidence(self, plan: RoundPlan, directory: Path, running: Running) -> Evidence:
         finished = running.finished
-        locust_pids = (running.generator.pid,) if self._parts.here else ()
+        locust_pids = running.generator.pids
         generator_cpu_ns = finished.get("cpu_ns", 0)
         host: dict[str, float] = {}
         if running.before is not None and running.after is not None:
@@ -251,7 +251,15 @@ class WallEngine:
                 del host["foreign_cpu_share"]
                 services_cpu_ns = sum(report.cpu_ns for report in running.reports)
             host["services_cpu_share"] = services_cpu_ns / (whole * cores)
-            host["generator_cpu_share"] = generator_cpu_ns / finished.get("elapsed_ns", whole)
+            # Each worker has one core at most: what matters is the busiest one's.
+            host["generator_cpu_share"] = max(
+                (
+                    one["cpu_ns"] / one["elapsed_ns"]
+                    for one in finished.get("workers") or [finished]
+                    if one
+                ),
+                default=generator_cpu_ns / whole,
+            )
         return Evidence(
             plan=plan,
             directory=directory,
