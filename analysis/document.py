@@ -19,6 +19,7 @@ def analysis_document(read: Read, found: Analysis) -> dict[str, Any]:
         "schema": "hopbench.analysis/1",
         "input": {
             "files": read.files,
+            **({} if read.address is None else {"address": read.address}),
             "traces": found.traces,
             "complete": found.complete,
             "spans": len(read.spans),

@@ -19,18 +19,18 @@ from statistics import median
 from subprocess import DEVNULL, TimeoutExpired, run
 from time import monotonic_ns
 from typing import Any, Final
-from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
 
 import psutil
 import uvloop
 
+from hopbench import jaeger
 from hopbench.addresses import taken
 from hopbench.cores import ENOUGH
 from hopbench.environment import affinity, cpu_model
 from hopbench.hostload import shares, snapshot
 from hopbench.limits import Limits
 from services.clock import WallClock
+from services.errors import CannotStart
 
 SCHEMA: Final = "hopbench.doctor/1"
 MEMORY_BYTES: Final = 2_000_000_000
@@ -267,21 +267,14 @@ def _kafka() -> tuple[Check, ...]:
 
 
 def _jaeger() -> tuple[Check, ...]:
-    url = "http://127.0.0.1:16686/"
+    url = "http://127.0.0.1:16686"
     try:
-        with build_opener(ProxyHandler({})).open(url, timeout=_BOUND_S) as answer:
-            return (Check("jaeger", True, f"{url} answers {answer.status}", needed=False),)
-    except (URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        return (
-            Check(
-                "jaeger",
-                False,
-                f"{url}: {getattr(reason, 'strerror', None) or reason}",
-                "the embedded collector keeps the traces",
-                needed=False,
-            ),
-        )
+        asyncio.run(jaeger.connected(jaeger.addresses(url)))
+    except CannotStart as error:
+        advice = "the embedded collector keeps the traces; " + (error.hint or "")
+        return (Check("jaeger", False, error.text, advice, needed=False),)
+    found = f"{url} answers, and takes spans on port {jaeger.OTLP_PORT}; --jaeger {url}"
+    return (Check("jaeger", True, found, needed=False),)
 
 
 CHECKS: Final[tuple[Callable[[], tuple[Check, ...]], ...]] = (

@@ -38,6 +38,8 @@ class Read:
     files: int
     repairs: dict[str, int]
     skipped: tuple[Skipped, ...]
+    address: str | None = None
+    """Where the traces come from, where that are no files; ``files`` then counts answers."""
 
 
 def read(paths: Sequence[Path], *, skew: bool = False) -> Read:

@@ -22,12 +22,16 @@ from analysis.report.terminal import advised
 from analysis.report.view import finding_row
 from analysis.settings import Settings
 from analysis.spans import concat
-from hopbench import conclusion, options, plan, rundir, subjects, trial
+from hopbench import conclusion, lookback, options, plan, rundir, subjects, trial
 from hopbench.exits import Exit, worst
 from hopbench.gates import check, judge, parse
+from hopbench.jaeger import addresses
+from hopbench.links import linked
+from hopbench.lookback import Wanted
 from hopbench.output import Output
 from hopbench.rundir import RunDir
 from services.errors import BadInput
+from services.scenario import units
 from services.scenario.facts import EMPTY, Facts, facts_of
 from services.scenario.refactors import BASELINE
 
@@ -40,7 +44,28 @@ Skew = Annotated[
 ]
 Traces = Annotated[
     list[str],
-    typer.Argument(help="Trace files, directories, or a run directory.", show_default=False),
+    typer.Argument(
+        help="Trace files, directories, a run directory, or the address of a Jaeger "
+        "(http://HOST:16686).",
+        show_default=False,
+    ),
+]
+Service = Annotated[
+    list[str] | None,
+    typer.Option("--service", metavar="NAME", help="Of a Jaeger; repeatable; default: all."),
+]
+LookBack = Annotated[
+    str | None,
+    typer.Option("--lookback", metavar="1h", help="Of a Jaeger: how old its traces may be."),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        min=1,
+        metavar="N",
+        help=f"Of a Jaeger: the latest traces of each service; default {lookback.LIMIT}.",
+    ),
 ]
 _MOST_EDGES = 30
 
@@ -50,6 +75,9 @@ def command(
     *,
     variant: Variant = None,
     skew: Skew = False,
+    service: Service = None,
+    look_back: LookBack = None,
+    limit: Limit = None,
     json: options.Json = None,
     fail_on: options.FailOn = None,
     quiet: options.Quiet = False,
@@ -58,27 +86,56 @@ def command(
     output = Output(json, quiet)
     gates = [parse(text) for text in fail_on or ()]
     with output.working("reading"):
-        read, facts = taken(traces, variant=variant, skew=skew)
+        wanted = asked(traces, service, look_back, limit)
+        read, facts = taken(traces, variant=variant, skew=skew, wanted=wanted)
     with output.working("analysing"):
         found = analyse(read.spans, facts, Settings(), "analyze")
-    document = analysis_document(read, found)
-    asked = subjects.of_analysis(document)
-    check(gates, asked)
-    outcomes = [judge(gate, asked) for gate in gates]
+    document = _linked(analysis_document(read, found))
+    values = subjects.of_analysis(document)
+    check(gates, values)
+    outcomes = [judge(gate, values) for gate in gates]
     output.show(_shown(document))
     output.document({**document, "gates": [o.document() for o in outcomes]})
     conclusion.tell(outcomes, output)
     return worst(outcome.exit for outcome in outcomes)
 
 
+def asked(
+    traces: Sequence[str], services: Sequence[str] | None, look_back: str | None, limit: int | None
+) -> Wanted:
+    """What is wanted of a Jaeger. Raises BadInput for flags that do not fit, or no Jaeger."""
+    if not any(map(lookback.is_address, traces)):
+        for flag, value in (("--service", services), ("--lookback", look_back), ("--limit", limit)):
+            if value:
+                raise BadInput(
+                    f"{flag} is for the address of a Jaeger", hint="leave it out, or name one"
+                )
+    since_ns = options.quantity("--lookback", look_back, units.duration)
+    if since_ns is not None and since_ns <= 0:
+        raise BadInput("--lookback must be more than 0")
+    return Wanted(
+        services=tuple(services or ()),
+        lookback_ns=lookback.LOOKBACK_NS if since_ns is None else since_ns,
+        limit=limit or lookback.LIMIT,
+    )
+
+
 def taken(
-    traces: Sequence[str], *, variant: str | None = None, skew: bool = False
+    traces: Sequence[str],
+    *,
+    variant: str | None = None,
+    skew: bool = False,
+    wanted: Wanted = lookback.LATEST,
 ) -> tuple[Read, Facts]:
-    """What ``traces`` name: the measured requests of one variant of a run, or all that is in
-    files and directories. Facts are a run's, else empty."""
+    """What ``traces`` name: the measured requests of one variant of a run, what a Jaeger has, or
+    all that is in files and directories. Facts are a run's, else empty."""
     for name in traces:
-        if name.startswith(("http://", "https://")):
-            raise BadInput(f"{name}: reading from a Jaeger address: not yet", hint="name files")
+        if lookback.is_address(name):
+            if len(traces) > 1:
+                raise BadInput(f"{name}: an address stands alone", hint="name one thing at a time")
+            if variant is not None:
+                raise BadInput("--variant is for run directories", hint="leave it out")
+            return lookback.read(name, wanted, skew=skew), EMPTY
         if not os.path.exists(name):  # unlike Path's, False for what cannot be a name
             raise BadInput(f"{name} does not exist", hint="name trace files or directories")
     first = RunDir(Path(traces[0]))
@@ -87,6 +144,18 @@ def taken(
     if variant is not None:
         raise BadInput("--variant is for run directories", hint="leave it out")
     return readers.read([Path(name) for name in traces], skew=skew), EMPTY
+
+
+def _linked(document: dict[str, Any]) -> dict[str, Any]:
+    """Evidence with links, where it lies in a Jaeger."""
+    address = document["input"].get("address")
+    if address is None:
+        return document
+    at = addresses(address)
+    return {
+        **document,
+        **{name: [linked(f, at) for f in document[name]] for name in ("findings", "minor")},
+    }
 
 
 def _of_run(path: Path, variant: str | None) -> tuple[Read, Facts]:
@@ -109,7 +178,8 @@ def _shown(document: Mapping[str, Any]) -> RenderableType:
     given = document["input"]
     head = Text()
     head.append(f"{plural(given['traces'], 'trace')}", style="bold")
-    head.append(f", {plural(given['spans'], 'span')} from {plural(given['files'], 'file')}; ")
+    source = given.get("address") or plural(given["files"], "file")
+    head.append(f", {plural(given['spans'], 'span')} from {source}; ")
     head.append(
         f"{plural(document['total_inter_service_calls'], 'call')} between services, "
         f"{plural(document['unique_service_pairs'], 'pair')} of them"

@@ -14,7 +14,16 @@ from analysis.critical_path import PRESETS, Preset
 from analysis.document import critical_path_document
 from analysis.report.figures import ms, plural, share
 from hopbench import options
-from hopbench.commands.analyze import Skew, Traces, Variant, taken
+from hopbench.commands.analyze import (
+    Limit,
+    LookBack,
+    Service,
+    Skew,
+    Traces,
+    Variant,
+    asked,
+    taken,
+)
 from hopbench.exits import Exit
 from hopbench.output import Output
 
@@ -30,6 +39,9 @@ def command(
     ] = "reference",
     variant: Variant = None,
     skew: Skew = False,
+    service: Service = None,
+    look_back: LookBack = None,
+    limit: Limit = None,
     json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> Exit:
@@ -37,7 +49,10 @@ def command(
     output = Output(json, quiet)
     rules = cast(Preset, options.one_of("--preset", preset, tuple(PRESETS)))
     with output.working("reading"):
-        read, _ = taken(traces, variant=variant, skew=skew)
+        wanted = asked(traces, service, look_back, limit)
+        read, _ = taken(traces, variant=variant, skew=skew, wanted=wanted)
+    for left in read.skipped:
+        output.note(f"skipped: {left.file}: {left.reason}")
     document = critical_path_document(read, rules)
     output.show(_shown(document))
     output.document(document)

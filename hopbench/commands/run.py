@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +19,7 @@ from hopbench import (
     options,
     plan,
     progress,
+    retention,
     run,
     rundir,
     subjects,
@@ -108,6 +110,8 @@ def command(
     cost = estimate(planned, len(turns))
     if dry_run:
         return _dry(planned, turns, cost, output)
+    engines.check(planned.settings, planned.scenarios.values())
+    retention.check(cost, planned.settings, os.environ)
     if planned.settings.engine in HERE:
         memory.check(cost, memory.available_mb())
     if cost.minutes > TELL_ABOVE_MINUTES:

@@ -15,7 +15,7 @@ from services.errors import BadInput
 
 def needing(memory_mb: float) -> Estimate:
     return Estimate(
-        requests=10, spans=20, processes=3, memory_mb=memory_mb, disk_mb=1.0, minutes=0.1
+        requests=10, traces=5, spans=20, processes=3, memory_mb=memory_mb, disk_mb=1.0, minutes=0.1
     )
 
 
