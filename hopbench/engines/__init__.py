@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Final, cast
 
+from hopbench.engines import places
 from hopbench.engines.port import Engine, EngineName, Settings
 from hopbench.exits import undisturbed
+from services.scenario.model import Scenario
 
 ENGINES: Final[Mapping[EngineName, tuple[str, str]]] = {
     "local": ("hopbench.engines.local", "LocalEngine"),
+    "compose": ("hopbench.engines.fleet", "FleetEngine"),
+    "kubernetes": ("hopbench.engines.fleet", "FleetEngine"),
     "virtual": ("hopbench.engines.virtual", "VirtualEngine"),
 }
 """Module and class; loaded when first used, for half of the libraries hang on the local one."""
+
+
+def check(settings: Settings, scenarios: Iterable[Scenario]) -> None:
+    """Before anything is made for a run: whether its engine has what ``scenarios`` need.
+
+    Raises BadInput.
+    """
+    if settings.engine in places.ATTACHED:
+        places.check(settings, scenarios, os.environ)
 
 
 def engine(settings: Settings) -> Engine:

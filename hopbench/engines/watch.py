@@ -42,7 +42,7 @@ class Watched:
             why = "no connection"
         except OSError as error:
             # asyncio puts the address into its texts; a name that is unknown has no errno.
-            why = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         else:
             writer.close()
             return None

@@ -1,0 +1,193 @@
+"""The engine of attached parts: nodes, Locust and Kafka in containers of their own.
+
+One engine for Docker Compose and for Kubernetes: somebody else starts the containers, this one
+finds them (hopbench/engines/places.py), runs rounds on them, and leaves them as they are. Nodes are
+looked for anew before each round, so one that was started again is picked up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from ipaddress import IPv4Address
+from pathlib import Path
+from time import monotonic_ns
+from typing import Final
+
+from hopbench import broker as kafka
+from hopbench.cores import Cores
+from hopbench.engines.attached import Attached, resolve, seen_from
+from hopbench.engines.generator import Generator, attach
+from hopbench.engines.nodes import Group, Nodes, Post, together
+from hopbench.engines.places import Place, Places, check, places
+from hopbench.engines.port import EngineName, Settings
+from hopbench.engines.running import Mortal
+from hopbench.engines.supervisor import groups
+from hopbench.engines.wall import Broker, WallEngine
+from hopbench.engines.watch import Watched
+from loadgen.plan import Plan
+from services.errors import CannotStart
+from services.scenario.model import Scenario
+
+WAIT_S: Final[Mapping[EngineName, float]] = {"compose": 30.0, "kubernetes": 300.0}
+"""For nodes to be found and to answer. Compose starts the bench when they do; in Kubernetes
+everything starts at once, and images may have to be pulled."""
+_AGAIN_S: Final = 0.5
+
+
+class FleetParts:
+    """``environment`` tells where parts are, ``wait_s`` bounds the wait for them.
+
+    Raises BadInput for an environment that does not.
+    """
+
+    here: Final = False
+    cores: Cores | None = None
+
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str], wait_s: float | None = None
+    ) -> None:
+        self.name: EngineName = settings.engine
+        self._settings = settings
+        self._environment = environment
+        self._places: Places = places(settings.engine, environment)
+        self._wait_s = WAIT_S[settings.engine] if wait_s is None else wait_s
+        self._broker: str | None = None
+        self._strangers: tuple[str, ...] = ()
+
+    async def open(self, logs: Path, broker: bool) -> Broker | None:
+        if not broker:
+            return None
+        await kafka.check(self._settings.broker)
+        self._broker = self._settings.broker
+        return Broker(self._settings.broker, "kafka")
+
+    async def broker(self) -> Broker | None:
+        return None
+
+    async def muster(self, scenario: Scenario, stack: AsyncExitStack) -> Nodes:
+        """Raises BadInput for a service without a node."""
+        check(self._settings, (scenario,), self._environment)
+        until_ns = monotonic_ns() + int(self._wait_s * 1e9)
+        names = tuple(scenario.services)
+        found = dict(
+            zip(
+                names,
+                await together(
+                    *(
+                        self._found(name, scenario.services[name].replicas, until_ns)
+                        for name in names
+                    )
+                ),
+                strict=True,
+            )
+        )
+        work = spread(groups(scenario), found)
+        nodes: dict[Place, Attached] = {}
+        for place in work:
+            served = tuple(name for name in names if place in found[name])
+            nodes[place] = Attached(served, place, self._places.token)
+            stack.push_async_callback(nodes[place].close)
+        await together(*(node.answers(until_ns) for node in nodes.values()))
+        posts = await together(
+            *(self._post(nodes[place], tuple(its)) for place, its in work.items())
+        )
+        self._strangers = tuple(post.host for post in posts if not post.same_clock)
+        return Nodes(tuple(posts))
+
+    async def _found(self, service: str, replicas: int, until_ns: int) -> tuple[Place, ...]:
+        """Addresses of the nodes of ``service``, in order; in Kubernetes one for each replica.
+
+        Raises CannotStart where they are not found in time.
+        """
+        wanted = replicas if self.name == "kubernetes" else 1
+        entries = self._places.nodes[service]
+        while True:
+            found = {place for entry in entries for place in await resolve(entry)}
+            if len(found) >= wanted:
+                return tuple(sorted(found, key=lambda place: (IPv4Address(place.host), place.port)))
+            if monotonic_ns() > until_ns:
+                where = " and ".join(map(str, entries))
+                raise CannotStart(
+                    f"node {service}",
+                    f"{where} has {len(found)} addresses, {wanted} needed, "
+                    f"after {self._wait_s:g} s",
+                    hint="is its container running?",
+                )
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _post(self, node: Attached, its: tuple[Group, ...]) -> Post:
+        _, same_clock = await node.clock()
+        host = node.place.host
+        try:
+            bench = self._places.advertise or seen_from(node.place)
+        except OSError as error:
+            raise CannotStart(node.name, f"no way to {node.place}: {error.strerror}") from error
+        return Post(
+            node,
+            its,
+            # In a container every interface is the container's own.
+            listen=host if IPv4Address(host).is_loopback else "0.0.0.0",
+            host=host,
+            bench=bench,
+            same_clock=same_clock,
+            attached=True,
+        )
+
+    async def load(self, plan: Plan, directory: Path) -> Generator:
+        """Waits for the master as long as for nodes."""
+        until_ns = monotonic_ns() + int(self._wait_s * 1e9)
+        # One worker is what everybody asks for who asks for nothing: then all that there are.
+        workers = self._settings.workers if self._settings.workers > 1 else None
+        while True:
+            try:
+                return await attach(
+                    self._places.locust,
+                    self._places.token,
+                    plan,
+                    directory,
+                    directory / "logs" / "locust.log",
+                    workers=workers,
+                )
+            except CannotStart:
+                if monotonic_ns() > until_ns:
+                    raise
+            await asyncio.sleep(_AGAIN_S)
+
+    def beside(self) -> Sequence[Mortal]:
+        return () if self._broker is None else (Watched("broker", self._broker),)
+
+    def doubts(self) -> list[tuple[str, str]]:
+        if not self._strangers:
+            shared = f"{os.cpu_count()} cores: the containers share them"
+            return [("cores_shared", shared)]
+        return [
+            (
+                "clocks_apart",
+                f"{', '.join(self._strangers)}: other hosts than the bench; what is measured "
+                "between hosts is as good as their clocks agree",
+            )
+        ]
+
+    async def close(self) -> None:
+        return
+
+
+def spread(of: Sequence[Group], found: Mapping[str, Sequence[Place]]) -> dict[Place, list[Group]]:
+    """Which of the ``found`` nodes runs what: replica r of a service its node r mod N. Where
+    services share processes, any node may take any of these, so each takes its turn."""
+    everywhere = tuple(dict.fromkeys(place for places in found.values() for place in places))
+    packed = any(len(group) > 1 for group in of)
+    work: dict[Place, list[Group]] = {}
+    for number, group in enumerate(of):
+        service, replica = group[0]
+        on, turn = (everywhere, number) if packed else (found[service], replica)
+        work.setdefault(on[turn % len(on)], []).append(group)
+    return work
+
+
+class FleetEngine(WallEngine):
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, FleetParts(settings, os.environ))
