@@ -20,6 +20,7 @@ BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
     "virtual": (),
     "startup": (),
     "run": (),
+    "jaeger": (),
 }
 """Name of the module → its arguments."""
 

@@ -147,6 +147,10 @@ class Jaeger:
 
         Raises Unanswered, and DepthRefused.
         """
+        return self._page(*await self.fetch(service, from_ns, to_ns, depth))
+
+    async def fetch(self, service: str, from_ns: int, to_ns: int, depth: int) -> tuple[int, bytes]:
+        """Status and body of a search. Raises Unanswered."""
         if self.api == "legacy":
             parameters = {
                 "service": service,
@@ -155,7 +159,7 @@ class Jaeger:
                 "limit": str(depth),
                 "lookback": "custom",
             }
-            return await self._page("/api/traces", parameters)
+            return await self._get("/api/traces", parameters, _ANSWER_S)
         low, high = rfc3339(from_ns), rfc3339(to_ns)
         parameters = {
             "query.service_name": service,
@@ -171,17 +175,17 @@ class Jaeger:
             "query.raw_traces": "true",
             "query.rawTraces": "true",
         }
-        return await self._page("/api/v3/traces", parameters)
+        return await self._get("/api/v3/traces", parameters, _ANSWER_S)
 
     async def trace(self, trace_id: str) -> Page:
         """One trace; :data:`EMPTY` where Jaeger has none of that id. Raises Unanswered."""
         if self.api == "legacy":
-            return await self._page(f"/api/traces/{quote(trace_id)}", {"raw": "true"})
-        parameters = {"raw_traces": "true", "rawTraces": "true"}
-        return await self._page(f"/api/v3/traces/{quote(trace_id)}", parameters)
+            path, parameters = "/api/traces/", {"raw": "true"}
+        else:
+            path, parameters = "/api/v3/traces/", {"raw_traces": "true", "rawTraces": "true"}
+        return self._page(*await self._get(path + quote(trace_id), parameters, _ANSWER_S))
 
-    async def _page(self, path: str, parameters: Mapping[str, str]) -> Page:
-        status, body = await self._get(path, parameters, _ANSWER_S)
+    def _page(self, status: int, body: bytes) -> Page:
         if status == 404:
             return EMPTY
         if status >= 400 and b"depth" in body:
@@ -190,7 +194,7 @@ class Jaeger:
             document = document_of(status, body)
             return Page(body, document, span_ids(document))
         except NoAnswer as error:
-            raise Unanswered(f"{self.query}{path}: {error}") from error
+            raise Unanswered(f"{self.query}: {error}") from error
 
     async def _get(
         self, path: str, parameters: Mapping[str, str], bound_s: float
