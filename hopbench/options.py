@@ -20,7 +20,6 @@ from services.scenario.validate import arrivals
 T = TypeVar("T")
 
 TRACE_RATIO: Final = 0.5
-LATER_ENGINES: Final = ("compose", "kubernetes")
 
 SCENARIO_HELP = "A bundled name, a path, a run directory, or - for standard input."
 Scenario = Annotated[str, typer.Argument(help=SCENARIO_HELP, show_default=False)]
@@ -38,7 +37,10 @@ Warmup = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="Of all chance.")]
 Engine = Annotated[
-    str, typer.Option("--engine", metavar="local|virtual", help="What the services run as.")
+    str,
+    typer.Option(
+        "--engine", metavar="local|compose|kubernetes|virtual", help="What the services run as."
+    ),
 ]
 Broker = Annotated[
     str,
@@ -114,12 +116,10 @@ def quantity(flag: str, text: str | None, parse: Callable[[object], T]) -> T | N
         raise BadInput(f"{flag}: {error.text}", hint=error.hint) from error
 
 
-def one_of(flag: str, text: str, known: tuple[str, ...], later: tuple[str, ...] = ()) -> str:
-    """``text`` where it is known. Raises BadInput otherwise, ``not yet`` for those of ``later``."""
+def one_of(flag: str, text: str, known: tuple[str, ...]) -> str:
+    """``text`` where it is known. Raises BadInput otherwise."""
     if text in known:
         return text
-    if text in later:
-        raise BadInput(f"{flag} {text}: not yet", hint=f"there is: {', '.join(known)}")
     raise BadInput(f"{flag}: {text!r} is none of {', '.join(known)}")
 
 
@@ -162,7 +162,7 @@ def settings(
     workers: int,
     web: int | None,
 ) -> Settings:
-    """Raises BadInput naming the flag, ``not yet`` for what later work brings."""
+    """Raises BadInput naming the flag."""
     if jaeger is not None:
         addresses(jaeger, jaeger_otlp, jaeger_ui)
     for flag, value in (("--jaeger-otlp", jaeger_otlp), ("--jaeger-ui", jaeger_ui)):
@@ -187,7 +187,7 @@ def settings(
                     f"{flag}: the engine virtual has none of it", hint="leave one of the two out"
                 )
     return Settings(
-        engine=cast(EngineName, one_of("--engine", engine, tuple(engines.ENGINES), LATER_ENGINES)),
+        engine=cast(EngineName, one_of("--engine", engine, tuple(engines.ENGINES))),
         broker=broker,
         tracing=one_of("--tracing", tracing, ("on", "off")) == "on",
         trace_ratio=trace_ratio,
