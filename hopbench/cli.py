@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "validate": "Check a scenario without running it.",
     "diff": "What a variant changes, against another.",
     "schema": "The JSON Schema of a document, or of the scenario file.",
+    "render": "All parts of a scenario as containers, for Compose or Kubernetes.",
     "up": "Keep the services of a scenario running, and print their addresses.",
     "collect": "The embedded OTLP collector alone: point your own app at it.",
     "doctor": "Whether this machine can measure, and what to do if not.",

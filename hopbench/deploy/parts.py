@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from hopbench.engines.places import LOCUST_VARIABLE, NODES_VARIABLE
 from hopbench.engines.supervisor import groups
+from hopbench.retention import MAX_TRACES_VARIABLE, MEMORY_VARIABLE
 from services.scenario.model import Scenario
 from services.topology import topology, uses_kafka
 
@@ -37,11 +38,8 @@ QUERY_PORT: Final = 16686
 OTLP_PORT: Final = 4317
 JAEGER_HEALTH_PORT: Final = 13133
 
-MAX_TRACES_VARIABLE: Final = "HOPBENCH_JAEGER_MAX_TRACES"
-"""How many traces the Jaeger of this deployment keeps, as the bench is told."""
 MAX_TRACES: Final = 50_000
 JAEGER_MB: Final = 2048
-"""In memory a span takes about 2 KB of Jaeger, and a trace of a shop has 40."""
 KAFKA_MB: Final = 1024
 KAFKA_HEAP_MB: Final = 512
 LOCUST_MB: Final = 512
@@ -116,6 +114,7 @@ def deployment(
     workers: int = 1,
     max_traces: int = MAX_TRACES,
     jaeger_mb: int = JAEGER_MB,
+    bench_mb: int = BENCH_MB,
     outside: str | None = None,
     image: str | None = None,
 ) -> Deployment:
@@ -153,7 +152,7 @@ def deployment(
             name="bench",
             kind="bench",
             image=ours,
-            memory_mb=BENCH_MB,
+            memory_mb=bench_mb,
             command=("hopbench", "run", *arguments, *flags),
             environment={
                 NODES_VARIABLE: ",".join(
@@ -163,6 +162,7 @@ def deployment(
                 ),
                 LOCUST_VARIABLE: f"{locust.name}:{CONTROL_PORT}",
                 MAX_TRACES_VARIABLE: str(max_traces),
+                MEMORY_VARIABLE: str(jaeger_mb),
                 # There is no terminal to ask, and no home to look into.
                 "COLUMNS": "110",
                 "HOME": "/tmp",
@@ -215,7 +215,7 @@ def _host_names(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         host = name
         while host in RESERVED or host.endswith("-") or (host != name and host in names):
-            host = f"{host.rstrip("-")}-node"
+            host = f"{host.rstrip('-')}-node"
         found[name] = host
     return found
 
@@ -232,7 +232,8 @@ def _locust(ours: str) -> Container:
         ),
         token=True,
         ports={"control": CONTROL_PORT, "workers": LOCUST_PORT, "web": WEB_PORT},
-        health=listens(CONTROL_PORT),
+        # Not the control port, where a connection is a round.
+        health=listens(WEB_PORT),
     )
 
 
