@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 import grpc
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from analysis.uncollected import uncollected
 from hopbench.answers import EMPTY, NoAnswer, Page, document_of, reason_in, span_ids
 from services.errors import BadInput, CannotStart
 
@@ -191,8 +192,9 @@ class Jaeger:
         if status >= 400 and b"depth" in body:
             raise DepthRefused(f"HTTP {status}{reason_in(body)}")
         try:
-            document = document_of(status, body)
-            return Page(body, document, span_ids(document))
+            with uncollected():
+                document = document_of(status, body)
+                return Page(body, document, span_ids(document))
         except NoAnswer as error:
             raise Unanswered(f"{self.query}: {error}") from error
 

@@ -20,6 +20,7 @@ from analysis.readers.zipkin import ZIPKIN
 from analysis.reading import Recorder, Skipped, Unreadable
 from analysis.spans import SpanTable, concat
 from analysis.table import holds_spans, read_parquet
+from analysis.uncollected import uncollected
 from services.errors import BadInput
 
 FORMATS: Final[tuple[Format, ...]] = (OTLP_BINARY, OTLP_JSON, JAEGER, ZIPKIN)
@@ -105,17 +106,21 @@ def _pages(pages: Iterable[tuple[str, bytes]], recorder: Recorder) -> int:
     count = 0
     for name, data in pages:
         count += 1
-        content = Content(name, data)
-        found = next((f for f in (OTLP_JSON, JAEGER) if f.recognises(content)), None)
-        if found is None:
-            # The last line of a spool whose writer was killed.
-            recorder.skipped.append(Skipped(name, None, _unknown(content)))
-            continue
-        try:
-            found.read(content, recorder)
-        except Unreadable as error:
-            raise BadInput(error.reason, file=name) from error
+        with uncollected():
+            _page(Content(name, data), recorder)
     return count
+
+
+def _page(content: Content, recorder: Recorder) -> None:
+    found = next((f for f in (OTLP_JSON, JAEGER) if f.recognises(content)), None)
+    if found is None:
+        # The last line of a spool whose writer was killed.
+        recorder.skipped.append(Skipped(content.file, None, _unknown(content)))
+        return
+    try:
+        found.read(content, recorder)
+    except Unreadable as error:
+        raise BadInput(error.reason, file=content.file) from error
 
 
 def _inside(directory: Path) -> Iterable[Path]:
@@ -144,7 +149,8 @@ def _load(path: Path, recorder: Recorder, tables: list[SpanTable], *, required: 
         return _load_parquet(path, tables, required=required)
     try:
         content = Content(file, uncompressed(data))
-        found = next((f for f in FORMATS if f.recognises(content)), None)
+        with uncollected():
+            found = next((f for f in FORMATS if f.recognises(content)), None)
         if found is None:
             if not required:
                 return False
@@ -153,7 +159,8 @@ def _load(path: Path, recorder: Recorder, tables: list[SpanTable], *, required: 
                 file=file,
                 hint="known formats: " + ", ".join(f.name for f in FORMATS),
             )
-        found.read(content, recorder)
+        with uncollected():
+            found.read(content, recorder)
     except Unreadable as error:
         where = "" if error.offset is None else f" at byte {error.offset}"
         raise BadInput(f"{error.reason}{where}", file=file) from error

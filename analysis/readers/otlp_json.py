@@ -35,6 +35,8 @@ _STATUSES: Final[Mapping[str, int]] = {
     "STATUS_CODE_OK": 1,
     "STATUS_CODE_ERROR": 2,
 }
+_TABLE: Final = 1 << 18
+"""Entries of a table of repeating attributes, before it starts over."""
 _OTHER_SIGNALS: Final = ("resourceMetrics", "resourceLogs", "resourceProfiles")
 
 
@@ -58,7 +60,38 @@ def _recognises(content: Content) -> bool:
     return any(_groups(document.value) is not None for document in content.documents[:16])
 
 
+class _Pairs(dict[tuple[str, str, str], int]):
+    """Key, kind and text of an attribute → the recorder's code of the pair: few are ever new."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def of(self, given: Any) -> list[int]:
+        """Codes of a span's attributes. Raises Malformed."""
+        found = []
+        for kv in listed(given, "attributes"):
+            try:
+                ((which, content),) = kv["value"].items()
+                found.append(self[kv["key"], which, content])
+            except (AttributeError, KeyError, TypeError, ValueError):
+                # Of another kind than text and integers, or new, or wrong.
+                found.append(self._recorder.pair(*_attribute(kv)))
+        return found
+
+    def __missing__(self, known: tuple[str, str, str]) -> int:
+        key, which, content = known
+        if len(self) > _TABLE:
+            self.clear()
+        if not (type(key) is type(content) is str and which in ("stringValue", "intValue")):
+            raise KeyError(known)
+        text = content if which == "stringValue" else text_of(_integer(content, "an attribute"))
+        code = self[known] = self._recorder.pair(key, text)
+        return code
+
+
 def _read(content: Content, recorder: Recorder) -> None:
+    pairs = _Pairs(recorder)
     recorder.skipped.extend(content.broken_lines)
     for offset, document in content.documents:
         groups = _groups(document)
@@ -67,12 +100,12 @@ def _read(content: Content, recorder: Recorder) -> None:
             continue
         for group in groups:
             try:
-                _group(group, recorder, content.file, offset)
+                _group(group, recorder, pairs, content.file, offset)
             except Malformed as error:
                 raise Unreadable(str(error), offset) from error
 
 
-def _group(group: Any, recorder: Recorder, file: str, offset: int) -> None:
+def _group(group: Any, recorder: Recorder, pairs: _Pairs, file: str, offset: int) -> None:
     group = mapped(group, "a resource's spans")
     said = mapped(group.get("resource"), "a resource")
     resource = recorder.add_resource(dict(_attributes(said.get("attributes"))))
@@ -80,12 +113,12 @@ def _group(group: Any, recorder: Recorder, file: str, offset: int) -> None:
     for scope in listed(scopes, "scopes"):
         for span in listed(mapped(scope, "a scope").get("spans"), "spans"):
             try:
-                _span(span, resource, recorder)
+                _span(span, resource, recorder, pairs)
             except Malformed as error:
                 recorder.skipped.append(Skipped(file, offset, str(error)))
 
 
-def _span(span: Any, resource: int, recorder: Recorder) -> None:
+def _span(span: Any, resource: int, recorder: Recorder, pairs: _Pairs) -> None:
     span = mapped(span, "a span")
     trace, own = span.get("traceId"), span.get("spanId")
     if not isinstance(trace, str) or not isinstance(own, str) or not trace or not own:
@@ -93,7 +126,7 @@ def _span(span: Any, resource: int, recorder: Recorder) -> None:
     parent = span.get("parentSpanId")
     # Zeros are how some exporters spell "none".
     has_parent = isinstance(parent, str) and parent.strip("0") != ""
-    attributes = [recorder.pair(*kv) for kv in _attributes(span.get("attributes"))]
+    attributes = pairs.of(span.get("attributes"))
     links = [mapped(link, "a link") for link in listed(span.get("links"), "links")]
     recorder.add(
         trace=recorder.traces[trace],
@@ -134,9 +167,13 @@ def _integer(value: Any, what: str) -> int:
 
 def _attributes(given: Any) -> Iterator[tuple[str, str]]:
     for kv in listed(given, "attributes"):
-        if not isinstance(kv, dict) or not isinstance(kv.get("key"), str):
-            raise Malformed("an attribute without a key")
-        yield kv["key"], text_of(_value(kv.get("value")))
+        yield _attribute(kv)
+
+
+def _attribute(kv: Any) -> tuple[str, str]:
+    if not isinstance(kv, dict) or not isinstance(kv.get("key"), str):
+        raise Malformed("an attribute without a key")
+    return kv["key"], text_of(_value(kv.get("value")))
 
 
 def _value(value: Any) -> object:
