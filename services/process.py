@@ -275,6 +275,12 @@ class Process:
             "spans_ended": self._pipeline.spans_ended,
             "produced": dict(self._counters.produced),
             "consumed": dict(self._counters.consumed),
+            "redelivered": dict(self._counters.redelivered),
+            "unacknowledged": dict(self._counters.unacknowledged),
+            "broker_gaps_unix_ns": [
+                [self._unix_ns(gap.from_ns), self._unix_ns(gap.to_ns)]
+                for gap in self._counters.gaps
+            ],
             "sleep_bias_ns": dict(self._clock.sleep_bias.summary()),
             "cpu_bias_ns": dict(self._clock.cpu_bias.summary()),
             "loop_lag_ns": self._heartbeat.lag_ns(),
@@ -285,6 +291,9 @@ class Process:
             "faults_fired": counted.faults_fired,
             "doubts": [*self._clock.doubts, *self._counters.doubts],
         }
+
+    def _unix_ns(self, monotonic_ns: int | None) -> int | None:
+        return None if monotonic_ns is None else monotonic_ns + self._job.unix_offset_ns
 
     def _needed(self) -> list[Protocol]:
         entries = {

@@ -6,7 +6,7 @@ Everything an engine learns goes to the trial directory (spools, logs) and into 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -87,6 +87,12 @@ class ProcessReport:
     faults_fired: int
     doubts: tuple[tuple[str, str], ...] = ()
     """Pairs of code and text, raised in the process itself (``broker_cannot``…)."""
+    redelivered: Mapping[str, int] = field(default_factory=dict)
+    """Kafka messages that came a second time, by topic; not handled again, nor in ``consumed``."""
+    unacknowledged: Mapping[str, int] = field(default_factory=dict)
+    """Those of ``produced`` that asked for no acknowledgement, and may be lost with a broker."""
+    broker_gaps_unix_ns: Sequence[Sequence[int | None]] = ()
+    """Pairs of from and to (None: still) in which it could not reach the broker."""
 
 
 @dataclass(frozen=True, slots=True)

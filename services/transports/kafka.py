@@ -1,14 +1,18 @@
 """Kafka between services: publish, and request/reply, over aiokafka.
 
-A message goes to the topic ``<service>.<operation>``. A request names the topic of its reply and
-carries a correlation id. There are no consumer groups: replica r of R takes the partitions p with
-p mod R = r, from end offsets read before the first arrival, so nothing waits for a group to form
-and nothing that an earlier round left behind is read.
+A message goes to the topic ``<service>.<operation>`` and carries an id, of its sender and a number;
+a request also names the topic of its reply, which carries the same id. Replica r of R takes the
+partitions p with p mod R = r, from end offsets read before the first arrival, so nothing that an
+earlier round left behind is read. On a real broker the replicas of a service are a consumer group
+(services/transports/groups.py); replies, which go to one process, are read without one.
+
+A real broker may be away for a while (services/transports/link.py, AWAY_S): calls and messages wait
+for it. What a producer then sends twice has the same id twice, and is handled once.
 
 The embedded broker (librdkafka's mock cluster) is not Kafka. A new message does not end a waiting
 fetch there, so the wait is short; all topics have four partitions; there are no replicas, so
-``acks: all`` means no more than ``1``. What the scenario asks and the broker can't do raises the
-doubt ``broker_cannot``.
+``acks: all`` means no more than ``1``; a group takes three seconds to form, so there are none. What
+the scenario asks and the broker can't do raises the doubt ``broker_cannot``.
 """
 
 from __future__ import annotations
@@ -42,7 +46,9 @@ from services.ports import (
     Transport,
 )
 from services.scenario.model import KafkaOptions, Mode
+from services.transports.groups import SETTINGS as GROUP
 from services.transports.link import (
+    AWAY_S,
     FETCH_WAIT_MS,
     LARGEST_MESSAGE,
     REQUEST_TIMEOUT_MS,
@@ -50,6 +56,7 @@ from services.transports.link import (
     Link,
 )
 from services.transports.payload import payload
+from services.transports.seen import Seen
 from services.transports.site import BrokerKind, Site
 from services.transports.tether import BrokerLost
 from services.transports.topics import (
@@ -79,7 +86,10 @@ _ID_BYTES: Final = 8
 def settings(kind: BrokerKind | None) -> Mapping[str, object]:
     return {
         "fetch_max_wait_ms": None if kind is None else FETCH_WAIT_MS[kind],
-        "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        "request_timeout_ms": None if kind is None else REQUEST_TIMEOUT_MS[kind],
+        "broker_away_s": None if kind is None else AWAY_S[kind],
+        "idempotence": "acks: all" if kind == "kafka" else "never",
+        "group": {"assignor": "hopbench", **GROUP} if kind == "kafka" else None,
         "max_request_size": LARGEST_MESSAGE,
         "reply_acks": REPLY_OPTIONS.acks,
         "reply_linger_ms": REPLY_OPTIONS.linger_ns / 1e6,
@@ -108,6 +118,7 @@ class KafkaTransport:
         # A late reply to an earlier process of this name must not answer a call of this one.
         self._process = os.urandom(_ID_BYTES)
         self._numbers = count()
+        self._seen = Seen()
 
     async def connect(self, directory: Directory) -> None:
         if not self._wires:
@@ -132,8 +143,12 @@ class KafkaTransport:
             for topic in self._partitions:
                 await producer.partitions_for(topic)
 
+    def _number(self) -> bytes:
+        """The id of a message."""
+        return self._process + next(self._numbers).to_bytes(_ID_BYTES, "big")
+
     async def call(self, out: Outgoing) -> Reply:
-        number = self._process + next(self._numbers).to_bytes(_ID_BYTES, "big")
+        number = self._number()
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
@@ -149,7 +164,7 @@ class KafkaTransport:
 
     async def publish(self, out: Outgoing) -> Reply:
         try:
-            link, sent = await self._send(out, [])
+            link, sent = await self._send(out, [(CORRELATION, self._number())])
             if out.wire.kafka.acks != "0":
                 await link.tether.outlives(sent)
         except (BrokerLost, KafkaError) as error:
@@ -182,6 +197,9 @@ class KafkaTransport:
         headers = dict(record.headers)
         number = headers.get(CORRELATION, b"")
         if number[:_ID_BYTES] != self._process:
+            return
+        if self._seen.again(number):
+            self._site.counters.redelivered[record.topic] += 1
             return
         self._site.counters.consumed[record.topic] += 1
         answer = self._waiting.get(number)
@@ -230,6 +248,7 @@ class KafkaListener:
         self._reply_producer: Any = None
         self._handler: Handler | None = None
         self._open: set[asyncio.Task[None]] = set()
+        self._seen = Seen()
 
     async def start(self, handler: Handler) -> None:
         if not self._wires:
@@ -248,13 +267,16 @@ class KafkaListener:
         )
         if any(wire.mode == "call" for wire in self._wires):
             self._reply_producer = producer
-        mine = [
-            TopicPartition(topic, partition)
-            for topic, partitions in used.items()
-            for partition in share(partitions, site.replica, site.replicas)
-        ]
-        if mine:
-            await link.read(mine, self._take)
+        if link.broker.kind == "kafka":
+            await link.join(used, self._take)
+        else:
+            mine = [
+                TopicPartition(topic, partition)
+                for topic, partitions in used.items()
+                for partition in share(partitions, site.replica, site.replicas)
+            ]
+            if mine:
+                await link.read(mine, self._take)
         for topic, partitions in used.items():
             if site.replica >= partitions:
                 site.counters.doubt(
@@ -274,6 +296,10 @@ class KafkaListener:
         if headers.get(ROUND, b"") != self._round:
             return
         site = self._site
+        number = headers.get(CORRELATION, b"")
+        if number and self._seen.again(number):
+            site.counters.redelivered[record.topic] += 1
+            return
         # Counted in the same step that opens the handler: whoever compares consumed with produced
         # sees the message either under way or being handled.
         site.counters.consumed[record.topic] += 1
@@ -304,7 +330,7 @@ class KafkaListener:
             )
         )
         if reply_to is not None and reply.status is not Status.UNAVAILABLE:
-            await self._reply(reply_to.decode(), headers.get(CORRELATION, b""), reply)
+            await self._reply(reply_to.decode(), number, reply)
 
     async def _reply(self, topic: str, number: bytes, reply: Reply) -> None:
         assert self._link is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -13,20 +13,38 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from services.errors import CannotStart
 from services.scenario.model import KafkaOptions
+from services.transports.groups import SETTINGS as GROUP
+from services.transports.groups import Membership, assignor, group_name
 from services.transports.site import Broker, BrokerKind, Site
 from services.transports.tether import BrokerLost, Tether
 
 FETCH_WAIT_MS: Final[Mapping[BrokerKind, int]] = {"embedded": 10, "kafka": 500}
 """500 is aiokafka's own default, which a real broker cuts short when a message comes."""
-REQUEST_TIMEOUT_MS: Final = 10_000
+AWAY_S: Final[Mapping[BrokerKind, float]] = {"embedded": 0.0, "kafka": 30.0}
+"""A real broker that is started again is back within this; until then its clients wait. The
+embedded one does not come back."""
+REQUEST_TIMEOUT_MS: Final[Mapping[BrokerKind, int]] = {"embedded": 10_000, "kafka": 40_000}
+"""Also how long a producer tries again; more than a broker may be away."""
 LARGEST_MESSAGE: Final = 64 * 1024 * 1024
 """Bytes that our side lets through; what the broker takes is its own setting."""
 
+_JOIN_S: Final = 30.0
+"""For a group's first assignment; a broker that was just started makes its offsets topic first."""
 _POLL_MS: Final = 60_000
 _PAUSE_S: Final = 0.1
 _STOP_S: Final = 2.0
 
 Header = tuple[str, bytes]
+Take = Callable[[Any], None]
+"""Given a record of aiokafka's."""
+
+
+def idempotent(options: KafkaOptions, kind: BrokerKind) -> bool:
+    """Whether the broker drops what a producer sends twice; the embedded one is asked for acks 1.
+
+    Kafka does so only for ``acks: all``.
+    """
+    return options.acks == "all" and kind == "kafka"
 
 
 class Link:
@@ -35,8 +53,10 @@ class Link:
     def __init__(self, site: Site) -> None:
         self._site = site
         self.broker = _broker_of(site)
-        self.tether = Tether(self.broker.address)
+        self.tether = Tether(self.broker.address, AWAY_S[self.broker.kind], site.counters.gaps)
         self._producers: dict[tuple[str, int], Any] = {}
+        self._unheard: set[Any] = set()
+        """Producers to which the broker does not answer."""
         self._consumers: list[Any] = []
         self._readers: list[asyncio.Task[None]] = []
 
@@ -48,11 +68,14 @@ class Link:
                 bootstrap_servers=self.broker.address,
                 client_id=self._site.peer,
                 acks=self._acks(options),
+                enable_idempotence=idempotent(options, self.broker.kind),
                 linger_ms=options.linger_ns / 1e6,
                 max_request_size=LARGEST_MESSAGE,
-                request_timeout_ms=REQUEST_TIMEOUT_MS,
+                request_timeout_ms=REQUEST_TIMEOUT_MS[self.broker.kind],
             )
             self._producers[key] = producer
+            if options.acks == "0" and self.broker.kind == "kafka":
+                self._unheard.add(producer)
             await self._started(producer.start())
         return self._producers[key]
 
@@ -67,26 +90,59 @@ class Link:
             return "all"
         return 1 if self.broker.kind == "embedded" else int(options.acks)
 
-    async def read(self, partitions: Iterable[TopicPartition], take: Any) -> None:
+    async def read(self, partitions: Iterable[TopicPartition], take: Take) -> None:
         """Give every record that comes after now to ``take``, in order."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.broker.address,
-            client_id=self._site.peer,
-            group_id=None,
-            enable_auto_commit=False,
-            fetch_max_wait_ms=FETCH_WAIT_MS[self.broker.kind],
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            # Where the broker threw messages away before they were read, go on with the oldest
-            # left: consumed then differs from produced, which voids the round.
-            auto_offset_reset="earliest",
-        )
-        self._consumers.append(consumer)
-        await self._started(consumer.start())
+        consumer = await self._consumer()
         assigned = list(partitions)
         consumer.assign(assigned)
         for partition, offset in (await consumer.end_offsets(assigned)).items():
             consumer.seek(partition, offset)
         self._readers.append(asyncio.create_task(self._pump(consumer, take)))
+
+    async def join(self, topics: Iterable[str], take: Take) -> None:
+        """Read ``topics`` as a member of the group of this round and service.
+
+        Every record that comes after the group began goes to ``take`` of one member; a member that
+        joins goes on where others were. Raises CannotStart.
+        """
+        site = self._site
+        group = group_name(site.round, site.service)
+        consumer = await self._consumer(
+            group_id=group,
+            enable_auto_commit=True,
+            partition_assignment_strategy=(assignor(site.replica, site.replicas),),
+            **GROUP,
+        )
+        membership = Membership(consumer, self._doubt)
+        consumer.subscribe(list(topics), listener=membership)
+        self._readers.append(asyncio.create_task(self._pump(consumer, take)))
+        try:
+            async with asyncio.timeout(_JOIN_S):
+                await membership.assigned.wait()
+        except TimeoutError as error:
+            raise CannotStart(
+                site.peer, f"group {group} gave it no partitions within {_JOIN_S:g} s"
+            ) from error
+
+    async def _consumer(self, **more: Any) -> Any:
+        """A started one."""
+        given = {"group_id": None, "enable_auto_commit": False, **more}
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.broker.address,
+            client_id=self._site.peer,
+            fetch_max_wait_ms=FETCH_WAIT_MS[self.broker.kind],
+            request_timeout_ms=REQUEST_TIMEOUT_MS[self.broker.kind],
+            # Where the broker threw messages away before they were read, go on with the oldest
+            # left: consumed then differs from produced, which voids the round.
+            auto_offset_reset="earliest",
+            **given,
+        )
+        self._consumers.append(consumer)
+        await self._started(consumer.start())
+        return consumer
+
+    def _doubt(self, error: KafkaError) -> None:
+        self._site.counters.doubt("kafka_consumer", f"{self._site.peer}: {error}")
 
     async def _started(self, start: Awaitable[None]) -> None:
         try:
@@ -96,12 +152,12 @@ class Link:
                 self._site.peer, f"no Kafka at {self.broker.address}: {error}"
             ) from error
 
-    async def _pump(self, consumer: Any, take: Any) -> None:
+    async def _pump(self, consumer: Any, take: Take) -> None:
         while True:
             try:
                 batches = await consumer.getmany(timeout_ms=_POLL_MS)
             except KafkaError as error:
-                self._site.counters.doubt("kafka_consumer", f"{self._site.peer}: {error}")
+                self._doubt(error)
                 await asyncio.sleep(_PAUSE_S)
                 continue
             for records in batches.values():
@@ -124,7 +180,8 @@ class Link:
         """
         if not self.tether.holds:
             raise BrokerLost(self.broker.address)
-        produced = self._site.counters.produced
+        counters = self._site.counters
+        produced = counters.produced
         produced[topic] += 1
         try:
             future: asyncio.Future[Any] = await producer.send(
@@ -133,6 +190,8 @@ class Link:
         except BaseException:
             produced[topic] -= 1
             raise
+        if producer in self._unheard:
+            counters.unacknowledged[topic] += 1
         future.add_done_callback(partial(_take_back, produced, topic))
         return future
 
@@ -141,17 +200,19 @@ class Link:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
         self._readers.clear()
+        consumers, self._consumers = self._consumers, []
+        # A member that leaves commits where it is, and the others of its group go on from there.
+        await asyncio.gather(*(_stop(consumer, consumer._client) for consumer in consumers))
 
     async def close(self) -> None:
         """Ends within seconds, whether or not the broker answers."""
         await self.stop_reading()
-        if not self.tether.holds:
+        if not self.tether.connected:
             for producer in self._producers.values():
                 # Nothing will ever acknowledge these; stop() would wait for each to time out.
                 producer._message_accumulator.fail_all(KafkaConnectionError("broker lost"))
         await asyncio.gather(
-            *(_stop(producer, producer.client) for producer in self._producers.values()),
-            *(_stop(consumer, consumer._client) for consumer in self._consumers),
+            *(_stop(producer, producer.client) for producer in self._producers.values())
         )
         await self.tether.stop()
 

@@ -27,6 +27,14 @@ class Broker:
 
 
 @dataclass(slots=True)
+class Gap:
+    """A time without a broker, CLOCK_MONOTONIC; ``to_ns`` is None while it lasts."""
+
+    from_ns: int
+    to_ns: int | None = None
+
+
+@dataclass(slots=True)
 class Counters:
     """What the transports of one process count and doubt; shared by all of them, never reset.
 
@@ -37,6 +45,12 @@ class Counters:
 
     produced: Counter[str] = field(default_factory=Counter)
     consumed: Counter[str] = field(default_factory=Counter)
+    redelivered: Counter[str] = field(default_factory=Counter)
+    """Messages by topic that came once more to the same process; in no other count."""
+    unacknowledged: Counter[str] = field(default_factory=Counter)
+    """Those of ``produced`` that asked a real broker for no acknowledgement, and may be lost."""
+    gaps: list[Gap] = field(default_factory=list)
+    """As every connection that watches the broker saw them, so the same gap may be here twice."""
     doubts: dict[tuple[str, str], None] = field(default_factory=dict)
     """Pairs of code and text, in the order raised, each once."""
 

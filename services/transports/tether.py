@@ -2,16 +2,20 @@
 
 aiokafka retries a dead broker for as long as a request may take; whoever waits for an
 acknowledgement or a reply would wait with it. The tether tells at once, and costs nothing while
-all is well.
+all is well. Where a broker may be started again, it is given some time to come back: whoever waits
+then goes on waiting, and the time without it is kept as a gap.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
+from time import monotonic_ns
 from typing import Any, Final, TypeVar
 
 from services.errors import CannotStart
+from services.transports.site import Gap
 
 _RETRY_S: Final = 0.2
 _CONNECT_S: Final = 5.0
@@ -20,20 +24,30 @@ T = TypeVar("T")
 
 
 class BrokerLost(Exception):
-    """The broker's end of the tether is gone."""
+    """The broker's end of the tether is gone, and did not come back in time."""
 
 
 class Tether:
-    """Create and use it within one event loop."""
+    """Create and use it within one event loop. Gaps that it sees are added to ``gaps``."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, away_s: float = 0.0, gaps: list[Gap] | None = None) -> None:
         self.address = address
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
+        self._away_ns = int(away_s * 1e9)
+        self._gaps = [] if gaps is None else gaps
+        self._gap: Gap | None = None
+        self._heard_ns = 0
+        """When a connection was last known to stand."""
         self._waiters: set[asyncio.Future[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self.holds = False
+        """Whether the broker answered when last heard of, or may still come back."""
+
+    @property
+    def connected(self) -> bool:
         """Whether the broker answered when last heard of."""
+        return self.holds and self._gap is None
 
     async def start(self) -> None:
         """Raises CannotStart where nothing answers."""
@@ -43,6 +57,7 @@ class Tether:
         except (OSError, TimeoutError) as error:
             raise CannotStart("kafka", f"no broker at {self.address}: {error}") from error
         self.holds = True
+        self._heard_ns = monotonic_ns()
         self._task = asyncio.create_task(self._hold(*ends))
 
     async def stop(self) -> None:
@@ -70,39 +85,58 @@ class Tether:
         return future.result()
 
     async def _hold(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            since = loop.time()
+            connected_ns = monotonic_ns()
+            ended = asyncio.create_task(_end(reader))
             try:
-                # Kafka says nothing unasked, so this ends with the connection: the broker died, or
-                # hung up on an idle client. Connecting again tells the two apart.
-                await reader.read(1)
-            except OSError:
-                pass
-            finally:
-                writer.close()
-            if loop.time() - since < _RETRY_S:
                 # A proxy whose broker is gone takes every connection and ends it at once.
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.wait((ended,), timeout=_RETRY_S)
+                if ended.done():
+                    self._missing()
+                    await asyncio.sleep(_RETRY_S)
+                else:
+                    self._back(connected_ns)
+                    await ended
+                    self._heard_ns = monotonic_ns()
+            finally:
+                ended.cancel()
+                writer.close()
             reader, writer = await self._again()
 
     async def _again(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Tells a broker that died from one that hung up on an idle client."""
         while True:
             try:
                 async with asyncio.timeout(_CONNECT_S):
-                    ends = await asyncio.open_connection(self._host, self._port)
+                    return await asyncio.open_connection(self._host, self._port)
             except (OSError, TimeoutError):
-                self._lose()
+                self._missing()
                 await asyncio.sleep(_RETRY_S)
-            else:
-                self.holds = True
-                return ends
+
+    def _missing(self) -> None:
+        if self._gap is None:
+            self._gap = Gap(self._heard_ns)
+            self._gaps.append(self._gap)
+        if monotonic_ns() - self._gap.from_ns >= self._away_ns:
+            self._lose()
+
+    def _back(self, at_ns: int) -> None:
+        if self._gap is not None:
+            self._gap.to_ns = at_ns
+            self._gap = None
+        self.holds = True
 
     def _lose(self) -> None:
         self.holds = False
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(BrokerLost(self.address))
+
+
+async def _end(reader: asyncio.StreamReader) -> None:
+    """Kafka says nothing unasked, so this ends with the connection."""
+    with contextlib.suppress(OSError):
+        await reader.read(1)
 
 
 def _settle(waiter: asyncio.Future[None], _: asyncio.Future[Any]) -> None:
