@@ -13,11 +13,13 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
+from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
 from typing import Any, BinaryIO, Final
 
 import gevent
 from gevent import socket
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 from gevent.os import make_nonblocking, nb_read
 from locust.env import Environment
 from locust.event import Events
@@ -30,13 +32,15 @@ from loadgen.master import Members, Round
 from loadgen.plan import Plan, decode
 from loadgen.users import Dispatcher, given
 from loadgen.worker import Worker
-from services.errors import BadInput, CannotStart
+from services.errors import BadInput
 from services.title import set_title
 
 _PLAN_BYTES: Final = 16 * 1024 * 1024
 _PLAN_S: Final = 10.0
 """For the first line of a bench that has connected."""
 _SETTLE_S: Final = 5.0
+_BUSY_S: Final = 2 * _SETTLE_S
+_GONE_MS: Final = 5000
 _LINGER_MS: Final = 200
 BROKEN: Final = 5
 
@@ -56,13 +60,9 @@ def _log_to_stderr() -> None:
     setup("INFO")
 
 
-def _environment() -> Environment:
-    # Options of our own, or Locust would read those of locust.conf and of the environment.
-    options = Namespace(web_base_path="", stop_timeout=0.0, enable_rebalancing=False)
+def _environment(options: Namespace | None = None) -> Environment:
     events: Any = Events
-    return Environment(
-        user_classes=[Dispatcher], events=events(), parsed_options=options, catch_exceptions=True
-    )
+    return Environment(user_classes=[Dispatcher], events=events(), parsed_options=options)
 
 
 def run_worker(master: Address | None, number: int | None, *, below: bool, asked: Event) -> int:
@@ -77,7 +77,9 @@ def run_worker(master: Address | None, number: int | None, *, below: bool, asked
     if master is None:
         return 0
     set_title("locust: worker" if number is None else f"locust: worker {number}")
-    joining = gevent.spawn(_environment().create_worker_runner, *master)
+    # Options of our own, or Locust would read locust.conf and the environment for them.
+    options = Namespace(web_base_path="", stop_timeout=0.0)
+    joining = gevent.spawn(_environment(options).create_worker_runner, *master)
     gevent.wait([asked, joining], count=1)
     if not joining.successful():
         joining.kill(block=False)
@@ -191,11 +193,13 @@ class _Standing:
         self._token = token
         self._expected = expected
         self._asked = asked
-        self._busy = False
+        self._turn = BoundedSemaphore(1)
 
     def serve(self, listener: Any) -> None:
         while True:
             connection, peer = listener.accept()
+            # A bench that vanishes with its host closes nothing.
+            connection.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, _GONE_MS)
             gevent.spawn(self._bench, connection, peer[0])
 
     def _bench(self, connection: Any, peer: str) -> None:
@@ -203,18 +207,21 @@ class _Standing:
             try:
                 lines = connection.makefile("rb")
                 plan, expected = self._first(lines)
-            except (BadInput, CannotStart, OSError) as error:
+            except (BadInput, OSError) as error:
                 _tell(connection, {"broken": str(error)})
                 _log(f"{peer}: {error}")
                 return
-            self._busy = True
+            # The last round may be in its last moments.
+            if not self._turn.acquire(timeout=_BUSY_S):
+                _tell(connection, {"broken": "another bench has a round here"})
+                return
             try:
                 self._round(connection, lines, plan, expected, peer)
             finally:
-                self._busy = False
+                self._turn.release()
 
     def _first(self, lines: BinaryIO) -> tuple[Plan, int | None]:
-        """The plan of a bench that may give one. Raises BadInput, CannotStart, OSError."""
+        """The plan of a bench that may give one. Raises BadInput, OSError."""
         line = b""
         with gevent.Timeout(_PLAN_S, False):
             line = lines.readline(_PLAN_BYTES)
@@ -225,9 +232,7 @@ class _Standing:
         except (ValueError, KeyError, TypeError):
             raise BadInput("the first line must hold a token and a plan") from None
         if not hmac.compare_digest(given_token.encode(), self._token.encode()):
-            raise CannotStart("master", "wrong token")
-        if self._busy:
-            raise CannotStart("master", "another bench has a round here")
+            raise BadInput("wrong token")
         return decode(document), expected
 
     def _round(

@@ -110,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.kind == "master" and options.parent is None and not token:
         print(f"hopbench: master has no token\nput one into {TOKEN_VARIABLE}", file=sys.stderr)
         return BAD_INPUT
+    # Locust's page looks for options of its own on the command line.
+    del sys.argv[1:]
     from loadgen import apart  # noqa: PLC0415  # see above
 
     asked = apart.asked_to_end()

@@ -162,6 +162,8 @@ class Round:
         try:
             self._deal()
             self._pump(lambda: self._all(OPENED), OPEN_S, "was not ready")
+            # One that was too busy to send heartbeats is given no user until it has sent one again.
+            self._pump(self._waiting, OPEN_S, "sent no heartbeat")
             self._runner.start(len(self._parts), len(self._parts))
             self._pump(lambda: self._all(READY), OPEN_S, "did not begin")
             self._say({"ready": True, "workers": len(self._parts)})
@@ -183,6 +185,9 @@ class Round:
 
     def settled(self) -> bool:
         """Whether every worker that took part, and is still there, waits for another round."""
+        return self._waiting()
+
+    def _waiting(self) -> bool:
         waiting = {member.client for member in self._members.ready()}
         return all(part.gone or client in waiting for client, part in self._parts.items())
 

@@ -22,7 +22,8 @@ from locust.stats import CSV_STATS_INTERVAL_SEC
 from loadgen.control import Control
 from loadgen.generator import Generator
 from loadgen.plan import CONTROL_VARIABLE, Plan, located
-from loadgen.samples import NOT_REACHED, STATUSES
+from loadgen.samples import NOT_REACHED
+from loadgen.users import FAILURES
 from services.death import die_with
 from services.errors import CannotStart
 
@@ -34,8 +35,6 @@ _MS: Final = 1e6
 BROKEN: Final = 5
 BUG: Final = 70
 """Exit codes: a part could not start, or broke; a bug in hopbench."""
-_FAILURES: Final = [None if status == "ok" else RuntimeError(status) for status in STATUSES]
-"""What Locust counts as the failure of a request, by status."""
 
 
 class Session:
@@ -177,7 +176,7 @@ class Session:
             name=self._names[entry],
             response_time=None if response_ns == NOT_REACHED else response_ns / _MS,
             response_length=response_bytes,
-            exception=_FAILURES[status],
+            exception=FAILURES[status],
             context={},
         )
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from locust import User, task
 from locust.exception import StopUser
+
+from loadgen.samples import STATUSES
+
+FAILURES: Final = [None if status == "ok" else RuntimeError(status) for status in STATUSES]
+"""What Locust counts as the failure of a request, by status."""
 
 
 class Player(Protocol):

@@ -42,7 +42,8 @@ from loadgen.cluster import (
 from loadgen.follow import Follower
 from loadgen.generator import Generator
 from loadgen.plan import decode
-from loadgen.samples import NOT_REACHED, STATUSES
+from loadgen.samples import NOT_REACHED
+from loadgen.users import FAILURES
 from services.errors import BadInput, CannotStart
 
 _STOP_S: Final = 5.0
@@ -52,8 +53,6 @@ _LOST_S: Final = 4.0
 _CHUNKS: Final = 4
 """Of samples, each time progress is told: 1 MB/s, more than a worker makes."""
 _MS: Final = 1e6
-FAILURES: Final = [None if status == "ok" else RuntimeError(status) for status in STATUSES]
-"""What Locust counts as the failure of a request, by status."""
 
 Send = Callable[[str, Mapping[str, Any]], None]
 
