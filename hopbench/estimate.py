@@ -65,7 +65,8 @@ def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
         if local
         else 0
     )
-    per_round = seconds + START_S if local else each * (mean or 1) / 2 / VIRTUAL_CALLS_PER_S
+    virtual = plan.settings.engine == "virtual"
+    per_round = each * (mean or 1) / 2 / VIRTUAL_CALLS_PER_S if virtual else seconds + START_S
     # Analysis holds all rounds of one variant at once.
     held = spans / len(plan.scenarios) * SPAN_BYTES + each * rounds * SAMPLE_BYTES
     return Estimate(
@@ -76,7 +77,8 @@ def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
         memory_mb=round(BENCH_MB + processes * PROCESS_MB + held / 1e6, 1),
         disk_mb=round((spans * SPAN_BYTES / 4 + each * rounds * SAMPLE_BYTES / 2) / 1e6, 1),
         minutes=round(
-            (per_round * rounds + (BROKER_S if local else 0) + 2 * spans / READ_SPANS_PER_S) / 60, 2
+            (per_round * rounds + (0 if virtual else BROKER_S) + 2 * spans / READ_SPANS_PER_S) / 60,
+            2,
         ),
     )
 

@@ -103,6 +103,10 @@ FailOn = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and stop.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where no valid round is left.")]
+Keep = Annotated[
+    bool,
+    typer.Option("--keep", help="With --engine compose: leave the containers when it has ended."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No notes and no progress.")]
 
 

@@ -24,6 +24,9 @@ from hopbench import (
     rundir,
     subjects,
 )
+from hopbench.deploy.arguments import passed_on
+from hopbench.deploy.drive import Order, drive
+from hopbench.engines import places
 from hopbench.engines.port import Settings
 from hopbench.estimate import Estimate, estimate
 from hopbench.exits import Exit, Terminated, worst
@@ -35,12 +38,12 @@ from hopbench.rundir import RunDir
 from hopbench.summary import summarise
 from services.errors import BadInput
 from services.scenario.model import Scenario
-from services.scenario.parse import load
+from services.scenario.parse import Loaded, load
 
 TELL_ABOVE_MINUTES: Final = 0.5
 HERE: Final = ("local", "virtual")
 """Engines whose services take the memory of this machine, and of this process's own view of it."""
-RESUMABLE: Final = {"resume", "json", "fail_on", "dry_run", "strict", "quiet"}
+RESUMABLE: Final = {"resume", "json", "fail_on", "dry_run", "strict", "quiet", "keep"}
 """Flags that go with ``--resume``; all others are the plan's, which is made already."""
 
 
@@ -76,6 +79,7 @@ def command(
     dry_run: options.DryRun = False,
     strict: options.Strict = False,
     quiet: options.Quiet = False,
+    keep: options.Keep = False,
 ) -> Exit:
     """Build a scenario out of real services, load it, trace it, and say what is wrong with it.
 
@@ -84,11 +88,13 @@ def command(
     output = Output(json, quiet)
     gates = [parse(text) for text in fail_on or ()]
     if resume is not None:
+        loaded = None
         directory, planned = _resumed(context, resume)
     else:
+        loaded = load(_named(scenario))
         directory = None
         planned = _planned(
-            _named(scenario),
+            loaded,
             lambda base: options.with_load(base, rate, duration, warmup, seed),
             tuple(variant or ()),
             rounds,
@@ -105,11 +111,18 @@ def command(
                 web=web,
             ),
         )
+    driven = planned.settings.engine == "compose" and not places.are_given(os.environ)
+    if keep and not driven:
+        raise BadInput("--keep is about containers", hint="it goes with --engine compose alone")
     check(gates, subjects.planned(planned))
     turns = planned.order if directory is None else run.missing(planned, directory)
     cost = estimate(planned, len(turns))
     if dry_run:
         return _dry(planned, turns, cost, output)
+    if driven:
+        flags = passed_on(context)
+        text = None if loaded is None else loaded.text
+        return drive(Order(planned, cost, text, flags, resume, out, web, keep, output))
     engines.check(planned.settings, planned.scenarios.values())
     retention.check(cost, planned.settings, os.environ)
     if planned.settings.engine in HERE:
@@ -187,13 +200,12 @@ def _resumed(context: typer.Context, directory: Path) -> tuple[RunDir | None, Ru
 
 
 def _planned(
-    source: str,
+    loaded: Loaded,
     changed: Callable[[Scenario], Scenario],
     variants: tuple[str, ...],
     rounds: int,
     settings: Settings,
 ) -> RunPlan:
-    loaded = load(source)
     return plan.plan_of(
         changed(loaded.scenario),
         loaded.sha256,

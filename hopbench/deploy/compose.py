@@ -149,7 +149,7 @@ def _service(container: Container, runs: Runs) -> Document:
         name, port = published
         service["ports"] = [f"127.0.0.1:{variable(name)}:{port}"]
     if bench:
-        service["volumes"] = [escaped(f"{runs.host}:{runs.container}")]
+        service["volumes"] = [_mount(runs)]
         service["working_dir"] = escaped(runs.working)
         service["stop_grace_period"] = "30s"  # it saves what was measured
     if container.health:
@@ -170,6 +170,13 @@ def _service(container: Container, runs: Runs) -> Document:
         "mem_limit": f"{container.memory_mb}m",
         "networks": [INSIDE] if published is None else [INSIDE, OUTSIDE],
     }
+
+
+def _mount(runs: Runs) -> str | Document:
+    host, container = escaped(runs.host), escaped(runs.container)
+    if ":" in host + container:
+        return {"type": "bind", "source": host, "target": container}
+    return f"{host}:{container}"
 
 
 def _image(container: Container) -> str:

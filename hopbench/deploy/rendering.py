@@ -17,6 +17,12 @@ from hopbench.limits import Limits
 from hopbench.plan import RunPlan, plan_of
 from services.scenario.parse import Loaded
 
+# Measured in containers, in MB: the supervisor with its fork server, and what a replica adds.
+_NODE_MB: Final = 90
+_REPLICA_MB: Final = 50
+_LOCUST_MB: Final = 100
+_KAFKA_MB: Final = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -72,6 +78,17 @@ def compose_deployment(
         outside=compose.KAFKA_OUTSIDE,
         image=image,
     )
+
+
+def needed_mb(planned: RunPlan, cost: Estimate) -> float:
+    """Memory of all containers of a run together, in MB: what they take, not their limits."""
+    deployment = compose_deployment(planned, cost, ())
+    spans = cost.traces * 100 if cost.spans is None else cost.spans
+    services = sum(_NODE_MB + _REPLICA_MB * node.replicas for node in deployment.nodes)
+    locust = _LOCUST_MB * (1 + planned.settings.workers)
+    jaeger = retention.BASE_MB + spans * retention.SPAN_BYTES / 1e6
+    kafka = 0 if deployment.kafka is None else _KAFKA_MB
+    return services + locust + jaeger + kafka + cost.memory_mb
 
 
 def _at_least(least: int, mb: float) -> int:

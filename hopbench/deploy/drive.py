@@ -1,0 +1,292 @@
+"""``hopbench run FILE --engine compose`` on a host: containers come up, the bench in one of them runs
+with the very flags that were given, and all are removed at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+from typing import Final
+from urllib.parse import urlsplit
+
+from hopbench import rundir
+from hopbench.addresses import taken
+from hopbench.deploy import compose, docker
+from hopbench.deploy.compose import Runs
+from hopbench.deploy.docker import Project
+from hopbench.deploy.parts import (
+    KAFKA_PORT,
+    QUERY_PORT,
+    WEB_PORT,
+    Container,
+    Deployment,
+    own_image,
+)
+from hopbench.deploy.rendering import checkout, compose_deployment, needed_mb
+from hopbench.engines.places import TOKEN_VARIABLE
+from hopbench.estimate import Estimate
+from hopbench.exits import Exit, Terminated
+from hopbench.memory import SPARE_MB, available_mb
+from hopbench.output import STDOUT, Output
+from hopbench.plan import RunPlan
+from services.errors import BadInput, CannotStart
+
+PREFIX: Final = "hopbench-run-"
+WORKING: Final = "/work"
+_DOCUMENT: Final = ".document.json"
+"""In the run directory, where the bench can write it, until it goes to ``--json FILE``."""
+_UP_S: Final = 180.0
+_DOWN_S: Final = 90.0
+_BUILD_S: Final = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """``flags`` are those of ``hopbench run`` that the bench is to be given as they are; ``text``
+    is the scenario's, None where ``resumed`` names a run directory that has one."""
+
+    planned: RunPlan
+    cost: Estimate
+    text: str | None
+    flags: tuple[str, ...]
+    resumed: Path | None
+    out: Path | None
+    web: int | None
+    keep: bool
+    output: Output
+
+
+def drive(order: Order) -> Exit:
+    """The bench's exit code. Raises CannotStart, and BadInput where the memory does not suffice."""
+    planned = order.planned
+    total_mb = docker.memory_mb()
+    _earlier(order.output)
+    if order.web and (why := taken(order.web)) is not None:
+        raise CannotStart("locust", why, hint="--web takes another port")
+    image = os.environ.get(compose.IMAGE_VARIABLE) or own_image()
+    _check_memory(needed_mb(planned, order.cost), total_mb)
+    directory = order.resumed or _reserved(planned, order.out)
+    runs = mounted(directory)
+    what: tuple[str, ...] = (
+        ("--resume", shown(directory))
+        if order.resumed is not None
+        else (compose.SCENARIO_PATH, "--out", shown(directory))
+    )
+    json = order.output.json
+    if json is not None:
+        what += ("--json", json if json == STDOUT else f"{runs.container}/{_DOCUMENT}")
+    deployment = compose_deployment(planned, order.cost, (*what, *order.flags), image)
+    name = f"{PREFIX}{secrets.token_hex(4)}"
+    with tempfile.TemporaryDirectory(prefix="hopbench-compose-") as temporary:
+        root = checkout()
+        file = Path(temporary) / "compose.yaml"
+        file.write_text(
+            compose.to_yaml(
+                compose.document(
+                    deployment,
+                    name=name,
+                    scenario=order.text,
+                    build=None if root is None else str(root),
+                    runs=runs,
+                ),
+                f"{docker.removal(name)}\nremoves what is left of it.",
+            ),
+            encoding="utf-8",
+        )
+        ports = _ports(order)
+        token = {TOKEN_VARIABLE: secrets.token_urlsafe()}
+        project = Project(name, str(file), {compose.IMAGE_VARIABLE: image, **ports, **token})
+        try:
+            _images(deployment, project, order.output)
+            with _removed(project, ports, order):
+                _up(project, deployment, order.output)
+                code = _bench(project)
+        except BaseException:
+            _abandon(directory, order)
+            raise
+        finally:
+            with suppress(OSError):
+                if any(directory.iterdir()):
+                    shutil.copyfile(file, directory / "compose.yaml")
+    return _ended(code, directory, order)
+
+
+def mounted(directory: Path) -> Runs:
+    """The run directory at the same place in the container, seen from where the bench runs."""
+    absolute = directory.resolve()
+    inside = directory if not directory.is_absolute() and ".." not in directory.parts else absolute
+    return Runs(str(absolute), str(Path(WORKING) / inside), WORKING)
+
+
+def shown(directory: Path) -> str:
+    """How the bench is told of it, and tells of it: as the caller can open it."""
+    return str(directory.resolve() if ".." in directory.parts else directory)
+
+
+def _reserved(planned: RunPlan, out: Path | None) -> Path:
+    """A new run directory, still empty. Raises BadInput."""
+    run = rundir.create(planned.scenario.name, datetime.now(), out)
+    run.trials.rmdir()
+    return run.path
+
+
+def _abandon(directory: Path, order: Order) -> None:
+    if order.resumed is None:
+        # Only where nothing came to lie in it.
+        with suppress(OSError):
+            directory.rmdir()
+
+
+def _earlier(output: Output) -> None:
+    """A bench that was killed has left its containers: nobody else removes them."""
+    for name in docker.projects(PREFIX):
+        output.note(f"there are containers of another run; if it has ended: {docker.removal(name)}")
+
+
+def _check_memory(needed: float, total: float) -> None:
+    # The daemon may be in a virtual machine with less, or elsewhere with more than this machine.
+    here = available_mb()
+    free = min(here, total)
+    if needed + SPARE_MB > free:
+        raise BadInput(
+            f"this run needs about {needed:,.0f} MB of memory in its containers, and "
+            f"{max(0.0, free - SPARE_MB):,.0f} MB are free",
+            hint="fewer replicas, `processes: N` in the scenario, a lower --rate or --trace-ratio, "
+            "or --engine virtual",
+        )
+
+
+def _ports(order: Order) -> dict[str, str]:
+    """For what is published on the host: the usual port of each, or else a free one."""
+    links = urlsplit(order.planned.settings.jaeger_ui or "").port
+
+    def free(usual: int) -> int:
+        if taken(usual) is None:
+            return usual
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            port: int = sock.getsockname()[1]
+        return port
+
+    return {
+        compose.JAEGER_VARIABLE: str(free(links or QUERY_PORT)),
+        compose.LOCUST_VARIABLE: str(order.web or free(WEB_PORT)),
+        compose.KAFKA_VARIABLE: str(free(KAFKA_PORT)),
+    }
+
+
+def _images(deployment: Deployment, project: Project, output: Output) -> None:
+    """Build or pull what is missing. Raises CannotStart."""
+    ours = deployment.bench.image
+    for image in dict.fromkeys(container.image for container in deployment.containers):
+        if docker.have(image):
+            continue
+        if image != ours:
+            output.note(f"pulling {image}")
+            docker.pull(image)
+        elif image == own_image() and checkout() is not None:
+            output.note(f"building {image}, once; this takes a minute or two")
+            project.do(f"image {image}", "build", deployment.bench.name, bound_s=_BUILD_S)
+        else:
+            raise CannotStart(
+                f"image {image}",
+                "is not here",
+                hint=f"build it in a checkout of hopbench: docker build -t {image} .",
+            )
+
+
+def _up(project: Project, deployment: Deployment, output: Output) -> None:
+    others = [c for c in deployment.containers if c is not deployment.bench]
+    output.note(f"starting {sum(_count(c) for c in others)} containers, project {project.name}")
+    up = ("--progress", "plain", "up", "-d", "--no-build", "--pull", "never", "--no-deps")
+    project.do("docker compose up", *up, *(c.name for c in others), bound_s=_UP_S)
+    # The bench waits for the rest itself.
+    checked = [c.name for c in others if c.kind in ("kafka", "jaeger")]
+    project.do("docker compose up", *up, "--wait", *checked, bound_s=_UP_S)
+
+
+def _count(container: Container) -> int:
+    return container.replicas if container.kind == "locust-worker" else 1
+
+
+def _bench(project: Project) -> int:
+    """Its exit code; what it says goes to where ours does. Ctrl-C and SIGTERM are passed on to it:
+    it saves what was measured."""
+    command = project.command("--progress", "quiet", "run", "--rm", "-T", "--no-deps")
+    for name, text in _terminal().items():
+        command += ["-e", f"{name}={text}"]
+    # Deaf to the terminal, which would interrupt docker, too.
+    bench = Popen(
+        [*command, "bench"], stdin=DEVNULL, env=project.variables(), start_new_session=True
+    )
+    asked: Exit | None = None
+    while True:
+        try:
+            code = bench.wait()
+        except (KeyboardInterrupt, Terminated) as stop:
+            number = "INT" if isinstance(stop, KeyboardInterrupt) else "TERM"
+            told = docker.signal(project.name, "bench", number if asked is None else "KILL")
+            asked = Exit.INTERRUPTED if number == "INT" else Exit.TERMINATED
+            if not told:
+                bench.kill()
+        else:
+            return code if asked is None else int(asked)
+
+
+def _terminal() -> dict[str, str]:
+    """Width and colours, which the bench cannot ask for through a pipe."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return {}
+    told = {"COLUMNS": str(shutil.get_terminal_size().columns), "FORCE_COLOR": "1"}
+    return told | {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
+
+
+@contextmanager
+def _removed(project: Project, ports: dict[str, str], order: Order) -> Iterator[None]:
+    """Containers and networks are gone after the block, however it ends, unless they are kept."""
+    try:
+        yield
+    finally:
+        if order.keep:
+            output = order.output
+            output.note(f"Jaeger: http://127.0.0.1:{ports[compose.JAEGER_VARIABLE]}")
+            output.note(f"Locust: http://127.0.0.1:{ports[compose.LOCUST_VARIABLE]}")
+            output.note(f"to remove it all: {docker.removal(project.name)}")
+        else:
+            _down(project)
+
+
+def _down(project: Project) -> None:
+    before = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        down = ("down", "-v", "--remove-orphans", "--timeout", "2")
+        project.do("docker compose down", *down, bound_s=_DOWN_S)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ended(code: int, directory: Path, order: Order) -> Exit:
+    json = order.output.json
+    document = directory / _DOCUMENT
+    if json is not None and document.is_file():
+        shutil.move(document, json)
+    begun = rundir.RunDir(directory).plan.is_file()
+    if not begun:
+        _abandon(directory, order)
+    if code not in set(Exit) or (code == Exit.FAILED and not begun):
+        # Docker's own code, not the bench's.
+        raise CannotStart("bench", f"its container ended with {code}")
+    return Exit(code)
