@@ -11,6 +11,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import orjson
@@ -25,6 +26,7 @@ from services.title import set_title
 SCHEMA: Final = "hopbench.broker/1"
 _START_S: Final = 15.0
 _CHECK_S: Final = 5.0
+_AGAIN_S: Final = 0.5
 _HINT: Final = "start Kafka there, or leave --broker out to use the embedded broker"
 
 
@@ -54,6 +56,21 @@ async def check(address: str) -> tuple[str, ...]:
                 hint="set its advertised.listeners to an address that works from here",
             )
     return brokers
+
+
+async def back(address: str, within_s: float) -> None:
+    """Return once the Kafka at ``address`` answers, which it may not for ``within_s``, as between
+    two rounds. Raises CannotStart."""
+    until = monotonic() + within_s
+    while True:
+        try:
+            await check(address)
+        except CannotStart:
+            if monotonic() > until:
+                raise
+            await asyncio.sleep(_AGAIN_S)
+        else:
+            return
 
 
 async def _unreachable(address: str) -> str | None:

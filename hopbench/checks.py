@@ -8,7 +8,6 @@ there, and is silent where it cannot be (simulated rounds have no host).
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -17,6 +16,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hopbench import messages
 from hopbench.doubts import Doubt
 from hopbench.engines.port import BrokerKind, Evidence, Settings
 from hopbench.limits import Limits
@@ -314,19 +314,14 @@ def _metrics(o: Observed, limits: Limits) -> Iterator[Doubt]:
 
 
 def _messages(o: Observed, limits: Limits) -> Iterator[Doubt]:
-    if o.evidence is None:
-        return
-    produced: Counter[str] = Counter()
-    consumed: Counter[str] = Counter()
-    for process in o.evidence.processes:
-        produced.update(process.produced)
-        consumed.update(process.consumed)
-    for topic in sorted(produced | consumed):
-        if produced[topic] != consumed[topic]:
-            yield Doubt(
-                "consumed_produced",
-                f"{produced[topic]} messages were produced to {topic}, {consumed[topic]} consumed",
-            )
+    if o.evidence is not None:
+        yield from messages.counted(o.evidence.processes, o.broker)
+
+
+def _broker(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if o.evidence is not None and o.broker == "kafka":
+        zero_ns = o.evidence.start_ns + o.evidence.unix_offset_ns
+        yield from messages.gaps(o.evidence.processes, zero_ns)
 
 
 def _meaning(o: Observed, limits: Limits) -> Iterator[Doubt]:
@@ -366,6 +361,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _traces,
     _metrics,
     _messages,
+    _broker,
     _own,
     _meaning,
 )

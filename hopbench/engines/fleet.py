@@ -26,7 +26,7 @@ from hopbench.engines.port import EngineName, Settings
 from hopbench.engines.running import Mortal
 from hopbench.engines.supervisor import groups
 from hopbench.engines.wall import Broker, WallEngine
-from hopbench.engines.watch import Watched
+from hopbench.engines.watch import AWAY_S, Watched
 from loadgen.plan import Plan
 from services.errors import CannotStart
 from services.scenario.model import Scenario
@@ -65,6 +65,8 @@ class FleetParts:
         return Broker(self._settings.broker, "kafka")
 
     async def broker(self) -> Broker | None:
+        if self._broker is not None:
+            await kafka.back(self._broker, AWAY_S)
         return None
 
     async def muster(self, scenario: Scenario, stack: AsyncExitStack) -> Nodes:
@@ -157,7 +159,7 @@ class FleetParts:
             await asyncio.sleep(_AGAIN_S)
 
     def beside(self) -> Sequence[Mortal]:
-        return () if self._broker is None else (Watched("broker", self._broker),)
+        return () if self._broker is None else (Watched("Kafka", self._broker),)
 
     def doubts(self) -> list[tuple[str, str]]:
         if not self._strangers:

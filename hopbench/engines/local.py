@@ -20,7 +20,7 @@ from hopbench.engines.port import EngineName, Settings
 from hopbench.engines.running import Mortal
 from hopbench.engines.supervisor import Supervisor, groups, start_supervisor
 from hopbench.engines.wall import Broker, WallEngine
-from hopbench.engines.watch import Watched
+from hopbench.engines.watch import AWAY_S, Watched
 from hopbench.parts import Part
 from loadgen.plan import Plan
 from services.errors import CannotStart
@@ -55,7 +55,7 @@ class LocalParts:
             self._embedded = await kafka.start(self._logs / "broker.log")
             return Broker(self._embedded.ready["address"], "embedded")
         await kafka.check(self._settings.broker)
-        self._real = Watched("broker", self._settings.broker)
+        self._real = Watched("Kafka", self._settings.broker)
         return Broker(self._settings.broker, "kafka")
 
     def _pin_broker(self) -> None:
@@ -87,7 +87,12 @@ class LocalParts:
         )
 
     async def broker(self) -> Broker | None:
-        """The embedded one again, where a round has cost its life; None where nothing changed."""
+        """The embedded one again, where a round has cost its life; None where nothing changed.
+
+        Raises CannotStart where a real one has gone since.
+        """
+        if self._real is not None:
+            await kafka.back(self._settings.broker, AWAY_S)
         if self._embedded is None or self._embedded.process.returncode is None:
             return None
         found = await self._open_broker()

@@ -154,7 +154,11 @@ class Running:
                 break
             if monotonic_ns() > until_ns:
                 await self._missing()
-                self.undrained = why or "handlers still opened and closed"
+                self.undrained = (
+                    "handlers still opened and closed"
+                    if why is None
+                    else unfinished(reports, lost=True)
+                )
                 break
             calm = state if why is None else None
             await asyncio.sleep(_POLL_S)
@@ -202,18 +206,23 @@ class Running:
         return failure
 
 
-def unfinished(reports: Sequence[ProcessReport]) -> str | None:
-    """What still goes on, or None."""
+def unfinished(reports: Sequence[ProcessReport], *, lost: bool = False) -> str | None:
+    """What still goes on, or None. With ``lost``, messages that asked for no acknowledgement are
+    given up. More consumed than produced is no reason to wait: a producer may have given up what
+    the broker had stored."""
     opened = sum(report.open_handlers for report in reports)
     if opened:
         return f"{opened} handlers are still open"
     produced: Counter[str] = Counter()
     consumed: Counter[str] = Counter()
+    unacknowledged: Counter[str] = Counter()
     for report in reports:
         produced.update(report.produced)
         consumed.update(report.consumed)
-    for topic in sorted(produced | consumed):
-        if produced[topic] != consumed[topic]:
+        unacknowledged.update(report.unacknowledged)
+    for topic in sorted(produced):
+        left = produced[topic] - consumed[topic]
+        if left > (unacknowledged[topic] if lost else 0):
             return f"topic {topic}: {produced[topic]} messages produced, {consumed[topic]} consumed"
     return None
 

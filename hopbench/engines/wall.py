@@ -82,7 +82,10 @@ class Parts(Protocol):
         ...
 
     async def broker(self) -> Broker | None:
-        """A new one where an earlier round has cost the old one's life; None: it is the same."""
+        """A new one where an earlier round has cost the old one's life; None: it is the same.
+
+        Raises CannotStart where there is none any more.
+        """
         ...
 
     async def load(self, plan: Plan, directory: Path) -> Generator:

@@ -1,0 +1,70 @@
+"""The self-checks of what went over a broker: pure, from what the processes of a round counted."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from hopbench.doubts import Doubt
+from hopbench.engines.port import BrokerKind, ProcessReport
+
+
+def counted(processes: Sequence[ProcessReport], broker: BrokerKind | None) -> Iterator[Doubt]:
+    """Messages consumed are those produced, each once."""
+    produced: Counter[str] = Counter()
+    consumed: Counter[str] = Counter()
+    unacknowledged: Counter[str] = Counter()
+    again: Counter[str] = Counter()
+    for process in processes:
+        produced.update(process.produced)
+        consumed.update(process.consumed)
+        unacknowledged.update(process.unacknowledged)
+        again.update(process.redelivered)
+    for topic in sorted(produced | consumed):
+        lost = produced[topic] - consumed[topic]
+        if 0 < lost <= unacknowledged[topic]:
+            yield Doubt(
+                "messages_lost",
+                f"{lost} of {produced[topic]} messages to {topic}, which asks for no "
+                "acknowledgement, did not arrive",
+            )
+        elif lost < 0 and broker == "kafka":
+            yield Doubt(
+                "redelivered",
+                f"{-lost} more messages were consumed from {topic} than acknowledged to it: "
+                "stored although the producer had given up, or handled twice as partitions moved",
+            )
+        elif lost:
+            yield Doubt(
+                "consumed_produced",
+                f"{produced[topic]} messages were produced to {topic}, {consumed[topic]} consumed",
+            )
+    for topic, times in sorted(again.items()):
+        yield Doubt("redelivered", f"{times} messages came twice to {topic} and were handled once")
+
+
+def gaps(processes: Iterable[ProcessReport], zero_ns: int) -> Iterator[Doubt]:
+    """Times without a broker, as all processes together saw them; ``zero_ns`` is the Unix time at
+    which the round's schedule begins."""
+    seen = sorted(
+        (begun - zero_ns, math.inf if ended is None else ended - zero_ns)
+        for process in processes
+        for begun, ended in process.broker_gaps_unix_ns
+        if begun is not None and (ended is None or ended > zero_ns)
+    )
+    merged: list[tuple[float, float]] = []
+    for begun, ended in seen:
+        if merged and begun <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], ended))
+        else:
+            merged.append((begun, ended))
+    if merged:
+        told = ", and ".join(_gap(begun / 1e9, ended / 1e9) for begun, ended in merged)
+        yield Doubt("broker_gap", f"the broker was away {told} of the round")
+
+
+def _gap(from_s: float, to_s: float) -> str:
+    if math.isinf(to_s):
+        return f"from {from_s:.1f} s to the end"
+    return f"from {from_s:.1f} to {to_s:.1f} s ({to_s - from_s:.1f} s)"
