@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
@@ -36,6 +37,8 @@ from services.title import set_title
 
 TOKEN_HEADER = "x-hopbench-token"
 TOKEN_VARIABLE = tokens.TOKEN_VARIABLE
+HEALTH = "/health"
+"""Answered to anybody: that it serves is no secret."""
 LARGEST_REQUEST = 64 * 1024 * 1024
 START_BOUND_S = 20.0
 """A service that does not listen and answer within it has not come up."""
@@ -44,6 +47,8 @@ ANSWER_BOUND_S = 15.0
 STOP_SLACK_S = 10.0
 """On top of the grace: spans still to be derived and sent."""
 _LEASE_LOOK_S = 1.0
+LOG_BYTES = 256 * 1024
+"""Of each log that is kept here, its end goes to the bench."""
 
 
 class Node:
@@ -51,6 +56,8 @@ class Node:
 
     def __init__(self, forks: Forks) -> None:
         self._forks = forks
+        self._kept: TemporaryDirectory[str] | None = None
+        """For the logs of a round whose bench has no directory here."""
         self.lease = Lease()
         self._children: list[Child] = []
         self._deaths: list[dict[str, Any]] = []
@@ -70,10 +77,13 @@ class Node:
         await self._discard()
         self.lease.grant(job.get("lease_ns"))
         await self._forks.load(job)
-        logs = Path(job["settings"]["logs"])
+        if (given := job["settings"]["logs"]) is None:
+            self._kept = TemporaryDirectory(prefix="hopbench-logs-", ignore_cleanup_errors=True)
+            given = self._kept.name
+        logs = Path(given)
         os.makedirs(logs, exist_ok=True)
         try:
-            for service, replica in job["services"]:
+            for ((service, replica),) in job["processes"]:
                 log = logs / f"{service}-{replica}.log"
                 self._children.append(await self._forks.fork(service, replica, log))
             async with asyncio.TaskGroup() as group:
@@ -114,12 +124,13 @@ class Node:
         answers = await asyncio.gather(*(ask(child) for child in living))
         return [answer for answer in answers if answer is not None]
 
-    async def stop(self, grace_ns: int) -> list[dict[str, Any]]:
-        """Let every process finish what it does, at most ``grace_ns``; their last reports."""
+    async def stop(self, grace_ns: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        """Let every process finish what it does, at most ``grace_ns``; their last reports, and the
+        ends of logs that are kept here, by name."""
         async with self._turn:
             return await self._stop(grace_ns)
 
-    async def _stop(self, grace_ns: int) -> list[dict[str, Any]]:
+    async def _stop(self, grace_ns: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
         for child in self._children:
             child.expected_to_end = True
         bound_s = grace_ns / 1e9 + STOP_SLACK_S
@@ -135,8 +146,11 @@ class Node:
             return answer
 
         answers = await asyncio.gather(*map(end, self._children))
+        logs = {}
+        if self._kept is not None:
+            logs = {child.log.stem: log_end(child.log) for child in self._children}
         await self._discard()
-        return [answer for answer in answers if answer is not None]
+        return [answer for answer in answers if answer is not None], logs
 
     async def discard(self) -> None:
         """Kill what runs, without asking."""
@@ -154,6 +168,9 @@ class Node:
         for child in children:
             await child.exit
             child.channel.close()
+        if self._kept is not None:
+            self._kept.cleanup()
+            self._kept = None
         # Whoever waits for a death of this round need not wait through the next.
         self._death.set()
         self._death = asyncio.Event()
@@ -188,6 +205,17 @@ class Node:
                 }
             )
             self._death.set()
+
+
+def log_end(log: Path) -> str:
+    """As much of it as an answer has room for; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LOG_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 async def _come_up(child: Child) -> None:
@@ -249,6 +277,8 @@ _Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def application(node: Node, token: str, quit_asked: asyncio.Event) -> web.Application:
     @web.middleware
     async def guard(request: web.Request, handler: _Route) -> web.StreamResponse:
+        if request.path == HEALTH:
+            return await handler(request)
         given = request.headers.get(TOKEN_HEADER, "").encode(errors="surrogateescape")
         if not hmac.compare_digest(given, token.encode()):
             return _json({"text": f"wrong or missing {TOKEN_HEADER}"}, 403)
@@ -279,11 +309,15 @@ def application(node: Node, token: str, quit_asked: asyncio.Event) -> web.Applic
 
     async def stop(request: web.Request) -> web.Response:
         message = orjson.loads(await request.read())
-        return _json({"processes": await node.stop(message["grace_ns"])})
+        reports, logs = await node.stop(message["grace_ns"])
+        return _json({"processes": reports, "logs": logs})
 
     async def deaths(request: web.Request) -> web.Response:
         within = request.query.get("within_s")
         return _json({"deaths": await node.deaths(None if within is None else float(within))})
+
+    async def health(_request: web.Request) -> web.Response:
+        return _json({})
 
     async def clock(_request: web.Request) -> web.Response:
         return _json(asdict(host_clock()))
@@ -299,6 +333,7 @@ def application(node: Node, token: str, quit_asked: asyncio.Event) -> web.Applic
     app.router.add_get("/counters", counters)
     app.router.add_get("/deaths", deaths)
     app.router.add_get("/clock", clock)
+    app.router.add_get(HEALTH, health)
     app.router.add_post("/stop", stop)
     app.router.add_post("/quit", quit_)
     return app

@@ -3,8 +3,8 @@
 It comes out of the fork server with its job read already, and follows its node's messages on a
 socket (services/control.py). Process → node, first ``{"ready": {host, http_port, grpc_port}}`` or
 ``{"error": text}``; then one answer to each message: ``connect`` ``{directory}``, ``begin``
-``{start_ns, measured_from_ns}``, ``counters``, and ``stop`` ``{grace_ns}``, after which it leaves.
-Counters and the last report have the fields of ``hopbench.engines.port.ProcessReport``.
+``{start_ns, measured_from_ns, clock}``, ``counters``, and ``stop`` ``{grace_ns}``, after which it
+leaves. Counters and the last report have the fields of ``hopbench.engines.port.ProcessReport``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -79,6 +80,8 @@ def read_job(document: Mapping[str, Any]) -> Job:
         _official()
     scenario = apply(parse_text(document["source"]), document["variant"])
     broker = endpoints["broker"]
+    # A bench on another host cannot know it.
+    offset_ns = settings["unix_offset_ns"]
     return Job(
         scenario=scenario,
         topology=topology(scenario),
@@ -87,7 +90,7 @@ def read_job(document: Mapping[str, Any]) -> Job:
         round=settings["round"],
         instrumentation=settings["instrumentation"],
         tracing=settings["tracing"],
-        unix_offset_ns=settings["unix_offset_ns"],
+        unix_offset_ns=time.time_ns() - time.monotonic_ns() if offset_ns is None else offset_ns,
         traces=endpoints["traces"],
         metrics=endpoints["metrics"],
         broker=None if broker is None else Broker(broker["address"], broker["kind"]),
@@ -134,7 +137,11 @@ async def _obey(process: Process, channel: Channel) -> None:
                     continue
                 await channel.answer(message, {})
             case "begin":
-                await process.begin(message["start_ns"], message["measured_from_ns"])
+                # Another host's bench names Unix times.
+                ahead_ns = process.unix_offset_ns if message["clock"] == "unix" else 0
+                await process.begin(
+                    message["start_ns"] - ahead_ns, message["measured_from_ns"] - ahead_ns
+                )
                 await channel.answer(message, {})
             case "counters":
                 await channel.answer(message, process.report())
@@ -188,6 +195,10 @@ class Process:
         )
         self._cpu_before_ns = 0
         self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def unix_offset_ns(self) -> int:
+        return self._job.unix_offset_ns
 
     @property
     def tracer_provider(self) -> trace.TracerProvider:

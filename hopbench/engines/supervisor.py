@@ -111,11 +111,7 @@ def job(
     return {
         "source": source,
         "variant": variant,
-        "services": [
-            [service.name, replica]
-            for service in scenario.services.values()
-            for replica in range(service.replicas)
-        ],
+        "processes": list(groups(scenario)),
         "settings": {
             "seed": seed,
             # Kafka's topics outlive a round, and a real broker's outlive a run.

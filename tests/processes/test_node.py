@@ -16,7 +16,7 @@ from aiohttp import ClientSession
 from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
 from hopbench.parts import Part, start_part
 from services.errors import CannotStart
-from services.node import TOKEN_HEADER
+from services.node import LOG_BYTES, TOKEN_HEADER
 from tests.processes.conftest import SCENARIO, plan, settings
 
 
@@ -55,13 +55,45 @@ def _job(directory: Path, collector: Part) -> dict[str, Any]:
     )
 
 
-def test_without_the_token_nothing_is_answered(tmp_path: Path) -> None:
+def test_logs_that_a_node_keeps_come_with_the_last_reports(tmp_path: Path) -> None:
+    async def talk(node: Supervisor, work: dict[str, Any]) -> None:
+        work["settings"]["logs"] = None
+        order, *_ = await node.start(work)
+        log = Path(f"/proc/{order['pid']}/fd/1").resolve()  # noqa: ASYNC240
+        assert log.name == "order-0.log"
+        log.write_text("x" * LOG_BYTES + "the end\n")
+        logs = (await node.stop(0)).logs
+        assert logs.keys() == {"order-0", "inventory-0", "price-0", "price-1"}
+        assert logs["order-0"].endswith("xthe end\n")
+        assert len(logs["order-0"]) == LOG_BYTES
+        assert not log.exists()
+
+    on_a_node(tmp_path, talk)
+
+
+def test_a_bench_on_another_host_names_unix_times(tmp_path: Path) -> None:
+    async def talk(node: Supervisor, work: dict[str, Any]) -> None:
+        work["source"] += "faults: [{pause: 1ms, at: {service: inventory}, from: 0s}]\n"
+        work["settings"]["unix_offset_ns"] = None
+        await node.start(work)
+        await node.begin(time.time_ns(), time.time_ns() + 1_000_000, "unix")
+        # A pause is due when the measured phase begins.
+        async with asyncio.timeout(10):
+            while not sum(r.faults_fired for r in await node.counters()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    on_a_node(tmp_path, talk)
+
+
+def test_without_the_token_nothing_is_answered_but_that_it_serves(tmp_path: Path) -> None:
     async def talk(node: Supervisor, _job: dict[str, Any]) -> None:
         url = f"http://127.0.0.1:{node.part.ready['port']}/quit"
         async with ClientSession() as stranger:
             for given in ({}, {TOKEN_HEADER: "guess"}, {TOKEN_HEADER: "gu\u00e9ss"}):
                 async with stranger.post(url, headers=given) as answer:
                     assert answer.status == 403
+            async with stranger.get(url.replace("/quit", "/health")) as answer:
+                assert answer.status == 200
         assert await node.counters() == ()
 
     on_a_node(tmp_path, talk)
@@ -107,7 +139,7 @@ def _host_of_nobody(work: dict[str, Any]) -> None:
 
 
 def _unknown_service(work: dict[str, Any]) -> None:
-    work["services"].append(["nobody", 0])
+    work["processes"].append([("nobody", 0)])
 
 
 def _log_is_a_directory(work: dict[str, Any]) -> None:
