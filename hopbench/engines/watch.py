@@ -7,7 +7,7 @@ import os
 from time import monotonic
 from typing import Final
 
-AWAY_S: Final = 30.0
+AWAY_S: Final = 45.0
 """A broker that is started again is back within this, and a round survives that: its clients wait
 as long (services/transports/link.py)."""
 _LOOK_S: Final = 1.0

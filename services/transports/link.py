@@ -20,10 +20,10 @@ from services.transports.tether import BrokerLost, Tether
 
 FETCH_WAIT_MS: Final[Mapping[BrokerKind, int]] = {"embedded": 10, "kafka": 500}
 """500 is aiokafka's own default, which a real broker cuts short when a message comes."""
-AWAY_S: Final[Mapping[BrokerKind, float]] = {"embedded": 0.0, "kafka": 30.0}
+AWAY_S: Final[Mapping[BrokerKind, float]] = {"embedded": 0.0, "kafka": 45.0}
 """A real broker that is started again is back within this; until then its clients wait. The
 embedded one does not come back."""
-REQUEST_TIMEOUT_MS: Final[Mapping[BrokerKind, int]] = {"embedded": 10_000, "kafka": 40_000}
+REQUEST_TIMEOUT_MS: Final[Mapping[BrokerKind, int]] = {"embedded": 10_000, "kafka": 60_000}
 """Also how long a producer tries again; more than a broker may be away."""
 LARGEST_MESSAGE: Final = 64 * 1024 * 1024
 """Bytes that our side lets through; what the broker takes is its own setting."""

@@ -60,6 +60,21 @@ def test_a_round_is_unfinished_while_handlers_are_open_or_messages_under_way() -
     assert unfinished([sender, taker, report("b", 3, consumed={"b.go": 1})]) is None
 
 
+def test_only_messages_that_asked_for_no_acknowledgement_may_be_given_up() -> None:
+    sender = report("a", 1, produced={"b.go": 5}, unacknowledged={"b.go": 2})
+    told = "topic b.go: 5 messages produced, {} consumed"
+    for consumed, at_once, at_last in (
+        (2, told.format(2), told.format(2)),
+        (3, told.format(3), None),
+        (5, None, None),
+        # The broker had stored one that its producer has given up.
+        (6, None, None),
+    ):
+        both = [sender, report("b", 2, consumed={"b.go": consumed})]
+        assert unfinished(both) == at_once
+        assert unfinished(both, lost=True) == at_last
+
+
 def test_a_process_without_a_last_report_is_named() -> None:
     replicas = [("a", 0), ("b", 0), ("b", 1)]
     last = report("b", 3, replica=1)

@@ -1,0 +1,85 @@
+"""What is doubted about messages, and about a broker that was away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from hopbench import messages
+from hopbench.doubts import CODES, Doubt
+from hopbench.engines.port import BrokerKind, ProcessReport
+
+ZERO_NS = 1_700_000_000_000_000_000
+
+
+def process(**changed: Any) -> ProcessReport:
+    values: dict[str, Any] = {
+        **dict.fromkeys(("replica", "pid", "cpu_ns", "handled", "open_handlers"), 0),
+        **dict.fromkeys(("spans_ended", "retries", "timeouts", "errors", "faults_fired"), 0),
+        **{key: {} for key in ("produced", "consumed", "sleep_bias_ns", "cpu_bias_ns")},
+        **{key: {} for key in ("loop_lag_ns", "gc_pauses")},
+        "service": "a",
+    }
+    return ProcessReport(**{**values, **changed})
+
+
+@pytest.mark.parametrize(
+    ("broker", "consumed", "unacknowledged", "codes"),
+    [
+        ("kafka", 5, 0, []),
+        ("kafka", 5, 5, []),
+        ("kafka", 4, 0, ["consumed_produced"]),
+        ("kafka", 4, 1, ["messages_lost"]),
+        ("kafka", 3, 1, ["consumed_produced"]),
+        ("kafka", 6, 0, ["redelivered"]),
+        ("embedded", 6, 0, ["consumed_produced"]),
+    ],
+)
+def test_what_is_consumed_is_held_against_what_was_produced(
+    broker: BrokerKind, consumed: int, unacknowledged: int, codes: list[str]
+) -> None:
+    processes = [
+        process(produced={"b.go": 5}, unacknowledged={"b.go": unacknowledged}),
+        process(consumed={"b.go": consumed}),
+    ]
+    assert [doubt.code for doubt in messages.counted(processes, broker)] == codes
+    assert set(codes) <= set(CODES)
+
+
+def test_messages_that_came_twice_are_told_by_topic() -> None:
+    twice = [process(redelivered={"b.go": 2}), process(redelivered={"b.go": 1, "c.go": 1})]
+    assert list(messages.counted(twice, "kafka")) == [
+        Doubt("redelivered", "3 messages came twice to b.go and were handled once"),
+        Doubt("redelivered", "1 messages came twice to c.go and were handled once"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"),
+    [
+        ([[]], None),
+        # Over before the round's schedule began.
+        ([[(-9.0, -1.0)]], None),
+        ([[(4.0, 12.5)]], "from 4.0 to 12.5 s (8.5 s)"),
+        ([[(4.0, 12.5)], [(4.1, 13.0), (4.0, 12.4)]], "from 4.0 to 13.0 s (9.0 s)"),
+        ([[(8.0, 9.0)], [(4.0, 5.0)]], "from 4.0 to 5.0 s (1.0 s), and from 8.0 to 9.0 s (1.0 s)"),
+        ([[(4.0, None)], [(4.5, 6.0)]], "from 4.0 s to the end"),
+    ],
+)  # fmt: skip
+def test_all_processes_together_tell_when_the_broker_was_away(
+    seen: Sequence[Sequence[tuple[float, float | None]]], told: str | None
+) -> None:
+    processes = [
+        process(broker_gaps_unix_ns=[[unix_ns(at) for at in gap] for gap in gaps]) for gaps in seen
+    ]
+    doubts = list(messages.gaps(processes, ZERO_NS))
+    assert [doubt.text for doubt in doubts] == (
+        [] if told is None else [f"the broker was away {told} of the round"]
+    )
+    assert all(doubt.voids for doubt in doubts)
+
+
+def unix_ns(round_s: float | None) -> int | None:
+    return None if round_s is None else ZERO_NS + int(round_s * 1e9)
