@@ -1,5 +1,5 @@
-"""``hopbench run FILE --engine compose`` on a host: containers come up, the bench in one of them runs
-with the very flags that were given, and all are removed at the end.
+"""``hopbench run FILE --engine compose`` on a host: containers come up, the bench in one of them
+runs with the very flags that were given, and all are removed at the end.
 """
 
 from __future__ import annotations
