@@ -127,7 +127,7 @@ class Bench:
             return "starting"
         if (trial / "trial.json").is_file():
             return "reading"
-        start_ns = _start_ns(trial / "samples.spool")
+        start_ns = _start_ns(trial)
         if start_ns is None:
             return "starting"
         plan = json.loads((self.run / "plan.json").read_bytes())
@@ -158,12 +158,9 @@ class Bench:
         return self.phase() == phase
 
     def recorded(self) -> int:
-        """Requests in the spool of the latest round."""
+        """Requests in the spools of the latest round."""
         trial = self.trial()
-        spool = None if trial is None else trial / "samples.spool"
-        return (
-            0 if spool is None or not spool.is_file() else spool.stat().st_size // RECORD.itemsize
-        )
+        return 0 if trial is None else sum(map(_records, trial.glob("samples*.spool")))
 
     def received(self) -> int:
         """Bytes of spans in the spool of the latest round."""
@@ -269,12 +266,23 @@ class Site:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _start_ns(spool: Path) -> int | None:
-    """The schedule's zero, out of the header of a spool that is being written."""
+def _records(spool: Path) -> int:
+    """Whole ones, behind the header."""
     try:
-        with spool.open("rb") as file:
-            head = file.readline()
-    except FileNotFoundError:
-        return None
-    found = re.search(rb'"start_ns": (\d+)', head)
-    return int(found[1]) if found else None
+        _, _, body = spool.read_bytes().partition(b"\n")
+    except FileNotFoundError:  # read back, and gone
+        return 0
+    return len(body) // RECORD.itemsize
+
+
+def _start_ns(trial: Path) -> int | None:
+    """The schedule's zero, out of the header of a spool that is being written."""
+    for spool in trial.glob("samples*.spool"):
+        try:
+            with spool.open("rb") as file:
+                head = file.readline()
+        except FileNotFoundError:
+            continue
+        if found := re.search(rb'"start_ns": (\d+)', head):
+            return int(found[1])
+    return None

@@ -1,0 +1,214 @@
+"""A master that stands by and its workers: real Locust, real processes, rounds over TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import ProxyHandler, build_opener
+
+import numpy as np
+import pytest
+
+from loadgen.plan import Plan
+from loadgen.read import merged, read
+from loadgen.samples import OK
+from services.errors import CannotStart
+from tests.loadgen.cluster import Cluster, cluster
+from tests.loadgen.conftest import Shop
+from tests.loadgen.rig import entry, load, plan
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def _two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("standing") / "cluster", 2) as found:
+        yield found
+
+
+@pytest.fixture
+def two(_two: Cluster) -> Cluster:
+    """A master with two workers, for tests that leave them as they are."""
+    return _two
+
+
+def made(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
+
+
+def records(directory: Path) -> Any:
+    return merged([read(spool) for spool in sorted(directory.glob("samples*.spool"))])
+
+
+def is_whole(asked: Plan, start_ns: int, directory: Path, workers: int) -> None:
+    """The merged samples are those of one generator with the same plan."""
+    schedule, found = asked.schedule(), records(directory)
+    assert found["seq"].tolist() == schedule.number.tolist()
+    assert found["intended_ns"].tolist() == (schedule.offset_ns + start_ns).tolist()
+    assert found["entry"].tolist() == schedule.entry.tolist()
+    assert found["sampled"].tolist() == schedule.sampled.astype(int).tolist()
+    assert found["trace_hi"].tolist() == schedule.trace_hi.tolist()
+    assert found["trace_lo"].tolist() == schedule.trace_lo.tolist()
+    assert found["worker"].tolist() == (schedule.number % workers).tolist()
+    assert (found["sent_ns"] >= found["intended_ns"]).all()
+
+
+def page(cluster: Cluster) -> dict[str, Any]:
+    open_ = build_opener(ProxyHandler({})).open
+    with open_(f"http://127.0.0.1:{cluster.web}/stats/requests", timeout=10) as answer:
+        found: dict[str, Any] = json.load(answer)
+        return found
+
+
+def requests_on(cluster: Cluster) -> int:
+    rows = page(cluster)["stats"]
+    return sum(row["num_requests"] for row in rows if row["name"] == "Aggregated")
+
+
+def test_round_after_round_is_dealt_and_its_samples_come_back(
+    two: Cluster, shop: Shop, tmp_path: Path
+) -> None:
+    for name, rate in (("first", 300.0), ("second", 150.0)):
+        asked = plan(load(entry(), rate=rate), shop.address, tmp_path)
+        start_ns, counts = asyncio.run(two.play(asked, made(tmp_path / name)))
+        is_whole(asked, start_ns, tmp_path / name, workers=2)
+        assert set(records(tmp_path / name)["status"].tolist()) == {OK}
+        assert counts["complete"]
+        assert counts["sent"] == counts["ok"] == len(asked.schedule())
+        assert len(counts["workers"]) == 2
+        assert counts["cpu_ns"] == sum(one["cpu_ns"] for one in counts["workers"])
+        # The page keeps the statistics of the whole load after the round.
+        assert requests_on(two) == len(asked.schedule())
+
+
+def test_spools_from_elsewhere_carry_the_benchs_start(
+    two: Cluster, shop: Shop, tmp_path: Path
+) -> None:
+    asked = plan(load(entry()), shop.address, tmp_path)
+    start_ns, _ = asyncio.run(two.play(asked, made(tmp_path / "round")))
+    for number in range(2):
+        spool = tmp_path / "round" / f"samples-{number}.spool"
+        head = json.loads(spool.read_bytes().partition(b"\n")[0])
+        assert head["bench_start_ns"] == start_ns
+        # The same host: the clocks differ by what reading them takes.
+        assert abs(head["start_ns"] - start_ns) < 50_000_000
+
+
+def test_a_wrong_token_is_refused_and_the_next_bench_served(
+    two: Cluster, shop: Shop, tmp_path: Path
+) -> None:
+    asked = plan(load(entry(), seconds=0.1), shop.address, tmp_path)
+    with pytest.raises(CannotStart, match="wrong token"):
+        asyncio.run(two.play(asked, made(tmp_path / "refused"), token="another"))
+    assert not list((tmp_path / "refused").glob("*.spool"))
+    start_ns, _ = asyncio.run(two.play(asked, made(tmp_path / "taken")))
+    is_whole(asked, start_ns, tmp_path / "taken", workers=2)
+
+
+def test_an_entry_that_does_not_answer_is_told_with_the_worker(
+    two: Cluster, shop: Shop, tmp_path: Path
+) -> None:
+    nobody = plan(load(entry(protocol="grpc")), shop.address, tmp_path)
+    closed = [tuple(type(a)("127.0.0.1", 1, 1) for a in of) for of in nobody.addresses]
+    lost = plan(load(entry()), shop.address, tmp_path, addresses=tuple(closed))
+    with pytest.raises(CannotStart, match=r"worker \d on .*shop"):
+        asyncio.run(two.play(lost, made(tmp_path / "lost")))
+
+
+def test_a_bench_that_hangs_up_ends_the_round(two: Cluster, shop: Shop, tmp_path: Path) -> None:
+    long = plan(load(entry(), seconds=60), shop.address, tmp_path)
+
+    async def leave() -> None:
+        sending = asyncio.Event()
+        task = asyncio.create_task(two.play(long, made(tmp_path / "left"), at=sending.set))
+        await sending.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(leave())
+    kept = len(records(tmp_path / "left"))
+    assert 0 < kept < len(long.schedule())
+    short = plan(load(entry()), shop.address, tmp_path)
+    start_ns, _ = asyncio.run(two.play(short, made(tmp_path / "next")))
+    is_whole(short, start_ns, tmp_path / "next", workers=2)
+
+
+def test_a_worker_that_comes_late_takes_part_from_the_next_round_on(
+    shop: Shop, tmp_path: Path
+) -> None:
+    asked = plan(load(entry(), seconds=1.5), shop.address, tmp_path)
+    with cluster(tmp_path / "cluster", 1) as one:
+        start_ns, counts = asyncio.run(one.play(asked, made(tmp_path / "alone"), at=one.worker))
+        is_whole(asked, start_ns, tmp_path / "alone", workers=1)
+        # Of the two, the first is ready a second time, after its round.
+        one.joined(3)
+        start_ns, counts = asyncio.run(one.play(asked, made(tmp_path / "both"), workers=2))
+        is_whole(asked, start_ns, tmp_path / "both", workers=2)
+        assert len(counts["workers"]) == 2
+
+
+def killed(one: subprocess.Popen[bytes]) -> None:
+    os.kill(one.pid, signal.SIGKILL)
+
+
+def test_a_worker_that_vanishes_is_named_and_what_was_streamed_is_kept(
+    shop: Shop, tmp_path: Path
+) -> None:
+    long = plan(load(entry(), seconds=60), shop.address, tmp_path)
+    with cluster(tmp_path / "cluster", 2) as pair:
+        last = pair.processes[-1]
+        start_ns, counts = asyncio.run(
+            pair.play(long, made(tmp_path / "broken"), at=lambda: killed(last))
+        )
+        assert "has said nothing for 3 s" in counts["broken"]
+        assert counts["broken"].startswith("worker ")
+        assert not counts["complete"]
+        assert len(counts["workers"]) == 1
+        found = records(tmp_path / "broken")
+        assert set(np.unique(found["worker"])) <= {0, 1}
+        assert len(found) >= counts["sent"] > 0
+        short = plan(load(entry()), shop.address, tmp_path)
+        start_ns, _ = asyncio.run(pair.play(short, made(tmp_path / "rest")))
+        is_whole(short, start_ns, tmp_path / "rest", workers=1)
+
+
+def test_workers_join_a_master_that_was_started_anew(shop: Shop, tmp_path: Path) -> None:
+    long = plan(load(entry(), seconds=60), shop.address, tmp_path)
+    with cluster(tmp_path / "cluster", 2) as pair:
+        master = pair.processes[0]
+        with pytest.raises(CannotStart, match="master has closed the connection"):
+            asyncio.run(
+                pair.play(long, made(tmp_path / "broken"), at=lambda: killed(pair.processes[0]))
+            )
+        assert len(records(tmp_path / "broken")) > 0
+        master.wait(20)
+        pair.log("master").unlink()
+        pair.master()
+        pair.joined(2)
+        short = plan(load(entry()), shop.address, tmp_path)
+        start_ns, _ = asyncio.run(pair.play(short, made(tmp_path / "again"), workers=2))
+        is_whole(short, start_ns, tmp_path / "again", workers=2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_both_end_at_once_when_asked_to(tmp_path: Path, number: signal.Signals) -> None:
+    with cluster(tmp_path / "cluster", 1) as one:
+        for process in reversed(one.processes):
+            process.send_signal(number)
+            assert process.wait(20) == 0
+    assert "Traceback" not in one.log("master").read_text() + one.log("worker").read_text()
+
+
+def test_without_a_token_there_is_no_master(tmp_path: Path) -> None:
+    found = Cluster(tmp_path, 0, 0, 0)
+    process = found.start("master", "--control=127.0.0.1:0", token=None)
+    assert process.wait(20) == 2
+    assert "HOPBENCH_TOKEN" in found.log("master").read_text()
