@@ -12,6 +12,12 @@ from analysis.report.figures import quantile
 
 Json = Mapping[str, Any]
 
+BROKERS: Mapping[str | None, str] = {
+    "embedded": "embedded broker",
+    "kafka": "real broker",
+    "memory": "simulated broker",
+}
+"""What carried Kafka's messages: no figure of one stands for another."""
 MAX_DEPTH = 64
 """Deeper than any call graph a person reads, and far from the interpreter's recursion limit."""
 
@@ -30,6 +36,8 @@ class EdgeRow:
     callee: str
     operation: str
     protocol: str
+    carrier: str
+    """The protocol as it is shown; of Kafka also what kind of broker it was."""
     calls: int
     calls_per_request: float
     errors: int
@@ -63,8 +71,9 @@ def _median(values: Iterable[float | None]) -> float | None:
     return median(known) if known else None
 
 
-def edge_rows(trials: Sequence[Json]) -> tuple[EdgeRow, ...]:
-    """The edges of these trials, joined by identity, most time first."""
+def edge_rows(trials: Sequence[Json], broker: str | None = None) -> tuple[EdgeRow, ...]:
+    """The edges of these trials, joined by identity, most time first. All are of one run, so all
+    went over one ``broker`` (of ``summary.json``)."""
     groups: dict[tuple[str, ...], list[Json]] = defaultdict(list)
     for trial in trials:
         for edge in trial["edges"]:
@@ -86,6 +95,7 @@ def edge_rows(trials: Sequence[Json]) -> tuple[EdgeRow, ...]:
                 callee=callee,
                 operation=operation,
                 protocol=protocol,
+                carrier=carrier(protocol, broker),
                 calls=sum(edge["calls"] for edge in edges),
                 calls_per_request=calls_per_request / max(traced, 1),
                 errors=sum(edge["errors"] for edge in edges),
@@ -101,6 +111,11 @@ def edge_rows(trials: Sequence[Json]) -> tuple[EdgeRow, ...]:
         )
     rows.sort(key=lambda r: (-r.calls_per_request * (r.client_p50 or 0.0), r.caller, r.callee))
     return tuple(rows)
+
+
+def carrier(protocol: str, broker: str | None) -> str:
+    known = BROKERS.get(broker) if protocol == "kafka" else None
+    return protocol if known is None else f"{protocol} ({known})"
 
 
 def call_tree(edges: Sequence[EdgeRow], entries: Mapping[str, float]) -> tuple[Node, ...]:

@@ -83,7 +83,7 @@ def _variant(v: VariantView) -> list[str]:
             ["edge", "protocol", "calls/request", "errors", "retries", "client P50", "client P99",
              "server P50", "transport tax P50", "request", "response"],
             (
-                [f"{row.caller} → {row.callee}.{row.operation}", row.protocol,
+                [f"{row.caller} → {row.callee}.{row.operation}", row.carrier,
                  count(row.calls_per_request), errors(row), f"{row.retries:,}",
                  ms(row.client_p50), ms(row.client_p99), ms(row.server_p50), ms(row.tax_p50),
                  size(row.request_p50), size(row.response_p50)]

@@ -94,7 +94,7 @@ def _branch(node: Node) -> Text:
     text = Text(_name(node))
     if edge is None:
         return text
-    text.append(f"  {edge.protocol}", style=_PROTOCOL_STYLE.get(edge.protocol, ""))
+    text.append(f"  {edge.carrier}", style=_PROTOCOL_STYLE.get(edge.protocol, ""))
     times = edge.calls_per_request if node.times is None else node.times
     text.append(f"  {count(round(times, 2))}×", style="bold red" if times >= 5 else "bold")
     text.append(f"  {_times(edge)}")

@@ -201,7 +201,12 @@ def finding_row(finding: Json) -> FindingRow:
 
 
 def _variant(
-    variant: Json, trials: Sequence[Json], baseline: Json | None, *, planned: bool
+    variant: Json,
+    trials: Sequence[Json],
+    baseline: Json | None,
+    *,
+    planned: bool,
+    broker: str | None,
 ) -> VariantView:
     """``planned``: the scenario says what it expects, so that what it does not is news."""
     mine = [trial for trial in trials if trial["variant"] == variant["name"]]
@@ -255,7 +260,7 @@ def _variant(
             f"{finding['kind']} at {place(finding['where'])}"
             for finding in (variant.get("unexpected") or () if planned else ())
         ),
-        edges=edge_rows(counted),
+        edges=edge_rows(counted, broker),
         critical_path=tuple(path),
         sent=sum(load["sent"] for load in loads),
         failed=sum(load["failed"] for load in loads),
@@ -343,7 +348,10 @@ def view(summary: Json) -> View:
     trials = summary["trials"]
     base = next((v for v in summary["variants"] if v["name"] == BASELINE), None)
     planned = any(v["expectations"] for v in summary["variants"])
-    variants = tuple(_variant(v, trials, base, planned=planned) for v in summary["variants"])
+    variants = tuple(
+        _variant(v, trials, base, planned=planned, broker=summary["broker"])
+        for v in summary["variants"]
+    )
     facts = [
         ("engine", f"{summary['engine']} ({summary['clock']} clock)"),
         ("instrumentation", summary["instrumentation"]),

@@ -153,7 +153,10 @@ class Running:
             if why is None and state == calm:
                 break
             if monotonic_ns() > until_ns:
-                await self._missing()
+                if await self._away():
+                    # What is under way waits for it, too; it ends the round where it stays away.
+                    until_ns = monotonic_ns() + int(DRAIN_BOUND_S * 1e9)
+                    continue
                 self.undrained = (
                     "handlers still opened and closed"
                     if why is None
@@ -178,12 +181,12 @@ class Running:
             )
         progress("drain", 1.0)
 
-    async def _missing(self) -> None:
-        """Raises Broken where a part that is not ours can't be reached: what is under way there
-        will not arrive. In a round such a part may come back; here its time is up."""
+    async def _away(self) -> bool:
+        """Whether a part that is not ours can't be reached, and may still come back."""
         for part in self.beside:
-            if isinstance(part, Watched) and (gone := await part.missing()) is not None:
-                raise Broken(gone)
+            if isinstance(part, Watched) and await part.missing() is not None:
+                return True
+        return False
 
     async def _salvage(self) -> None:
         """Keep what a broken round has measured: samples, spans, reports of those that live."""

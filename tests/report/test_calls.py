@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from analysis.report.calls import Node, call_tree, edge_rows
+import pytest
+
+from analysis.report.calls import Node, call_tree, carrier, edge_rows
 from tests.report import build
 
 
@@ -44,3 +46,19 @@ def test_a_round_in_which_an_edge_was_not_used_counts_as_none() -> None:
     ]
     (row,) = edge_rows(rounds)
     assert row.calls_per_request == 0.5
+
+
+@pytest.mark.parametrize(
+    ("protocol", "broker", "shown"),
+    [
+        ("kafka", "embedded", "kafka (embedded broker)"),
+        ("kafka", "kafka", "kafka (real broker)"),
+        ("kafka", "memory", "kafka (simulated broker)"),
+        ("kafka", None, "kafka"),
+        ("http", "kafka", "http"),
+    ],
+)
+def test_figures_of_kafka_say_which_kind_of_broker_they_are_of(
+    protocol: str, broker: str | None, shown: str
+) -> None:
+    assert carrier(protocol, broker) == shown

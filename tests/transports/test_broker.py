@@ -124,6 +124,15 @@ def test_an_address_where_nothing_answers_is_told_with_what_to_do() -> None:
     bounded(main)
 
 
+def test_a_broker_is_waited_for_between_rounds_but_not_for_ever(embedded: Broker) -> None:
+    async def main() -> None:
+        await broker.back(embedded.address, 0.0)
+        with pytest.raises(CannotStart, match=r"no Kafka at 127\.0\.0\.1:1"):
+            await broker.back("127.0.0.1:1", 0.0)
+
+    bounded(main)
+
+
 @pytest.mark.parametrize("address", ["kafka", "kafka:", ":9092", "kafka:many"])
 def test_what_is_no_address_is_bad_input(address: str) -> None:
     async def main() -> None:
