@@ -238,6 +238,7 @@ def _sent(samples: pl.DataFrame) -> Sent:
         measured=(samples["phase"] == "measured").to_numpy(),
         dropped=(samples["status"] == "dropped").to_numpy(),
         sampled=samples["sampled"].to_numpy(),
+        worker=column("worker"),
     )
 
 

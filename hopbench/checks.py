@@ -42,6 +42,8 @@ class Sent:
     measured: NDArray[np.bool_]
     dropped: NDArray[np.bool_]
     sampled: NDArray[np.bool_]
+    worker: NDArray[np.int64]
+    """Which generator process sent it, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,17 +182,25 @@ def _drops(o: Observed, limits: Limits) -> Iterator[Doubt]:
         f"{dropped.size} requests were dropped with {o.load.max_in_flight} in flight; "
         "they rank as infinitely slow",
     )
-    begun = np.sort(o.sent.sent_ns[~o.sent.dropped])
-    answered = o.sent.done_ns[(~o.sent.dropped) & (o.sent.done_ns >= 0)]
-    ended = np.sort(answered)
-    in_flight = np.searchsorted(begun, dropped, "right") - np.searchsorted(ended, dropped, "right")
-    # A drop is decided a little after the request was due, and several may end in between.
-    unexplained = int((in_flight < 0.9 * o.load.max_in_flight).sum())
+    # Each worker has its part of the bound, and drops what is above that.
+    workers = np.unique(o.sent.worker)
+    part = o.load.max_in_flight // workers.size
+    unexplained = sum(_unexplained(o.sent, o.sent.worker == worker, part) for worker in workers)
     if unexplained:
         yield Doubt(
             "drops_unexplained",
-            f"{unexplained} requests were dropped with fewer than {o.load.max_in_flight} in flight",
+            f"{unexplained} requests were dropped with fewer than {part} in flight",
         )
+
+
+def _unexplained(sent: Sent, ours: NDArray[np.bool_], bound: int) -> int:
+    """How many of one worker's requests were dropped with fewer than ``bound`` in flight."""
+    dropped = sent.intended_ns[ours & sent.dropped]
+    begun = np.sort(sent.sent_ns[ours & ~sent.dropped])
+    ended = np.sort(sent.done_ns[ours & ~sent.dropped & (sent.done_ns >= 0)])
+    in_flight = np.searchsorted(begun, dropped, "right") - np.searchsorted(ended, dropped, "right")
+    # A drop is decided a little after the request was due, and several may end in between.
+    return int((in_flight < 0.9 * bound).sum())
 
 
 def _sampling(o: Observed, limits: Limits) -> Iterator[Doubt]:

@@ -88,6 +88,7 @@ def sent(**changes: Any) -> Sent:
         measured=SCHEDULE.phase == MEASURED,
         dropped=np.zeros(len(due), np.bool_),
         sampled=SCHEDULE.sampled,
+        worker=np.zeros(len(due), np.int64),
     )
     return replace(whole, **changes)
 
@@ -234,6 +235,17 @@ def test_drops_are_explained_only_by_a_full_pipe() -> None:
     full = sent(done_ns=stuck, dropped=row == 20)
     assert "drops_unexplained" not in codes(observed(load=load, sent=full))
     assert "drops_unexplained" in codes(observed(load=load, sent=sent(dropped=row == 20)))
+
+
+def test_a_worker_drops_what_is_above_its_own_part_of_the_bound() -> None:
+    """Ten requests that never end fill a worker's half of a bound of 20."""
+    load = replace(LOAD, max_in_flight=20)
+    row = np.arange(len(SCHEDULE))
+    stuck = np.where((row < 20) & (row % 2 == 0), -1, sent().done_ns)
+    full = sent(done_ns=stuck, dropped=row == 20, worker=row % 2)
+    assert "drops_unexplained" not in codes(observed(load=load, sent=full))
+    other = replace(full, dropped=row == 21)
+    assert "drops_unexplained" in codes(observed(load=load, sent=other))
 
 
 def test_simulated_rounds_have_no_host_to_doubt() -> None:
