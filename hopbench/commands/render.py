@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from hopbench import options
 from hopbench.commands.init import write_new
-from hopbench.deploy import rendering
+from hopbench.deploy import cluster, rendering
+from hopbench.deploy.kubernetes import Cluster
 from hopbench.exits import Exit
 from hopbench.output import STDOUT, Output
+from services.errors import BadInput
 from services.scenario.parse import load
+
+KUBERNETES: Final = "kubernetes"
 
 
 def command(
@@ -23,17 +27,48 @@ def command(
     scenario: options.Scenario,
     *,
     file: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Default: standard output.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Default: standard output. For Kubernetes a directory, for `kubectl apply -k`.",
+        ),
     ] = STDOUT,
     workers: options.Workers = 1,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    image: Annotated[
+        str | None,
+        typer.Option("--image", metavar="NAME:TAG", help="Our image as the cluster pulls it."),
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", metavar="NAME", help="Default: hopbench.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", metavar="2Gi", help="Size of the volume for run directories."),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option("--token", metavar="TEXT", help="Secret of all parts; default: a new one."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> Exit:
     """Write all parts that a scenario needs: its services, Kafka, Jaeger, Locust and the bench.
 
     What is written is complete: the scenario is in it, and it runs by `docker compose up`, or
-    `kubectl apply`.
+    `kubectl apply`. --image, --namespace, --storage and --token are for Kubernetes.
     """
-    of = rendering.KINDS[options.one_of("render", kind, tuple(rendering.KINDS))]
+    own = {"image": image, "namespace": namespace, "storage": storage, "token": token}
+    given = {name: text for name, text in own.items() if text is not None}
+    if options.one_of("render", kind, (*rendering.KINDS, KUBERNETES)) == KUBERNETES:
+        cluster.render(load(scenario), workers, Cluster(**given), file, force=force)
+        return Exit.DONE
+    if given:
+        raise BadInput(
+            f"--{next(iter(given))} is for Kubernetes",
+            hint="in Compose, HOPBENCH_IMAGE and HOPBENCH_TOKEN say it when it runs",
+        )
+    of = rendering.KINDS[kind]
     text = of.render(load(scenario), workers)
     if file == STDOUT:
         sys.stdout.write(text)

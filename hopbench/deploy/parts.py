@@ -38,6 +38,11 @@ QUERY_PORT: Final = 16686
 OTLP_PORT: Final = 4317
 JAEGER_HEALTH_PORT: Final = 13133
 
+COLLECTOR: Final = "otel-collector"
+"""In Kubernetes alone: the OpenTelemetry Collector, which sends traces on to Jaeger."""
+RESULTS: Final = "results"
+"""In Kubernetes alone: what shows run directories once the bench has ended."""
+
 MAX_TRACES: Final = 50_000
 JAEGER_MB: Final = 2048
 KAFKA_MB: Final = 1024
@@ -131,7 +136,8 @@ def deployment(
     nodes = _nodes(scenarios, ours)
     locust = _locust(ours)
     flags = ["--engine", engine, "--jaeger", f"http://jaeger:{QUERY_PORT}"]
-    flags += ["--jaeger-otlp", f"jaeger:{OTLP_PORT}"]
+    otlp = COLLECTOR if engine == "kubernetes" else "jaeger"
+    flags += ["--jaeger-otlp", f"{otlp}:{OTLP_PORT}"]
     if kafka:
         flags += ["--broker", f"kafka:{KAFKA_PORT}"]
     return Deployment(
@@ -173,7 +179,9 @@ def deployment(
 
 
 _LAUNCH: Final = ("python", "-m", "loadgen.launch")
-RESERVED: Final = frozenset({"kafka", "jaeger", "locust", "locust-worker", "bench"})
+RESERVED: Final = frozenset(
+    {"kafka", "jaeger", "locust", "locust-worker", "bench", COLLECTOR, RESULTS}
+)
 
 
 def _nodes(scenarios: tuple[Scenario, ...], ours: str) -> tuple[Container, ...]:

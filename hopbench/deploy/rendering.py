@@ -63,19 +63,29 @@ def default_plan(loaded: Loaded, engine: EngineName, workers: int) -> RunPlan:
 def compose_deployment(
     planned: RunPlan, cost: Estimate, arguments: tuple[str, ...], image: str | None = None
 ) -> Deployment:
+    return deployment_of(planned, cost, arguments, image, outside=compose.KAFKA_OUTSIDE)
+
+
+def deployment_of(
+    planned: RunPlan,
+    cost: Estimate,
+    arguments: tuple[str, ...],
+    image: str | None = None,
+    outside: str | None = None,
+) -> Deployment:
     """What runs ``planned``; its Jaeger and its bench hold twice what it makes, or the usual."""
     spans = cost.traces * 100 if cost.spans is None else cost.spans
     return parts.deployment(
         planned.scenarios.values(),
         arguments=arguments,
-        engine="compose",
+        engine="kubernetes" if planned.settings.engine == "kubernetes" else "compose",
         workers=planned.settings.workers,
         max_traces=max(parts.MAX_TRACES, 2 * cost.traces),
         jaeger_mb=_at_least(
             parts.JAEGER_MB, retention.BASE_MB + 2 * spans * retention.SPAN_BYTES / 1e6
         ),
         bench_mb=_at_least(parts.BENCH_MB, 2 * cost.memory_mb),
-        outside=compose.KAFKA_OUTSIDE,
+        outside=outside,
         image=image,
     )
 
