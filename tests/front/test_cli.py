@@ -48,7 +48,7 @@ BAD: list[tuple[list[str], str]] = [
     (["run", "FILE", "--variant", "bached"], "bached"),
     (["run", "FILE", "--engine", "virtul"], "virtul"),
     (["run", "FILE", "--engine", "compose", "--broker", "kafka:9092"], "container of its own"),
-    (["run", "FILE", "--keep"], "--engine compose"),
+    (["run", "FILE", "--keep"], "about containers"),
     (["run", "FILE", "--engine", "kubernetes"], "HOPBENCH_NODES"),
     (["run", "FILE", "--jaeger", "127.0.0.1:16686"], "no URL of a Jaeger"),
     (["run", "FILE", "--jaeger", "http://127.0.0.1:99999"], "--jaeger"),
