@@ -90,7 +90,10 @@ def traces_a_page(wanted: Sought, spans: int) -> int:
 class Readback:
     """What has come so far, and what is asked for next."""
 
-    def __init__(self, jaeger: Jaeger, wanted: Sought, spool: Path) -> None:
+    def __init__(
+        self, jaeger: Jaeger, wanted: Sought, spool: Path, *, calm_s: float = CALM_S
+    ) -> None:
+        self._calm_s = calm_s
         self._jaeger = jaeger
         self._wanted = wanted
         self._spool = spool
@@ -120,7 +123,7 @@ class Readback:
                 return
             if self.spans > before:
                 pause_s, changed = SETTLE_S, monotonic()
-            elif monotonic() - changed > CALM_S:
+            elif monotonic() - changed > self._calm_s:
                 return
             else:
                 pause_s = min(2 * pause_s, 1.5)

@@ -158,16 +158,27 @@ class InJaeger:
 class Watch:
     """Looks, while a round goes on, whether Jaeger is still there."""
 
-    def __init__(self, at: Addresses, api: Api) -> None:
+    def __init__(
+        self,
+        at: Addresses,
+        api: Api,
+        *,
+        gone_s: float = GONE_S,
+        stalled_s: float = STALLED_S,
+        look_s: float = _LOOK_S,
+    ) -> None:
         self._at = at
         self._api = api
+        self._gone_s = gone_s
+        self._stalled_s = stalled_s
+        self._look_s = look_s
 
     async def died(self) -> str:
-        """Wait until it has been gone for :data:`GONE_S`, and tell how."""
+        """Wait until it has been gone for so long that it will not come back, and tell how."""
         well = monotonic()
         async with Jaeger(self._at.query, self._api) as client:
             while True:
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(self._look_s)
                 why, bound_s = await self._missing(client)
                 if why is None:
                     well = monotonic()
@@ -179,8 +190,8 @@ class Watch:
         try:
             await client.services()
         except TooLate as error:
-            return str(error), STALLED_S
+            return str(error), self._stalled_s
         except Unanswered as error:
-            return str(error), GONE_S
+            return str(error), self._gone_s
         why = await refuses(self._at.otlp)
-        return (None if why is None else f"{self._at.otlp} takes no spans: {why}"), GONE_S
+        return (None if why is None else f"{self._at.otlp} takes no spans: {why}"), self._gone_s
