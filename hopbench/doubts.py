@@ -21,7 +21,7 @@ class Meaning:
 CODES: Final[Mapping[str, Meaning]] = {
     # The generator
     "lag": Meaning("requests left late: the generator did not keep its schedule", True),
-    "generator_cpu": Meaning("the generator used most of its core", True),
+    "generator_cpu": Meaning("the generator, or one of its workers, used most of its core", True),
     "rate": Meaning("the achieved rate is off the scheduled one", True),
     "arrivals": Meaning("the inter-arrival times do not fit the distribution asked for", True),
     "drops": Meaning("requests were dropped because too many were in flight", False),

@@ -1,6 +1,7 @@
 """What Locust runs: one user, which follows the schedule.
 
-``locust -f loadgen/locustfile.py`` works by itself against a running scenario (``hopbench up``);
+``locust -f loadgen/locustfile.py`` works by itself against a running scenario (``hopbench up``),
+and so does one with ``--master`` beside several with ``--worker``, which share the arrivals;
 the bench starts it with a plan and a control socket. Rate and duration are the plan's: Locust's
 own users and spawn rate have no meaning here, hence the shape, which hides them in its web page.
 """
@@ -9,33 +10,49 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 from locust import LoadTestShape, events
+from locust.runners import MasterRunner, WorkerRunner
 
+from loadgen.dealer import Dealer
 from loadgen.session import BROKEN, Session
 from loadgen.users import Dispatcher, given
+from loadgen.worker import Worker
 from services.errors import BadInput, CannotStart
 
 __all__ = ("Dispatcher", "Schedule")
 
-_sessions: list[Session] = []
+
+class Quits(Protocol):
+    def quit(self) -> None: ...
+
+
+_sessions: list[Quits] = []
 """The one of this process."""
 
 
 class Schedule(LoadTestShape):
-    """One user; the session ends the test when the schedule has ended."""
+    """One user, or one on each worker; the session ends the test when the schedule has ended."""
 
     use_common_options = False
 
     def tick(self) -> tuple[int, float]:
-        return 1, 1
+        runner: Any = self.runner
+        users = max(1, runner.worker_count)
+        return users, users
 
 
 def begin(environment: Any, **_: Any) -> None:
     try:
-        _sessions.append(Session(environment, os.environ))
-        given(_sessions[0])
+        if isinstance(environment.runner, MasterRunner):
+            _sessions.append(Dealer(environment, os.environ))
+        elif isinstance(environment.runner, WorkerRunner):
+            given(Worker(environment, None))
+        else:
+            session = Session(environment, os.environ)
+            _sessions.append(session)
+            given(session)
     except BadInput as error:
         print(f"hopbench: {error}", file=sys.stderr)
         sys.exit(2)

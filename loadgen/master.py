@@ -124,14 +124,17 @@ class Round:
         *,
         expected: int | None,
         streamed: bool,
+        spawning: bool = True,
     ) -> None:
-        """``streamed``: workers send their samples, since nobody else sees their files."""
+        """``streamed``: workers send their samples, since nobody else sees their files.
+        ``spawning``: nobody else tells Locust to start its users."""
         self._runner = runner
         self._members = members
         self._plan = plan
         self._say = tell
         self._expected = expected
         self._streamed = streamed
+        self._spawning = spawning
         self._number = monotonic_ns()
         self._inbox: Queue[tuple[str | None, str, Any]] = Queue()
         self._parts: dict[str, _Part] = {}
@@ -163,8 +166,9 @@ class Round:
             self._deal()
             self._pump(lambda: self._all(OPENED), OPEN_S, "was not ready")
             # One that was too busy to send heartbeats is given no user until it has sent one again.
-            self._pump(self._waiting, OPEN_S, "sent no heartbeat")
-            self._runner.start(len(self._parts), len(self._parts))
+            if self._spawning:
+                self._pump(self._waiting, OPEN_S, "sent no heartbeat")
+                self._runner.start(len(self._parts), len(self._parts))
             self._pump(lambda: self._all(READY), OPEN_S, "did not begin")
             self._say({"ready": True, "workers": len(self._parts)})
             self._pump(lambda: self._started)

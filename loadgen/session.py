@@ -107,7 +107,7 @@ class Session:
             self._control.send({"ready": True})
 
     def _prepare_again(self) -> bool:
-        plan = _again(self._plan, self._rounds)
+        plan = again(self._plan, self._rounds)
         self._generator = Generator(plan, self._observe)
         try:
             self._generator.open()
@@ -139,17 +139,7 @@ class Session:
             self._control.send({"progress": sent, "done": ended})
 
     def _end(self) -> None:
-        """Let Locust end the test now; it would ask its shape again only within a second."""
-        if self._options.csv_prefix:
-            # Its files are as old as its last look at the statistics.
-            gevent.sleep(CSV_STATS_INTERVAL_SEC + 0.1)
-        runner: Any = self._environment.runner
-        shape = runner.shape_greenlet
-        if (self._options.headless or self._options.autostart) and shape is not None:
-            # Locust's main greenlet waits for the shape, and stops or quits when it ends.
-            shape.kill(block=False)
-        else:
-            runner.stop()
+        end_test(self._environment)
 
     def _broken(self, why: str, code: int) -> None:
         print(f"hopbench: {why}", file=sys.stderr, flush=True)
@@ -181,7 +171,23 @@ class Session:
         )
 
 
-def _again(plan: Plan, rounds: int) -> Plan:
+def end_test(environment: Environment) -> None:
+    """Let Locust end the test now; it would ask its shape again only within a second."""
+    options: Any = environment.parsed_options
+    if options.csv_prefix:
+        # Its files are as old as its last look at the statistics.
+        gevent.sleep(CSV_STATS_INTERVAL_SEC + 0.1)
+    runner: Any = environment.runner
+    shape = runner.shape_greenlet
+    if (options.headless or options.autostart) and shape is not None:
+        # Locust's main greenlet waits for the shape, and stops or quits when it ends.
+        shape.kill(block=False)
+    else:
+        runner.stop()
+
+
+def again(plan: Plan, rounds: int) -> Plan:
+    """The plan of a later round by hand: new trace ids, and a spool of its own."""
     samples = plan.samples
     return replace(
         plan,

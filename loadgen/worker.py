@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import gevent
-from gevent.event import AsyncResult
+from gevent.event import AsyncResult, Event
 from locust import __version__ as locust_version
 from locust.env import Environment
 from locust.exception import RPCError
-from locust.runners import WorkerRunner
+from locust.runners import STATE_INIT, WorkerRunner
 
 from loadgen.cluster import (
     BROKEN,
@@ -109,6 +109,9 @@ class Worker:
                 lost = True
                 if self._turn is not None:
                     self._turn.stop("the master is silent")
+                # As a stop from the master would leave it, or a new one would think it at work.
+                runner.stop()
+                runner.worker_state = STATE_INIT
             if lost:
                 with suppress(RPCError):
                     runner.send_message("client_ready", locust_version)  # type: ignore[arg-type]
@@ -151,6 +154,7 @@ class Turn:
         self._generator: Generator | None = None
         self._names: list[str] = []
         self._kinds: list[str] = []
+        self._opened = Event()
         self._begin: AsyncResult = AsyncResult()
         self._running: gevent.Greenlet | None = None
         self._beat: gevent.Greenlet | None = None
@@ -164,6 +168,8 @@ class Turn:
             self._broken(str(error))
             self._clear()
             return
+        finally:
+            self._opened.set()
         self._beat = gevent.spawn(self._tell)
         self._say(OPENED)
 
@@ -173,6 +179,7 @@ class Turn:
 
     def play(self) -> None:
         """What the Locust user of this worker does."""
+        self._opened.wait()
         if self._generator is None or self._running is not None:
             return
         self._running = gevent.spawn(self._round, self._generator)
