@@ -3,6 +3,8 @@
 Run ``python -m benchmarks.load`` from the checkout. The generator is pinned to the first core and a
 server that does nothing to the second, so the figures are the generator's own; the rate at which it
 saturates is looked for by steps. Each figure stands beside its target; ``--quick`` halves the time.
+``--workers N`` measures a master and N workers instead, at N times the rates, on N cores of their
+own where there are so many.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from typing import Any, Final
 import numpy as np
 import uvloop
 
+from hopbench.engines.generator import start_generator
 from loadgen import launch
 from loadgen.plan import Plan
-from loadgen.read import read
+from loadgen.read import merged, read
 from loadgen.schedule import MEASURED
 from services.ports import Address
 from services.scenario.distributions import Constant
@@ -57,7 +60,7 @@ class Figure:
     """Sent in the measured phase, over its length."""
     lag_p99_ms: float
     cpu_share: float
-    """Of one core."""
+    """Of one core; the busiest worker's, where there are several."""
     waited_share: float
     """Of the time, ready to run while somebody else had the core: lag that is not our own."""
     failed: int
@@ -121,6 +124,8 @@ class Rig:
     seconds: float
     """Measured, after one of warm-up."""
     directory: Path
+    workers: int = 1
+    """Above 1 beside a master, from the generator's core on."""
 
 
 def measure(rig: Rig, rate: float) -> Figure:
@@ -138,6 +143,23 @@ def measure(rig: Rig, rate: float) -> Figure:
         samples=directory / "samples.spool",
     )
     plan.write(directory / "plan.json")
+    counts = _alone(rig) if rig.workers == 1 else asyncio.run(_shared(rig))
+    records = merged([read(spool) for spool in directory.glob("samples*.spool")])
+    measured = records[records["phase"] == MEASURED]
+    sent = measured[measured["sent_ns"] >= 0]
+    each = counts.get("workers", [counts])
+    return Figure(
+        offered_rps=len(measured) / seconds,
+        achieved_rps=_within(sent, seconds, counts["start_ns"] + _NANO) / seconds,
+        lag_p99_ms=float(np.quantile(sent["sent_ns"] - sent["intended_ns"], 0.99)) / 1e6,
+        cpu_share=max(one["cpu_ns"] / one["elapsed_ns"] for one in each),
+        waited_share=(counts["core_wait_ns"] or 0) / counts["elapsed_ns"],
+        failed=counts["error"] + counts["timeout"],
+    )
+
+
+def _alone(rig: Rig) -> dict[str, Any]:
+    directory = rig.directory
     ours, theirs = socket.socketpair()
     with (
         ours,
@@ -154,18 +176,20 @@ def measure(rig: Rig, rate: float) -> Figure:
     ):
         os.sched_setaffinity(process.pid, {rig.core})
         theirs.close()
-        counts = _follow(ours)
-    records = read(plan.samples).records
-    measured = records[records["phase"] == MEASURED]
-    sent = measured[measured["sent_ns"] >= 0]
-    return Figure(
-        offered_rps=len(measured) / seconds,
-        achieved_rps=_within(sent, seconds, counts["start_ns"] + _NANO) / seconds,
-        lag_p99_ms=float(np.quantile(sent["sent_ns"] - sent["intended_ns"], 0.99)) / 1e6,
-        cpu_share=counts["cpu_ns"] / counts["elapsed_ns"],
-        waited_share=(counts["core_wait_ns"] or 0) / counts["elapsed_ns"],
-        failed=counts["error"] + counts["timeout"],
-    )
+        return _follow(ours)
+
+
+async def _shared(rig: Rig) -> dict[str, Any]:
+    log = rig.directory / "locust.log"
+    generator = await start_generator(rig.directory / "plan.json", log, None, rig.workers)
+    try:
+        await generator.ready()
+        cores = sorted(os.sched_getaffinity(0))[:-1] or [rig.core]
+        for number, pid in enumerate(generator.pids[1:]):
+            os.sched_setaffinity(pid, {cores[number % len(cores)]})
+        return await generator.run(monotonic_ns() + 200_000_000, lambda _sent, _ended: None)
+    finally:
+        await generator.stop()
 
 
 def _within(sent: Any, seconds: float, start_ns: int) -> int:
@@ -189,7 +213,7 @@ def _follow(control: socket.socket) -> dict[str, Any]:
 
 def knee(rig: Rig) -> Figure:
     """The last step of :data:`STEPS` at which the generator kept pace."""
-    steps = STEPS[rig.protocol]
+    steps = [rate * rig.workers for rate in STEPS[rig.protocol]]
     best = measure(rig, steps[0])
     for rate in steps[1:]:
         figure = measure(rig, rate)
@@ -199,21 +223,22 @@ def knee(rig: Rig) -> Figure:
     return best
 
 
-def report(protocol: Protocol, half: Figure, best: Figure) -> bool:
+def report(rig: Rig, half: Figure, best: Figure) -> bool:
     """Print the figures beside their targets; whether all were met."""
-    target = TARGET_RPS[protocol]
+    protocol, target = rig.protocol, TARGET_RPS[rig.protocol] * rig.workers
+    what = "one core" if rig.workers == 1 else f"{rig.workers} workers"
     there = f"{target / 2:,.0f}/s"
     kept = half.achieved_rps / half.offered_rps
     rows = (
-        ("requests/s from one core", f"{best.achieved_rps:,.0f}", f">= {target:,.0f}",
+        (f"requests/s from {what}", f"{best.achieved_rps:,.0f}", f">= {target:,.0f}",
          best.achieved_rps >= KEPT * target),
         (f"lag P99 at {there}", f"{half.lag_p99_ms:.2f} ms", f"< {LAG_MS} ms",
          half.lag_p99_ms < LAG_MS),
         (f"achieved / offered at {there}", f"{kept:.4f}", f">= {KEPT}", kept >= KEPT),
     )  # fmt: skip
-    for what, got, wanted, ok in rows:
+    for figure, got, wanted, ok in rows:
         word = "ok" if ok else "MISSED"
-        print(f"{protocol:5} {what:32} {got:>10}   target {wanted:10} {word}")
+        print(f"{protocol:5} {figure:32} {got:>10}   target {wanted:10} {word}")
     print(
         f"      generator CPU {half.cpu_share:.0%} of a core at {there}, {best.cpu_share:.0%} at "
         f"{best.offered_rps:,.0f}/s, where lag P99 is {best.lag_p99_ms:.2f} ms; it waited for its "
@@ -227,6 +252,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--serve", choices=PROTOCOLS, help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, default=1, metavar="N")
     options = parser.parse_args()
     if options.serve:
         uvloop.run(_serve(options.serve))
@@ -234,13 +260,16 @@ def main() -> int:
     seconds = 3.0 if options.quick else 6.0
     cores = sorted(os.sched_getaffinity(0))
     met = True
-    with tempfile.TemporaryDirectory(prefix="hopbench-load-") as name:
-        for protocol in PROTOCOLS:
-            with _server(protocol, cores[-1]) as port:
-                rig = Rig(protocol, port, cores[0], seconds, Path(name))
-                halves = [measure(rig, TARGET_RPS[protocol] / 2) for _ in range(HALVES)]
-                half = sorted(halves, key=lambda figure: figure.lag_p99_ms)[HALVES // 2]
-                met &= report(protocol, half, knee(rig))
+    for protocol in PROTOCOLS:
+        with (
+            tempfile.TemporaryDirectory(prefix="hopbench-load-") as name,
+            _server(protocol, cores[-1]) as port,
+        ):
+            rig = Rig(protocol, port, cores[0], seconds, Path(name), options.workers)
+            rate = TARGET_RPS[protocol] / 2 * rig.workers
+            halves = [measure(rig, rate) for _ in range(HALVES)]
+            half = sorted(halves, key=lambda figure: figure.lag_p99_ms)[HALVES // 2]
+            met &= report(rig, half, knee(rig))
     return 0 if met else 1
 
 
