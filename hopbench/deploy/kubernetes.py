@@ -31,7 +31,8 @@ from services.errors import BadInput
 
 NAMESPACE: Final = "hopbench"
 STORAGE: Final = "2Gi"
-COLLECTOR_IMAGE: Final = "otel/opentelemetry-collector:0.142.0"
+COLLECTOR_IMAGE: Final = "otel/opentelemetry-collector:0.140.0"
+"""Of the same release as what Jaeger 2.13 is built of."""
 COLLECTOR_MB: Final = 512
 _RESULTS_MB: Final = 128
 RESULTS_PORT: Final = 8000

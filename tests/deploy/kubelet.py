@@ -78,6 +78,7 @@ class Forwarder:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._servers: list[asyncio.Server] = []
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -104,12 +105,14 @@ class Forwarder:
             await asyncio.gather(_copied(reader, back), _copied(there, writer))
 
         if at.startswith("/"):
-            await asyncio.start_unix_server(serve, at)
+            self._servers.append(await asyncio.start_unix_server(serve, at))
         else:
             host, _, port = at.partition(":")
-            await asyncio.start_server(serve, host, int(port))
+            self._servers.append(await asyncio.start_server(serve, host, int(port)))
 
     async def _close(self) -> None:
+        for server in self._servers:
+            server.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -324,6 +327,10 @@ class Kubelet:
             lines.append(f"mkdir -p {at} && mount --bind {source} {at}")
             if mount.get("readOnly"):
                 lines.append(f"mount -o remount,bind,ro {at}")
+        for needed in (ROOT, Path(sys.prefix), Path(sys.base_prefix)):
+            # Under the machine's /tmp, where a pod has its own.
+            if str(needed).startswith(tuple(f"{own}/" for own in _OWN)):
+                lines.append(f"mkdir -p {root}{needed} && mount --rbind {needed} {root}{needed}")
         lines += [f"mount -o remount,ro {root}", "set +e"]
         return "\n".join(lines)
 

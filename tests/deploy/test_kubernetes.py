@@ -299,9 +299,11 @@ def test_kustomize_takes_the_directory_and_changes_it(tmp_path: Path) -> None:
     plain, changed = (built(where) for where in (at, overlay))
     names = {(one["kind"], one["metadata"]["name"]) for one in RENDERED["orders"]}
     assert {(one["kind"], one["metadata"]["name"]) for one in plain} == names
-    assert {one["metadata"].get("namespace") for one in changed if one["kind"] != "Namespace"} == {
-        "other"
+    # The Namespace itself takes the new name, too.
+    of_each = {
+        one["metadata"]["name" if one["kind"] == "Namespace" else "namespace"] for one in changed
     }
+    assert of_each == {"other"}
     used = {
         container["image"]
         for one in changed
