@@ -68,6 +68,7 @@ class Member:
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(_END_S)
+        self._close()
 
     def stop(self) -> int:
         """As ``docker stop``; its exit code."""
@@ -78,9 +79,12 @@ class Member:
                 self.process.wait(_END_S)
             except subprocess.TimeoutExpired:
                 self.kill()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        self._close()
         return self.process.returncode
+
+    def _close(self) -> None:
+        if self.process is not None and self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 @dataclass
