@@ -16,7 +16,8 @@ import orjson
 import psutil
 import pytest
 
-from hopbench.engines.fleet import FleetParts
+from hopbench.engines.fleet import FleetParts, spread
+from hopbench.engines.places import Place
 from hopbench.engines.port import Evidence, RoundPlan
 from hopbench.engines.wall import WallEngine
 from services.errors import CannotStart
@@ -54,10 +55,11 @@ async def rounds(
     act: Act | None = None,
     between: Act | None = None,
     wait_s: float = WAIT_S,
+    engine_name: str = "compose",
 ) -> list[Evidence]:
     """Rounds of one run; ``act`` is done once in the measured phase of the first, ``between``
     after it."""
-    chosen = settings(engine="compose")
+    chosen = settings(engine=engine_name)
     engine = WallEngine(chosen, FleetParts(chosen, environment, wait_s))
     done = act is None
 
@@ -76,7 +78,7 @@ async def rounds(
             if number and between is not None:
                 between()
             trial = directory / f"trial-{number}"
-            trial.mkdir()
+            trial.mkdir(parents=True)
             found.append(await engine.round(each, trial, progress))
     finally:
         await engine.close()
@@ -201,6 +203,36 @@ def test_a_node_that_is_not_there_or_takes_another_token_is_told(
     with pytest.raises(CannotStart) as raised:
         asyncio.run(rounds({**own, "HOPBENCH_NODES": unknown}, tmp_path / "c", plan(), wait_s=0.5))
     assert "nobody.invalid" in raised.value.text
+
+
+@pytest.mark.slow
+def test_in_kubernetes_every_replica_waits_for_a_node_of_its_own(
+    small: Fleet, tmp_path: Path
+) -> None:
+    (whole,) = asyncio.run(
+        rounds(small.environment, tmp_path / "a", plan(), engine_name="kubernetes")
+    )
+    assert (whole.broken, whole.undrained) == (None, None)
+    one = small.environment["HOPBENCH_NODES"].rpartition(",")[0]
+    few = {**small.environment, "HOPBENCH_NODES": one}
+    with pytest.raises(CannotStart) as raised:
+        asyncio.run(rounds(few, tmp_path / "b", plan(), engine_name="kubernetes", wait_s=0.5))
+    assert "has 1 addresses, 2 needed" in raised.value.text
+
+
+def test_replicas_take_turns_over_nodes_and_packs_over_all_of_them() -> None:
+    a, b, c = (Place(f"10.0.0.{number}", 7070) for number in (1, 2, 3))
+    alone = [(("x", 0),), (("x", 1),), (("x", 2),), (("y", 0),)]
+    assert spread(alone, {"x": (a, b), "y": (c,)}) == {
+        a: [(("x", 0),), (("x", 2),)],
+        b: [(("x", 1),)],
+        c: [(("y", 0),)],
+    }
+    # Whatever its first service is: every node takes its share of the processes.
+    packs = [(("x", 0), ("y", 0)), (("x", 1),), (("y", 1), ("x", 2))]
+    assert spread(packs, {"x": (a, b, c), "y": (a, b)}) == {
+        node: [pack] for node, pack in zip((a, b, c), packs, strict=True)
+    }
 
 
 @pytest.mark.real
