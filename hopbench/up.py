@@ -19,6 +19,8 @@ from time import monotonic_ns
 from typing import Any
 
 from hopbench import broker as kafka
+from hopbench import jaeger
+from hopbench.engines import tracestores
 from hopbench.engines.port import RoundPlan, Settings
 from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
 from hopbench.parts import Part, start_part
@@ -134,26 +136,29 @@ async def _start(
     logs = out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     broker, embedded = await _broker(plan.scenario, settings, logs, stack)
+    at = tracestores.where(settings)
+    watch = None if at is None else tracestores.Watch(at, await jaeger.connected(at))
     collector = await start_part(
         "collector", "hopbench.collector", (f"--out={out}",), logs / "collector.log"
     )
     stack.push_async_callback(collector.stop)
     node = await start_supervisor(logs / "node.log")
     stack.push_async_callback(_end, node)
-    processes = await node.start(
-        job(
-            plan.scenario,
-            plan.source,
-            plan.variant,
-            settings=settings,
-            seed=plan.seed,
-            unix_offset_ns=time.time_ns() - monotonic_ns(),
-            logs=logs,
-            collector=collector,
-            broker=broker,
-            listen_all=True,
-        )
+    work = job(
+        plan.scenario,
+        plan.source,
+        plan.variant,
+        settings=settings,
+        seed=plan.seed,
+        unix_offset_ns=time.time_ns() - monotonic_ns(),
+        logs=logs,
+        collector=collector,
+        broker=broker,
+        listen_all=True,
     )
+    if at is not None:
+        work["endpoints"]["traces"] = at.otlp
+    processes = await node.start(work)
     directory = directory_of(processes)
     await node.connect(directory)
     now_ns = monotonic_ns()
@@ -174,6 +179,8 @@ async def _start(
         asyncio.create_task(collector.died()),
         asyncio.create_task(node.died()),
     ]
+    if watch is not None:
+        deaths.append(asyncio.create_task(watch.died()))
     if embedded is not None:
         deaths.append(asyncio.create_task(embedded.died()))
     found = Up(

@@ -33,6 +33,8 @@ def command(
     warmup: options.Warmup = None,
     seed: options.Seed = None,
     broker: options.Broker = "embedded",
+    jaeger: options.Jaeger = None,
+    jaeger_otlp: options.JaegerOtlp = None,
     trace_ratio: options.TraceRatio = options.TRACE_RATIO,
     tracing: options.Tracing = "on",
     instrumentation: options.Instrumentation = "lean",
@@ -57,7 +59,8 @@ def command(
         settings=options.settings(
             engine="local",
             broker=broker,
-            jaeger=None,
+            jaeger=jaeger,
+            jaeger_otlp=jaeger_otlp,
             trace_ratio=trace_ratio,
             tracing=tracing,
             instrumentation=instrumentation,
@@ -83,5 +86,5 @@ def command(
 
     code = Exit(up(planned.round_plan(turn), planned.settings, directory.path.absolute(), tell))
     if planned.settings.tracing:
-        output.note(f"what was traced: hopbench analyze {directory.path}")
+        output.note(f"what was traced: hopbench analyze {jaeger or directory.path}")
     return code

@@ -112,6 +112,17 @@ def test_the_page_refers_to_nothing_outside_itself(tmp_path: Path) -> None:
     assert not re.findall(r"@import|url\(\s*['\"]?http", page)
 
 
+def test_cited_traces_link_to_where_they_are_kept(tmp_path: Path) -> None:
+    summary = build.shop()
+    url = "http://pages.example/trace/t1"
+    cited = {"trace_id": "t1", "span_ids": ["s2"]}
+    for evidence, linked in (([cited], False), ([{**cited, "url": url}], True)):
+        summary["variants"][0]["findings"] = [build.finding(evidence=evidence)]
+        assert (f'<a href="{url}">' in write(summary, tmp_path).read_text()) is linked
+        assert (f"[t1]({url})" in (tmp_path / "report.md").read_text()) is linked
+        assert (f"see {url}" in printed(summary)) is linked
+
+
 def test_names_from_foreign_traces_cannot_break_the_page(tmp_path: Path) -> None:
     nasty = "</script><b>x"
     summary = build.summary(
