@@ -206,6 +206,29 @@ def test_a_node_that_is_not_there_or_takes_another_token_is_told(
 
 
 @pytest.mark.slow
+def test_services_that_share_processes_are_spread_over_the_nodes(
+    small: Fleet, tmp_path: Path
+) -> None:
+    packed = f"processes: 2\n{SCENARIO}"
+    members = [member for members in small.nodes.values() for member in members]
+    seen: list[str] = []
+    alone, together = asyncio.run(
+        rounds(small.environment, tmp_path / "alone", plan(), plan(packed))
+    )
+    asyncio.run(
+        rounds(
+            small.environment,
+            tmp_path / "packed",
+            plan(packed),
+            act=lambda: seen.extend(below(members)),
+        )
+    )
+    assert (together.broken, together.undrained) == (None, None)
+    assert counted(together) == counted(alone)
+    assert seen == ["pack/0 (2 services)", "pack/1 (2 services)"]
+
+
+@pytest.mark.slow
 def test_in_kubernetes_every_replica_waits_for_a_node_of_its_own(
     small: Fleet, tmp_path: Path
 ) -> None:
