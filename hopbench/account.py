@@ -96,6 +96,8 @@ def account(trial: Trial, world: World) -> Account:
         "doubts": [{**doubt.document(), "voids": doubt.voids} for doubt in doubts],
         "service_pids": _lists(evidence.service_pids) if evidence is not None else {},
         "locust_pids": list(evidence.locust_pids) if evidence is not None else [],
+        "start_s": evidence.host.get("start_s") if evidence is not None else None,
+        "memory_mb": evidence.host.get("memory_mb") if evidence is not None else None,
         "load": load,
         "latency_ms": times.document(),
         "spans": {
@@ -221,7 +223,9 @@ def _observed(trial: Trial, world: World, found: Analysis, spans: Spans) -> Obse
         counted=_counted(trial),
         requests_sampled=trial.asked.height,
         requests_complete=found.complete,
-        kafka_used=any(edge.protocol == "kafka" for edge in edges(scenario)),
+        kafka_used=any(
+            way.protocol == "kafka" for way in (*edges(scenario), *scenario.load.entries)
+        ),
         unidentifiable=(),
     )
 

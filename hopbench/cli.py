@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "critical-path": "The critical path of each trace, to the nanosecond.",
     "list": "The bundled scenarios, a line each.",
     "init": "Write a commented scenario to start from.",
+    "generate": "Write a scenario of many services, packed into a few processes.",
     "validate": "Check a scenario without running it.",
     "diff": "What a variant changes, against another.",
     "schema": "The JSON Schema of a document, or of the scenario file.",

@@ -78,6 +78,7 @@ CODES: Final[Mapping[str, Meaning]] = {
     ),
     "broker_cannot": Meaning("the scenario asks what the broker cannot do", False),
     "library_truth": Meaning("protocols are compared through their Python libraries", False),
+    "packed": Meaning("services shared processes, so an interpreter and an event loop", False),
     "virtual_clock": Meaning("figures come from a simulation, not from a machine", False),
     "replay": Meaning("expected spans cannot be replayed from the scenario", False),
 }

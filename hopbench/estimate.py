@@ -8,13 +8,19 @@ from typing import Any, Final
 from hopbench.plan import RunPlan
 from loadgen.schedule import arrivals
 from services.replay import expected_spans
+from services.scenario.capacity import worst_calls
 from services.scenario.chance import round_seed
 from services.scenario.model import Load, Scenario
+from services.scenario.packing import packs
 from services.simulation import Arrival
 
 PROBE: Final = 40
-"""Requests of each variant that are simulated to learn how many spans one makes."""
+"""Requests of each variant that are simulated, at most, to learn how many spans one makes."""
+PROBED_CALLS: Final = 20_000
+"""Fewer requests are simulated where these make more calls."""
 PROCESS_MB: Final = 80
+PACKED_MB: Final = 0.35
+"""Of each service that shares a process with others, beside :data:`PROCESS_MB` of that one."""
 BENCH_MB: Final = 300
 SPAN_BYTES: Final = 350
 """In memory while they are analysed; on disk a spool and then Parquet hold about as much."""
@@ -57,8 +63,9 @@ def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
     spans = each * ratio * mean * rounds
     local = plan.settings.engine == "local"
     workers = plan.settings.workers
+    packs_of = [packs(scenario) for scenario in plan.scenarios.values()]
     processes = (
-        max(sum(s.replicas for s in of.services.values()) for of in plan.scenarios.values())
+        max(map(len, packs_of))
         # Node, fork server, collector and Locust, whose workers stand beside their master.
         + 4
         + (workers if workers > 1 else 0)
@@ -67,6 +74,8 @@ def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
     )
     virtual = plan.settings.engine == "virtual"
     per_round = each * (mean or 1) / 2 / VIRTUAL_CALLS_PER_S if virtual else seconds + START_S
+    packed = max(sum(len(group) for group in of if len(group) > 1) for of in packs_of)
+    packed_mb = packed * PACKED_MB if local else 0.0
     # Analysis holds all rounds of one variant at once.
     held = spans / len(plan.scenarios) * SPAN_BYTES + each * rounds * SAMPLE_BYTES
     return Estimate(
@@ -74,7 +83,7 @@ def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
         traces=round(each * ratio * rounds),
         spans=round(spans) if len(known) == len(per_request) else None,
         processes=processes,
-        memory_mb=round(BENCH_MB + processes * PROCESS_MB + held / 1e6, 1),
+        memory_mb=round(BENCH_MB + processes * PROCESS_MB + packed_mb + held / 1e6, 1),
         disk_mb=round((spans * SPAN_BYTES / 4 + each * rounds * SAMPLE_BYTES / 2) / 1e6, 1),
         minutes=round(
             (per_round * rounds + (0 if virtual else BROKER_S) + 2 * spans / READ_SPANS_PER_S) / 60,
@@ -86,11 +95,12 @@ def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
 def _spans_per_request(plan: RunPlan, scenario: Scenario) -> float | None:
     """Simulated: a sampled request's spans, on average."""
     seed = round_seed(plan.scenario.seed, 0)
+    probe = max(1, min(PROBE, PROBED_CALLS // max(1, int(worst_calls(scenario)))))
     schedule = arrivals(_shortened(scenario), seed, trace_ratio=1.0)
     due = [
         Arrival(int(n), int(at), int(entry), True, 1)
         for n, at, entry in zip(
-            schedule.number[:PROBE], schedule.offset_ns[:PROBE], schedule.entry[:PROBE], strict=True
+            schedule.number[:probe], schedule.offset_ns[:probe], schedule.entry[:probe], strict=True
         )
     ]
     if not due:

@@ -84,6 +84,7 @@ class RunPlan:
             "scenario_sha256": self.sha256,
             "seed": self.scenario.seed,
             "variants": list(self.scenarios),
+            "processes": self.scenario.processes,
             "rounds": self.rounds,
             "rate_rps": load.rate_rps,
             "duration_s": load.duration_ns / 1e9,

@@ -26,6 +26,7 @@ from hopbench.plan import RunPlan
 from hopbench.rundir import RunDir
 from services.scenario.facts import facts_of
 from services.scenario.model import Expectation, Scenario
+from services.scenario.packing import packed
 from services.scenario.refactors import BASELINE, to_mapping
 
 SCHEMA: Final = "hopbench.summary/1"
@@ -72,6 +73,7 @@ def summarise(
         "description": plan.scenario.description,
         "seed": plan.scenario.seed,
         "engine": settings.engine,
+        "processes": processes(plan),
         "clock": world.clock,
         "broker": world.broker,
         "trace_store": tracestores.name(settings),
@@ -89,6 +91,14 @@ def summarise(
     rundir.write_json(run.summary, document)
     rundir.write_json(run.findings, _findings(told))
     return document
+
+
+def processes(plan: RunPlan) -> int | None:
+    """Into how many the services are packed; None where each replica has one of its own, or none
+    has any, as in virtual time."""
+    if plan.settings.engine == "virtual" or not any(map(packed, plan.scenarios.values())):
+        return None
+    return plan.scenario.processes
 
 
 def _variant(plan: RunPlan, run: RunDir, name: str, world: World) -> Told:
@@ -224,6 +234,16 @@ def _doubts(
                 "library_truth",
                 f"{' and '.join(protocols)} are compared through their Python libraries, "
                 "whose cost is part of every figure",
+            )
+        )
+    shared = processes(plan)
+    if shared is not None:
+        services = len(plan.scenario.services)
+        doubts.append(
+            Doubt(
+                "packed",
+                f"{services:,} services share {shared:,} process{'es' if shared > 1 else ''}: "
+                "one that works keeps its neighbours waiting",
             )
         )
     for of in told:

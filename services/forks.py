@@ -17,30 +17,31 @@ from services.children import ended, environment
 from services.control import Channel, open_channel
 from services.errors import CannotStart
 from services.forkserver import command
+from services.scenario.packing import Group
 
 _END_S = 2.0
 """From the end of its channel to its own."""
 _TAIL_BYTES = 4000
 _TAIL_LINES = 20
+LOG_BYTES = 256 * 1024
+"""Of each log that a node keeps to itself, its end goes to the bench."""
 
 
 @dataclass(slots=True)
 class Child:
     """One service process. ``exit`` ends with its exit code, negative for a signal."""
 
-    service: str
-    replica: int
+    name: str
+    """``order/0``, or ``pack/0`` of one that several replicas share."""
+    group: Group
     pid: int
     log: Path
     channel: Channel
     exit: asyncio.Future[int]
-    ready: dict[str, Any] = field(default_factory=dict)
-    """What the process said of itself when it listened: ``http_port``, ``grpc_port``."""
+    ready: list[dict[str, Any]] = field(default_factory=list)
+    """What the process said when it listened: ``service``, ``replica``, ``host``, ``http_port``,
+    ``grpc_port`` of each replica."""
     expected_to_end: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"{self.service}/{self.replica}"
 
     def tail(self) -> str:
         """The end of its log."""
@@ -57,6 +58,17 @@ def tail(log: Path) -> str:
     except OSError:
         return ""
     return "\n".join(text.splitlines()[-_TAIL_LINES:])
+
+
+def log_end(log: Path) -> str:
+    """As much of it as an answer has room for; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LOG_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def ending(status: int) -> str:
@@ -111,20 +123,27 @@ class Forks:
         if answer["loaded"] is not None:
             raise CannotStart("scenario", answer["loaded"])
 
-    async def fork(self, service: str, replica: int, log: Path) -> Child:
-        """Start a process; it is not ready yet."""
+    async def fork(self, name: str, group: Group, log: Path) -> Child:
+        """Start a process for the replicas of ``group``; it is not ready yet."""
+        title = name if len(group) == 1 else f"{name} ({len(group)} services)"
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                message = {"do": "fork", "service": service, "replica": replica, "log": str(log)}
+                message = {
+                    "do": "fork",
+                    "name": name,
+                    "group": group,
+                    "title": title,
+                    "log": str(log),
+                }
                 answer = await self._ask(message, theirs.fileno())
         except CannotStart:
             ours.close()
             raise
         pid: int = answer["forked"]
         child = Child(
-            service,
-            replica,
+            name,
+            group,
             pid,
             log,
             await open_channel(ours),

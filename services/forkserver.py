@@ -1,4 +1,4 @@
-"""The fork server: imports everything once, then forks a process for each service replica.
+"""The fork server: imports everything once, then forks the service processes.
 
 A forked process starts in milliseconds and shares the imported libraries' memory. multiprocessing
 has a fork server, too; this one is ours because each child needs a title, a log and a parent-death
@@ -9,7 +9,7 @@ Nothing here starts a thread, an event loop or gRPC's core: none survives a fork
 Node → fork server, one line each, a file descriptor beside it, the next only after the answer:
 
     {"do": "load"} + [file]            the round's job, JSON; parsed once, for all children
-    {"do": "fork", "service", "replica", "log"} + [control socket]
+    {"do": "fork", "name", "group", "title", "log"} + [control socket]; group: [[service, replica]…]
 
 Fork server → node: ``{"loaded": null}`` or ``{"loaded": text}`` with what was wrong,
 ``{"forked": pid}``, ``{"exited": pid, "status": n}`` as they happen.
@@ -33,7 +33,8 @@ from typing import Any, NoReturn
 from services import children
 from services.death import die_with
 from services.errors import BadInput
-from services.process import Job, read_job, run_service
+from services.job import Job, read_job
+from services.process import run_services
 from services.title import set_title
 
 PRELOAD = (
@@ -132,10 +133,10 @@ class ForkServer:
             for end in (self._node, self._wake_r, self._wake_w):
                 end.close()
             _redirect(Path(message["log"]))
-            name = f"{message['service']}/{message['replica']}"
-            set_title(f"hopbench: {name}")
+            set_title(f"hopbench: {message['title']}")
             gc.enable()
-            status = run_service(job, message["service"], message["replica"], control)
+            group = [(service, replica) for service, replica in message["group"]]
+            status = run_services(job, message["name"], group, control)
         except BaseException:  # the last frame of this process: it reports and leaves
             traceback.print_exc()
         finally:

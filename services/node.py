@@ -22,17 +22,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import grpc
 import orjson
 import uvloop
-from aiohttp import ClientError, ClientSession, ClientTimeout, web
+from aiohttp import web
 
 from services import tokens
 from services.death import die_with, stop_asked
 from services.errors import CannotStart
-from services.forks import Child, Forks, ending
+from services.forks import Child, Forks, ending, log_end
+from services.health import come_up
 from services.hosts import host_clock
 from services.lease import Lease
+from services.scenario.packing import Group
 from services.title import set_title
 
 TOKEN_HEADER = "x-hopbench-token"
@@ -40,15 +41,13 @@ TOKEN_VARIABLE = tokens.TOKEN_VARIABLE
 HEALTH = "/health"
 """Answered to anybody: that it serves is no secret."""
 LARGEST_REQUEST = 64 * 1024 * 1024
-START_BOUND_S = 20.0
-"""A service that does not listen and answer within it has not come up."""
 ANSWER_BOUND_S = 15.0
 """For connect, begin and counters; opening connections to many callees takes some seconds."""
+SERVICE_BOUND_S = 0.05
+"""Beside that for each service of a process."""
 STOP_SLACK_S = 10.0
 """On top of the grace: spans still to be derived and sent."""
 _LEASE_LOOK_S = 1.0
-LOG_BYTES = 256 * 1024
-"""Of each log that is kept here, its end goes to the bench."""
 
 
 class Node:
@@ -83,12 +82,10 @@ class Node:
         logs = Path(given)
         os.makedirs(logs, exist_ok=True)
         try:
-            for ((service, replica),) in job["processes"]:
-                log = logs / f"{service}-{replica}.log"
-                self._children.append(await self._forks.fork(service, replica, log))
-            async with asyncio.TaskGroup() as group:
-                for child in self._children:
-                    group.create_task(_come_up(child))
+            for name, group in named(job):
+                log = logs / f"{name.replace('/', '-')}.log"
+                self._children.append(await self._forks.fork(name, group, log))
+            await come_up(self._children)
         except* CannotStart as failures:
             await self._discard()
             raise failures.exceptions[0] from None
@@ -96,9 +93,10 @@ class Node:
             watcher = asyncio.create_task(self._watch(child))
             self._watchers.add(watcher)
             watcher.add_done_callback(self._watchers.discard)
+        served = sum(len(child.group) for child in self._children)
+        _tell(f"started {served} services in {len(self._children)} processes: {job['variant']}")
         return [
-            {"service": child.service, "replica": child.replica, "pid": child.pid, **child.ready}
-            for child in self._children
+            {"pid": child.pid, **replica} for child in self._children for replica in child.ready
         ]
 
     async def ask_all(self, message: dict[str, Any], bound_s: float) -> list[dict[str, Any]]:
@@ -110,12 +108,11 @@ class Node:
 
         async def ask(child: Child) -> dict[str, Any] | None:
             try:
-                async with asyncio.timeout(bound_s):
+                async with asyncio.timeout(its_bound_s := _bound_s(bound_s, child)):
                     answer = await child.channel.ask(message)
             except TimeoutError:
-                raise CannotStart(
-                    child.name, f"no answer to {message['do']!r} in {bound_s:g} s", child.tail()
-                ) from None
+                text = f"no answer to {message['do']!r} in {its_bound_s:g} s"
+                raise CannotStart(child.name, text, child.tail()) from None
             if answer is not None and "error" in answer:
                 raise CannotStart(child.name, answer["error"], child.tail())
             return answer
@@ -133,15 +130,15 @@ class Node:
     async def _stop(self, grace_ns: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
         for child in self._children:
             child.expected_to_end = True
-        bound_s = grace_ns / 1e9 + STOP_SLACK_S
 
         async def end(child: Child) -> dict[str, Any] | None:
+            bound_s = _bound_s(grace_ns / 1e9 + STOP_SLACK_S, child)
             try:
                 async with asyncio.timeout(bound_s):
                     answer = await child.channel.ask({"do": "stop", "grace_ns": grace_ns})
                     await asyncio.shield(child.exit)
             except TimeoutError:
-                print(f"{child.name} did not stop in {bound_s:g} s; killed", file=sys.stderr)
+                _tell(f"{child.name} did not stop in {bound_s:g} s; killed")
                 return None
             return answer
 
@@ -149,8 +146,10 @@ class Node:
         logs = {}
         if self._kept is not None:
             logs = {child.log.stem: log_end(child.log) for child in self._children}
+        if self._children:
+            _tell(f"stopped {len(self._children)} processes")
         await self._discard()
-        return [answer for answer in answers if answer is not None], logs
+        return [report for answer in answers if answer for report in answer["reports"]], logs
 
     async def discard(self) -> None:
         """Kill what runs, without asking."""
@@ -207,66 +206,24 @@ class Node:
             self._death.set()
 
 
-def log_end(log: Path) -> str:
-    """As much of it as an answer has room for; empty where there is none."""
-    try:
-        with log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - LOG_BYTES))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""
+def named(job: dict[str, Any]) -> list[tuple[str, Group]]:
+    """What each process is called: after its replica, or by the number of its pack in the whole
+    scenario, of which this node may have a part."""
+    numbers = job.get("packs") or {}
+    found: list[tuple[str, Group]] = []
+    for here, given in enumerate(job["processes"]):
+        group = tuple((service, replica) for service, replica in given)
+        first = "{}/{}".format(*group[0])
+        found.append((first if len(group) == 1 else f"pack/{numbers.get(first, here)}", group))
+    return found
 
 
-async def _come_up(child: Child) -> None:
-    """Wait until the process listens and answers on every port that it has."""
-    ready = asyncio.create_task(child.channel.receive())
-    over: set[asyncio.Future[Any]] = {ready, child.exit}
-    await asyncio.wait(over, timeout=START_BOUND_S, return_when=asyncio.FIRST_COMPLETED)
-    message = ready.result() if ready.done() else None
-    ready.cancel()
-    if message is None:
-        how = (
-            f"ended while starting ({ending(await _exit_soon(child))})"
-            if ready.done()
-            else f"did not come up in {START_BOUND_S:g} s"
-        )
-        raise CannotStart(child.name, how, child.tail())
-    if "error" in message:
-        raise CannotStart(child.name, message["error"], child.tail(), message.get("hint"))
-    child.ready = message["ready"]
-    try:
-        await _answers(child.ready)
-    except (ClientError, grpc.aio.AioRpcError, TimeoutError) as error:
-        raise CannotStart(child.name, f"does not answer: {error}", child.tail()) from error
+def _bound_s(bound_s: float, child: Child) -> float:
+    return bound_s + SERVICE_BOUND_S * len(child.group)
 
 
-async def _exit_soon(child: Child) -> int:
-    """Its exit status, a moment after its channel closed."""
-    try:
-        async with asyncio.timeout(2):
-            return await asyncio.shield(child.exit)
-    except TimeoutError:
-        return 0
-
-
-async def _answers(ready: dict[str, Any]) -> None:
-    """One request to each port: any HTTP answer, and gRPC's health service."""
-    host = ready["host"]
-    if ready["http_port"] is not None:
-        timeout = ClientTimeout(total=START_BOUND_S)
-        async with (
-            ClientSession(timeout=timeout, trust_env=False) as session,
-            session.get(f"http://{host}:{ready['http_port']}/health"),
-        ):
-            pass
-    if ready["grpc_port"] is not None:
-        target = f"{host}:{ready['grpc_port']}"
-        options = [("grpc.enable_http_proxy", 0)]
-        async with grpc.aio.insecure_channel(target, options=options) as channel:
-            # An empty HealthCheckRequest asks for the whole server.
-            check = channel.unary_unary("/grpc.health.v1.Health/Check", bytes, bytes)
-            await check(b"", timeout=START_BOUND_S, wait_for_ready=True)
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 # --- HTTP -------------------------------------------------------------------------------------
@@ -305,7 +262,9 @@ def application(node: Node, token: str, quit_asked: asyncio.Event) -> web.Applic
         return _json({})
 
     async def counters(_request: web.Request) -> web.Response:
-        return _json({"processes": await node.ask_all({"do": "counters"}, ANSWER_BOUND_S)})
+        answers = await node.ask_all({"do": "counters"}, ANSWER_BOUND_S)
+        reports = [report for answer in answers for report in answer["reports"]]
+        return _json({"processes": reports})
 
     async def stop(request: web.Request) -> web.Response:
         message = orjson.loads(await request.read())

@@ -1,123 +1,71 @@
-"""One service process: a replica with its listeners, transports, behaviour and telemetry.
+"""One service process: a replica, or several that a scenario packs into it, on one event loop.
 
 It comes out of the fork server with its job read already, and follows its node's messages on a
-socket (services/control.py). Process → node, first ``{"ready": {host, http_port, grpc_port}}`` or
-``{"error": text}``; then one answer to each message: ``connect`` ``{directory}``, ``begin``
-``{start_ns, measured_from_ns, clock}``, ``counters``, and ``stop`` ``{grace_ns}``, after which it
-leaves. Counters and the last report have the fields of ``hopbench.engines.port.ProcessReport``.
+socket (services/control.py). Process → node, first ``{"ready": [{service, replica, host, http_port,
+grpc_port}…]}`` or ``{"error": text}``; then one answer to each message: ``connect``
+``{directory}``, ``begin`` ``{start_ns, measured_from_ns, clock}``, ``counters``, and ``stop``
+``{grace_ns}``, after which it leaves. Counters and the last answer are ``{"reports": […]}``, one of
+each replica, with the fields of ``hopbench.engines.port.ProcessReport``.
+
+Replicas that share a process share its interpreter, its loop, its clock and its way out for
+telemetry. What is the process's own (CPU time, garbage collection, the loop's lag) is in the report
+of each, but CPU time and what the clock doubts in that of the first alone, or it would count twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import importlib
 import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import uvloop
 from opentelemetry import trace
 
-from services import transports
-from services.behaviour import Behaviour
+from services import descriptors
 from services.clock import WallClock, wheres
 from services.control import Channel, open_channel
 from services.death import ORPHANED
 from services.errors import CannotStart
-from services.ports import Address, Listener, Transport
-from services.scenario.model import Protocol, Scenario
-from services.scenario.parse import parse_text
-from services.scenario.refactors import apply
-from services.telemetry.lean import LeanTelemetry, NullTelemetry
-from services.telemetry.pipeline import Pipeline, resource_attributes
-from services.telemetry.tracer import SlimTracerProvider
-from services.topology import Topology, topology
-from services.transports.site import Broker, Counters, Hooks, Site
+from services.hosted import Hosted
+from services.job import Job
+from services.ports import Address
+from services.telemetry.outlet import Outlet
+from services.transports.site import PACKED_CONNECTIONS
 from services.vitals import Heartbeat, Pauses, cpu_ns
 
-if TYPE_CHECKING:
-    from services.telemetry.official import OfficialPipeline
-
 BROKEN = 5
+_AT_ONCE = 64
+"""Replicas that connect, or stop, together: their listeners' backlogs are bounded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What all processes of one round share."""
+def run_services(job: Job, name: str, group: Sequence[tuple[str, int]], control: int) -> int:
+    """Run the replicas of ``group`` until their node says stop; the exit code.
 
-    scenario: Scenario
-    topology: Topology
-    variant: str
-    seed: int
-    """The round's."""
-    round: str
-    """Names the round on the broker."""
-    instrumentation: str
-    tracing: bool
-    unix_offset_ns: int
-    """Added to this host's monotonic time for Unix time: one value for all processes."""
-    traces: str
-    """Where spans go: ``HOST:PORT`` of OTLP/gRPC."""
-    metrics: str
-    """The same for metrics."""
-    broker: Broker | None
-    host: str
-    listen_all: bool
-    """Listen for HTTP and gRPC although no edge of the scenario comes that way."""
-
-
-def read_job(document: Mapping[str, Any]) -> Job:
-    """A round's job from ``POST /start``. Raises BadInput for a scenario that is none."""
-    settings, endpoints = document["settings"], document["endpoints"]
-    if settings["instrumentation"] == "official":
-        _official()
-    scenario = apply(parse_text(document["source"]), document["variant"])
-    broker = endpoints["broker"]
-    # A bench on another host cannot know it.
-    offset_ns = settings["unix_offset_ns"]
-    return Job(
-        scenario=scenario,
-        topology=topology(scenario),
-        variant=document["variant"],
-        seed=settings["seed"],
-        round=settings["round"],
-        instrumentation=settings["instrumentation"],
-        tracing=settings["tracing"],
-        unix_offset_ns=time.time_ns() - time.monotonic_ns() if offset_ns is None else offset_ns,
-        traces=endpoints["traces"],
-        metrics=endpoints["metrics"],
-        broker=None if broker is None else Broker(broker["address"], broker["kind"]),
-        host=settings["host"],
-        listen_all=settings["listen_all"],
-    )
-
-
-def run_service(job: Job, service: str, replica: int, control: int) -> int:
-    """Run one replica until its node says stop; the exit code. ``control`` is a socket's fd."""
+    ``name`` is the process's; ``control`` is a socket's file descriptor.
+    """
     # Ctrl-C reaches the whole terminal; ending a round is the bench's to decide.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_live(job, service, replica, socket.socket(fileno=control)))
+        return runner.run(_live(job, name, group, socket.socket(fileno=control)))
 
 
-async def _live(job: Job, service: str, replica: int, control: socket.socket) -> int:
+async def _live(
+    job: Job, name: str, group: Sequence[tuple[str, int]], control: socket.socket
+) -> int:
     channel = await open_channel(control)
-    process = Process(job, service, replica)
     try:
+        process = Process(job, group)
         ready = await process.listen()
     except CannotStart as error:
-        text = _text(error, f"{service}/{replica}")
-        await channel.send({"error": text, "hint": error.hint})
+        await channel.send({"error": _text(error, name), "hint": error.hint})
         return BROKEN
     await channel.send({"ready": ready})
-    await _obey(process, channel)
+    await _obey(process, name, channel)
     return 0
 
 
@@ -126,14 +74,14 @@ def _text(error: CannotStart, name: str) -> str:
     return error.text if error.part == name else f"{error.part}: {error.text}"
 
 
-async def _obey(process: Process, channel: Channel) -> None:
+async def _obey(process: Process, name: str, channel: Channel) -> None:
     while (message := await channel.receive()) is not None:
         match message["do"]:
             case "connect":
                 try:
                     await process.connect(message["directory"])
                 except CannotStart as error:
-                    await channel.answer(message, {"error": _text(error, process.name)})
+                    await channel.answer(message, {"error": _text(error, name)})
                     continue
                 await channel.answer(message, {})
             case "begin":
@@ -144,55 +92,37 @@ async def _obey(process: Process, channel: Channel) -> None:
                 )
                 await channel.answer(message, {})
             case "counters":
-                await channel.answer(message, process.report())
+                await channel.answer(message, {"reports": process.reports()})
             case "stop":
                 await process.stop(message["grace_ns"])
-                await channel.answer(message, process.report())
+                await channel.answer(message, {"reports": process.reports()})
                 return
     # The node is gone: nobody is left to report to.
     os._exit(ORPHANED)
 
 
 class Process:
-    """The parts of one service process, put together in a running loop."""
+    """The parts of one service process, put together in a running loop.
 
-    def __init__(self, job: Job, service: str, replica: int) -> None:
+    Raises CannotStart where it may not open as many files as it needs.
+    """
+
+    def __init__(self, job: Job, group: Sequence[tuple[str, int]]) -> None:
         self._job = job
-        self._service = service
-        self._replica = replica
         self._clock = WallClock()
-        loop = asyncio.get_running_loop()
-        self._heartbeat = Heartbeat(loop)
+        self._heartbeat = Heartbeat(asyncio.get_running_loop())
         self._pauses = Pauses()
-        self._telemetry, self._pipeline, hooks = instruments(job, service, replica, self._clock)
-        self._counters = Counters()
-        self._site = Site(
-            service=service,
-            replica=replica,
-            replicas=job.scenario.services[service].replicas,
-            topology=job.topology,
-            counters=self._counters,
-            broker=job.broker,
-            round=job.round,
-            hooks=hooks,
-            host=job.host,
-        )
-        self._listeners: dict[Protocol, Listener] = {}
-        self._transports: dict[Protocol, Transport] = {
-            protocol: transports.client(protocol, self._site)
-            for protocol in transports.TRANSPORTS
-            if any(True for _ in self._site.outgoing(protocol))
-        }
-        self._behaviour = Behaviour(
-            job.scenario,
-            service,
-            replica,
-            topology=job.topology,
-            clock=self._clock,
-            telemetry=self._telemetry,
-            transports=self._transports,
-            round_seed=job.seed,
-        )
+        self._outlet: Outlet | None = None
+        if len(group) > 1:
+            _room(job, [service for service, _ in group])
+            self._outlet = Outlet(
+                f"http://{job.traces}",
+                f"http://{job.metrics}",
+                official=job.tracing and job.instrumentation == "official",
+            )
+        self.hosted = [
+            Hosted(job, service, replica, self._clock, self._outlet) for service, replica in group
+        ]
         self._cpu_before_ns = 0
         self._watch: asyncio.Task[None] | None = None
 
@@ -200,35 +130,21 @@ class Process:
     def unix_offset_ns(self) -> int:
         return self._job.unix_offset_ns
 
-    @property
-    def tracer_provider(self) -> trace.TracerProvider:
-        """What user code and other people's instrumentations open spans with."""
-        if isinstance(self._pipeline, Pipeline):
-            return SlimTracerProvider(self._telemetry)
-        return self._pipeline.provider
-
-    @property
-    def name(self) -> str:
-        return self._site.peer
-
-    async def listen(self) -> dict[str, Any]:
-        """Open every listener that this service needs; where they are. Raises CannotStart."""
-        await self._clock.start(wheres(self._job.scenario, self._service))
+    async def listen(self) -> list[dict[str, Any]]:
+        """Open every listener that is needed; where they are. Raises CannotStart."""
+        needs = (wheres(self._job.scenario, hosted.service) for hosted in self.hosted)
+        await self._clock.start(frozenset[Any]().union(*needs))
         if self._clock.worker_pids:
             self._watch = asyncio.create_task(self._end_with_workers())
-        await self._pipeline.start()
-        if self._job.tracing:
-            trace.set_tracer_provider(self.tracer_provider)
-        ports: dict[Protocol, int | None] = {}
-        for protocol in self._needed():
-            listener = self._listeners[protocol] = transports.listener(protocol, self._site)
-            ports[protocol] = await listener.start(self._behaviour.handle)
+        if self._job.tracing and self._outlet is None:
+            # The API takes one for a process: with several services, it could not tell whose span
+            # it is that a library opens.
+            trace.set_tracer_provider(self.hosted[0].tracer_provider)
+        ready = [await hosted.listen() for hosted in self.hosted]
+        if self._outlet is not None:
+            self._outlet.start([hosted.pipeline for hosted in self.hosted])
         self._pauses.watch()
-        return {
-            "host": self._job.host,
-            "http_port": ports.get("http"),
-            "grpc_port": ports.get("grpc"),
-        }
+        return ready
 
     async def connect(self, directory: Mapping[str, Any]) -> None:
         """Open connections to every callee. Raises CannotStart."""
@@ -236,12 +152,13 @@ class Process:
             service: tuple(Address(**address) for address in replicas)
             for service, replicas in directory.items()
         }
-        try:
-            async with asyncio.TaskGroup() as group:
-                for transport in self._transports.values():
-                    group.create_task(transport.connect(addresses))
-        except* CannotStart as failures:
-            raise failures.exceptions[0] from None
+        for first in range(0, len(self.hosted), _AT_ONCE):
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for hosted in self.hosted[first : first + _AT_ONCE]:
+                        group.create_task(hosted.connect(addresses))
+            except* CannotStart as failures:
+                raise failures.exceptions[0] from None
         # What exists now lives as long as the process; collections need not walk through it.
         gc.collect()
         gc.freeze()
@@ -249,7 +166,8 @@ class Process:
     async def begin(self, start_ns: int, measured_from_ns: int) -> None:
         """The round begins: count from here on."""
         await self._clock.probe()
-        self._behaviour.begin(start_ns, measured_from_ns)
+        for hosted in self.hosted:
+            hosted.behaviour.begin(start_ns, measured_from_ns)
         self._heartbeat.start()
         self._pauses.restart()
         self._cpu_before_ns = cpu_ns()
@@ -259,13 +177,13 @@ class Process:
         self._heartbeat.stop()
         if self._watch is not None:
             self._watch.cancel()
-        await asyncio.gather(*(one.stop(grace_ns) for one in self._listeners.values()))
-        await asyncio.gather(*(one.close() for one in self._transports.values()))
-        if not await self._pipeline.flush(grace_ns / 1e9):
-            self._counters.doubt(
-                "export", f"{self._site.peer}: what takes its telemetry took too long"
-            )
-        await self._pipeline.close()
+        await asyncio.gather(*(hosted.refuse(grace_ns) for hosted in self.hosted))
+        await asyncio.gather(*(hosted.disconnect() for hosted in self.hosted))
+        way_out = self.hosted[0].pipeline if self._outlet is None else self._outlet
+        if not await way_out.flush(grace_ns / 1e9):
+            first = self.hosted[0]
+            first.counters.doubt("export", f"{first.name}: what takes its telemetry took too long")
+        await way_out.close()
         await self._clock.close()
 
     async def _end_with_workers(self) -> None:
@@ -273,87 +191,36 @@ class Process:
         print(await self._clock.worker_lost(), file=sys.stderr, flush=True)
         os._exit(BROKEN)
 
-    def report(self) -> dict[str, Any]:
-        """The fields of a ProcessReport, as they are now."""
-        counted = self._behaviour.counters
-        return {
-            "service": self._service,
-            "replica": self._replica,
+    def reports(self) -> list[dict[str, Any]]:
+        """The fields of a ProcessReport for each replica, as they are now."""
+        shared = {
             "pid": os.getpid(),
-            "cpu_ns": cpu_ns() - self._cpu_before_ns,
-            "handled": counted.handled,
-            "open_handlers": counted.open_handlers,
-            "spans_ended": self._pipeline.spans_ended,
-            "produced": dict(self._counters.produced),
-            "consumed": dict(self._counters.consumed),
-            "redelivered": dict(self._counters.redelivered),
-            "unacknowledged": dict(self._counters.unacknowledged),
-            "broker_gaps_unix_ns": [
-                [self._unix_ns(gap.from_ns), self._unix_ns(gap.to_ns)]
-                for gap in self._counters.gaps
-            ],
             "sleep_bias_ns": dict(self._clock.sleep_bias.summary()),
             "cpu_bias_ns": dict(self._clock.cpu_bias.summary()),
             "loop_lag_ns": self._heartbeat.lag_ns(),
             "gc_pauses": self._pauses.report(),
-            "retries": counted.retries,
-            "timeouts": counted.timeouts,
-            "errors": counted.errors,
-            "faults_fired": counted.faults_fired,
-            "doubts": [*self._clock.doubts, *self._counters.doubts],
         }
-
-    def _unix_ns(self, monotonic_ns: int | None) -> int | None:
-        return None if monotonic_ns is None else monotonic_ns + self._job.unix_offset_ns
-
-    def _needed(self) -> list[Protocol]:
-        entries = {
-            entry.protocol
-            for entry in self._job.scenario.load.entries
-            if entry.target.service == self._service
-        }
-        # HTTP is always there: it is how the node asks whether the process is alive.
+        used_ns = cpu_ns() - self._cpu_before_ns
         return [
-            protocol
-            for protocol in transports.TRANSPORTS
-            if protocol == "http"
-            or protocol in entries
-            or (self._job.listen_all and protocol != "kafka")
-            or any(True for _ in self._site.incoming(protocol))
+            {
+                **hosted.report(),
+                **shared,
+                "cpu_ns": 0 if number else used_ns,
+                "doubts": [*(() if number else self._clock.doubts), *hosted.counters.doubts],
+            }
+            for number, hosted in enumerate(self.hosted)
         ]
 
 
-def instruments(
-    job: Job, service: str, replica: int, clock: WallClock
-) -> tuple[LeanTelemetry, Pipeline | OfficialPipeline, Hooks]:
-    """What sees the hops, what sends them on, and what hangs into the transports' libraries."""
-    traces, metrics = f"http://{job.traces}", f"http://{job.metrics}"
-    resource = resource_attributes(service, replica, job.variant, job.instrumentation)
-    if job.tracing and job.instrumentation == "official":
-        found: tuple[LeanTelemetry, OfficialPipeline, Hooks] = _official().official(
-            job.topology,
-            service,
-            replica,
-            clock,
-            endpoint=traces,
-            metrics_endpoint=metrics,
-            resource=resource,
-            offset_ns=job.unix_offset_ns,
+def _room(job: Job, services: Sequence[str]) -> None:
+    """Raises CannotStart where the process may not open as many files as it needs."""
+    replicas = {name: service.replicas for name, service in job.scenario.services.items()}
+    wanted = descriptors.needed(job.topology, services, replicas, PACKED_CONNECTIONS)
+    limit = descriptors.raise_limit()
+    if wanted > limit:
+        raise CannotStart(
+            "open files",
+            f"{len(services)} services in one process need about {wanted:,}, and {limit:,} are "
+            "allowed",
+            hint="more `processes` in the scenario, or a higher limit (`ulimit -Hn`)",
         )
-        return found
-    kind = LeanTelemetry if job.tracing else NullTelemetry
-    seen = kind(job.topology, service, replica, clock)
-    pipeline = Pipeline(
-        seen,
-        traces,
-        resource,
-        metrics_endpoint=metrics,
-        spans=job.tracing,
-        offset_ns=job.unix_offset_ns,
-    )
-    return seen, pipeline, Hooks()
-
-
-def _official() -> ModuleType:
-    """Imported only where it is asked for: the instrumentations cost every process 5 MB."""
-    return importlib.import_module("services.telemetry.official")

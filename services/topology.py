@@ -6,12 +6,19 @@ everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
 
 from services.ports import Wire, wire_of
-from services.scenario.model import Call, Publish, Scenario, Target
+from services.scenario.edges import KAFKA
+from services.scenario.model import Call, Entry, Publish, Scenario, Target
 from services.scenario.tree import walk
+
+T = TypeVar("T")
+
+GENERATOR: Final = "generator"
+"""The caller of entries, as topics, peers and reports name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,21 @@ class Topology:
     wire_of_step: Mapping[str, Wire]
     """By step id."""
     operation_index: Mapping[Target, int]
+    doors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By service: the operations that requests from outside enter over Kafka."""
+    leaving: Mapping[str, tuple[Wire, ...]] = field(init=False)
+    """By service: the edges that start there; services without any left out."""
+    arriving: Mapping[str, tuple[Wire, ...]] = field(init=False)
+    """By service: those that end there."""
+    served: Mapping[str, tuple[str, ...]] = field(init=False)
+    """By service: its operations, called or not."""
+
+    def __post_init__(self) -> None:
+        # A process may hold a thousand services, each of which asks for its own.
+        found = object.__setattr__
+        found(self, "leaving", _grouped((wire.caller, wire) for wire in self.wires))
+        found(self, "arriving", _grouped((wire.callee, wire) for wire in self.wires))
+        found(self, "served", _grouped((of.service, of.operation) for of in self.operations))
 
 
 def topology(scenario: Scenario) -> Topology:
@@ -41,9 +63,42 @@ def topology(scenario: Scenario) -> Topology:
         wires=tuple(wires),
         wire_of_step=by_step,
         operation_index={target: i for i, target in enumerate(operations)},
+        doors=_grouped(
+            (target.service, target.operation)
+            for target in dict.fromkeys(
+                entry.target for entry in scenario.load.entries if entry.protocol == "kafka"
+            )
+        ),
     )
 
 
+def entrance(entries: Sequence[Entry]) -> Topology:
+    """What the generator sends over Kafka, as edges of a service of that name; an edge's index is
+    that of its entry."""
+    wires = [
+        Wire(
+            index=number,
+            caller=GENERATOR,
+            caller_operation="",
+            callee=entry.target.service,
+            operation=entry.target.operation,
+            protocol="kafka",
+            mode="call",
+            kafka=KAFKA,
+        )
+        for number, entry in enumerate(entries)
+        if entry.protocol == "kafka"
+    ]
+    return Topology((), tuple(wires), {}, {})
+
+
+def _grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, tuple[T, ...]]:
+    found: dict[str, list[T]] = {}
+    for service, one in pairs:
+        found.setdefault(service, []).append(one)
+    return {service: tuple(those) for service, those in found.items()}
+
+
 def uses_kafka(topology: Topology) -> bool:
-    """Whether any edge needs a broker."""
-    return any(wire.protocol == "kafka" for wire in topology.wires)
+    """Whether any edge, or an entry, needs a broker."""
+    return bool(topology.doors) or any(wire.protocol == "kafka" for wire in topology.wires)

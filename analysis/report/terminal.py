@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -16,6 +17,10 @@ from rich.tree import Tree
 from analysis.report.calls import EdgeRow, Node, call_tree
 from analysis.report.figures import count, ms, plural, share
 from analysis.report.view import BASELINE, Doubt, FindingRow, VariantView, View, view
+
+TREE_LINES = 60
+"""Of all call trees together; a scenario of a thousand services has more."""
+ENTRY_LINES = 12
 
 _PROTOCOL_STYLE = {"http": "cyan", "grpc": "magenta", "kafka": "yellow"}
 
@@ -69,20 +74,44 @@ def _tree(variant: VariantView) -> RenderableType:
     if not roots:
         return Text("no call between services was traced", style="dim")
     trees: list[RenderableType] = []
+    drawn = _drawn(roots)
     for root in roots:
+        if id(root) not in drawn:
+            continue
         title = Text(_name(root), style="bold")
         if root.times is not None and root.times < 1:
             title.append(f"  {share(root.times)} of the requests", style="not bold dim")
         tree = Tree(title, guide_style="dim")
-        _grow(tree, root)
+        _grow(tree, root, drawn)
         trees.append(tree)
+    if (left := sum(id(root) not in drawn for root in roots)) > 0:
+        trees.append(Text(f"… and {plural(left, 'more tree')} in the report", style="dim"))
     return Group(*trees)
 
 
-def _grow(tree: Tree, node: Node) -> None:
+def _drawn(roots: Sequence[Node]) -> frozenset[int]:
+    """By ``id``: the nodes nearest to the roots, as many as a person reads."""
+    found: set[int] = set()
+    waiting = deque(roots)
+    while waiting and len(found) < TREE_LINES:
+        node = waiting.popleft()
+        found.add(id(node))
+        waiting.extend(node.children)
+    return frozenset(found)
+
+
+def _grow(tree: Tree, node: Node, drawn: frozenset[int]) -> None:
+    hidden = [child for child in node.children if id(child) not in drawn]
     for child in node.children:
-        branch = tree.add(_branch(child))
-        _grow(branch, child)
+        if id(child) in drawn:
+            _grow(tree.add(_branch(child)), child, drawn)
+    if hidden:
+        left = sum(map(_size, hidden))
+        tree.add(Text(f"… and {plural(left, 'more call')}", style="dim"))
+
+
+def _size(node: Node) -> int:
+    return 1 + sum(map(_size, node.children))
 
 
 def _name(node: Node) -> str:
@@ -184,7 +213,7 @@ def _variants(of: View) -> RenderableType:
             Text(str(len(v.findings)), style="red" if v.findings else "green"),
             *([Text(failed, style="red" if v.failed + v.dropped else "")] if any_failed else []),
         )
-        for row in v.entries if len(v.entries) > 1 else ():
+        for row in v.entries[:ENTRY_LINES] if len(v.entries) > 1 else ():
             table.add_row(
                 Text(f" {row.entry}", style="not bold dim"),
                 *([""] if rounds_differ else []),
@@ -194,6 +223,8 @@ def _variants(of: View) -> RenderableType:
                 ms(row.p99),
                 style="dim",
             )
+        if (left := len(v.entries) - ENTRY_LINES) > 0:
+            table.add_row(Text(f" … and {left} more in the report", style="not bold dim"))
     note = (
         f"response times of {of.headline} requests; {_rounds(of.variants)}: figures, not a "
         "verdict; – means not identifiable from this many requests"

@@ -15,6 +15,8 @@ _ROW = 74
 _WIDTH = 112
 _HEIGHT = 36
 _MARGIN = 16
+MOST_SERVICES = 80
+"""Drawn, those between which most time passes."""
 _READABLE = 900
 """Wider drawings shrink to the page down to this many pixels, then scroll."""
 
@@ -110,8 +112,22 @@ def _rows(column: dict[str, int], links: Sequence[_Link]) -> dict[str, float]:
     return row
 
 
+def _foremost(edges: Sequence[EdgeRow]) -> tuple[list[EdgeRow], int]:
+    """As many of the edges, most time first, as MOST_SERVICES have, and how many services are
+    left out."""
+    drawn: set[str] = set()
+    kept: list[EdgeRow] = []
+    for edge in edges:
+        both = drawn | {edge.caller, edge.callee}
+        if len(both) <= MOST_SERVICES:
+            drawn = both
+            kept.append(edge)
+    return kept, len({name for edge in edges for name in (edge.caller, edge.callee)} - drawn)
+
+
 def topology_svg(edges: Sequence[EdgeRow]) -> str:
     """An SVG element; empty text where there is no edge to draw."""
+    edges, left_out = _foremost(edges)
     links = _links(edges)
     if not links:
         return ""
@@ -119,6 +135,7 @@ def topology_svg(edges: Sequence[EdgeRow]) -> str:
     row = _rows(column, links)
     width = (max(column.values()) + 1) * _COLUMN - (_COLUMN - _WIDTH) + 2 * _MARGIN
     height = (max(row.values()) + 1) * _ROW - (_ROW - _HEIGHT) + 2 * _MARGIN + 22
+    height += 18 if left_out else 0
     parts = [
         f'<svg class="topology" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
         f'height="{height:.0f}" style="min-width:{min(width, _READABLE):.0f}px" role="img" '
@@ -160,5 +177,10 @@ def topology_svg(edges: Sequence[EdgeRow]) -> str:
             f'text-anchor="middle">{escape(name)}</text></g>'
         )
     parts.extend(labels)
+    if left_out:
+        parts.append(
+            f'<text class="label" x="{_MARGIN}" y="{height - 4:.0f}">'
+            f"and {left_out:,} more services, between which less time passes</text>"
+        )
     parts.append("</svg>")
     return "".join(parts)

@@ -343,6 +343,16 @@ def _lead(summary: Json, variants: Sequence[VariantView]) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _packed(processes: int, trials: Sequence[Json]) -> str:
+    """What it took, at worst, to have them all; an interrupted round may not know it."""
+    text = f"services in {plural(processes, 'process', 'processes')}"
+    if ready := [trial["start_s"] for trial in trials if trial.get("start_s") is not None]:
+        text += f", ready in {max(ready):.1f} s"
+    if memory := [trial["memory_mb"] for trial in trials if trial.get("memory_mb") is not None]:
+        text += f", resident {max(memory):,.0f} MB"
+    return text
+
+
 def view(summary: Json) -> View:
     """The view of a ``hopbench.summary/1`` document."""
     trials = summary["trials"]
@@ -359,6 +369,8 @@ def view(summary: Json) -> View:
         ("seed", str(summary["seed"])),
         ("run", str(summary["run_dir"])),
     ]
+    if (processes := summary.get("processes")) is not None:
+        facts.insert(1, ("packed", _packed(processes, trials)))
     if summary["broker"]:
         facts.insert(1, ("broker", summary["broker"]))
     return View(

@@ -14,9 +14,9 @@ from importlib import metadata
 from typing import Final, Literal
 
 from hopbench.engines.places import LOCUST_VARIABLE, NODES_VARIABLE
-from hopbench.engines.supervisor import groups
 from hopbench.retention import MAX_TRACES_VARIABLE, MEMORY_VARIABLE
 from services.scenario.model import Scenario
+from services.scenario.packing import packs
 from services.topology import topology, uses_kafka
 
 Kind = Literal["node", "kafka", "jaeger", "locust", "locust-worker", "bench"]
@@ -188,7 +188,7 @@ def _nodes(scenarios: tuple[Scenario, ...], ours: str) -> tuple[Container, ...]:
     served: dict[str, dict[str, None]] = {}
     replicas: dict[str, int] = {}
     for scenario in scenarios:
-        of = groups(scenario)
+        of = packs(scenario)
         if any(len(group) > 1 for group in of):
             for number, group in enumerate(of):
                 pack = f"pack-{number}"

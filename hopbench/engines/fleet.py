@@ -20,16 +20,16 @@ from hopbench import broker as kafka
 from hopbench.cores import Cores
 from hopbench.engines.attached import Attached, resolve, seen_from
 from hopbench.engines.generator import Generator, attach
-from hopbench.engines.nodes import Group, Nodes, Post, together
+from hopbench.engines.nodes import Nodes, Post, together
 from hopbench.engines.places import Place, Places, check, places
 from hopbench.engines.port import EngineName, Settings
 from hopbench.engines.running import Mortal
-from hopbench.engines.supervisor import groups
 from hopbench.engines.wall import Broker, WallEngine
 from hopbench.engines.watch import AWAY_S, Watched
 from loadgen.plan import Plan
 from services.errors import CannotStart
 from services.scenario.model import Scenario
+from services.scenario.packing import Group, packs
 
 WAIT_S: Final[Mapping[EngineName, float]] = {"compose": 30.0, "kubernetes": 300.0}
 """For nodes to be found and to answer. Compose starts the bench when they do; in Kubernetes
@@ -86,7 +86,7 @@ class FleetParts:
                 strict=True,
             )
         )
-        work = spread(groups(scenario), found)
+        work = spread(packs(scenario), found)
         nodes: dict[Place, Attached] = {}
         for place in work:
             served = tuple(name for name in names if place in found[name])

@@ -18,13 +18,14 @@ from hopbench.engines.generator import Generator, start_generator
 from hopbench.engines.nodes import Nodes, Post
 from hopbench.engines.port import EngineName, Settings
 from hopbench.engines.running import Mortal
-from hopbench.engines.supervisor import Supervisor, groups, start_supervisor
+from hopbench.engines.supervisor import Supervisor, start_supervisor
 from hopbench.engines.wall import Broker, WallEngine
 from hopbench.engines.watch import AWAY_S, Watched
 from hopbench.parts import Part
 from loadgen.plan import Plan
 from services.errors import CannotStart
 from services.scenario.model import Scenario
+from services.scenario.packing import packs
 
 
 class LocalParts:
@@ -74,7 +75,7 @@ class LocalParts:
         return node
 
     async def muster(self, scenario: Scenario, stack: AsyncExitStack) -> Nodes:
-        return Nodes((Post(await self._supervisor(), groups(scenario)),))
+        return Nodes((Post(await self._supervisor(), packs(scenario)),))
 
     async def load(self, plan: Plan, directory: Path) -> Generator:
         path = directory / "plan.json"

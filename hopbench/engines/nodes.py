@@ -11,11 +11,9 @@ from hopbench.engines.control import Last, NodeControl
 from hopbench.engines.port import ProcessReport
 from services.errors import CannotStart
 from services.ports import Directory
+from services.scenario.packing import Group
 
 T = TypeVar("T")
-
-Group = tuple[tuple[str, int], ...]
-"""Service and replica number of all that share one process."""
 
 LOOPBACK: Final = "127.0.0.1"
 LEASE_NS: Final = 10_000_000_000

@@ -17,6 +17,7 @@ from hopbench.engines.port import ProcessReport, Progress
 from hopbench.engines.tracestores import Store
 from hopbench.engines.watch import Watched
 from hopbench.hostload import Snapshot, snapshot
+from hopbench.memory import resident_mb
 from hopbench.parts import Part
 from services.errors import CannotStart
 
@@ -80,6 +81,8 @@ class Running:
     finished: dict[str, Any] = field(default_factory=dict)
     reports: tuple[ProcessReport, ...] = ()
     spans_received: int = 0
+    resident_mb: float | None = None
+    """Memory of this process and all below it when the load had ended, MB of 10^6 bytes."""
     undrained: str | None = None
     broken: str | None = None
     ended_ns: int = 0
@@ -168,6 +171,7 @@ class Running:
         # In case that nobody can be asked again.
         self.reports = reports
         self.after = snapshot(monotonic_ns())
+        self.resident_mb = resident_mb()
         progress("drain", 0.5)
         left_ns = max(GRACE_NS, until_ns - monotonic_ns())
         if (silent := await self._stop(left_ns)) is not None:

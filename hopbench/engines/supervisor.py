@@ -11,7 +11,6 @@ from typing import Any
 from aiohttp import ClientError, ClientSession
 
 from hopbench.engines.control import NodeControl, first, told
-from hopbench.engines.nodes import Group
 from hopbench.engines.port import Settings
 from hopbench.parts import Part, start_part
 from services.errors import CannotStart
@@ -19,6 +18,7 @@ from services.forks import ending, tail
 from services.node import TOKEN_HEADER, TOKEN_VARIABLE
 from services.ports import Address
 from services.scenario.model import Scenario
+from services.scenario.packing import packs
 
 _END_S = 2.0
 """A node that refuses a connection is about to end."""
@@ -83,15 +83,6 @@ async def start_supervisor(log: Path) -> Supervisor:
     )
 
 
-def groups(scenario: Scenario) -> tuple[Group, ...]:
-    """Which replicas of which services share a process."""
-    return tuple(
-        ((service.name, replica),)
-        for service in scenario.services.values()
-        for replica in range(service.replicas)
-    )
-
-
 def job(
     scenario: Scenario,
     source: str,
@@ -108,10 +99,15 @@ def job(
     """What ``POST /start`` takes: every replica of ``scenario``, which is ``variant`` of
     ``source``. ``listen_all`` opens HTTP and gRPC on each, whether an edge comes that way or not.
     """
+    of = packs(scenario)
     return {
         "source": source,
         "variant": variant,
-        "processes": list(groups(scenario)),
+        "processes": list(of),
+        # A node that has a part of them names its processes all the same by these.
+        "packs": {
+            "{}/{}".format(*group[0]): number for number, group in enumerate(of) if len(group) > 1
+        },
         "settings": {
             "seed": seed,
             # Kafka's topics outlive a round, and a real broker's outlive a run.

@@ -134,12 +134,14 @@ class WallEngine:
     async def round(self, plan: RoundPlan, directory: Path, progress: Progress) -> Evidence:
         (directory / "logs").mkdir(exist_ok=True)
         progress("start", 0.0)
+        begun_ns = monotonic_ns()
         # Left in reverse order, however the round ends: no more load, then the services with what
         # they have still to send, then the collector.
         async with AsyncExitStack() as stack:
             running = await self._prepare(plan, directory, stack, progress)
+            start = {"start_s": (monotonic_ns() - begun_ns) / 1e9}
             await running.run(progress)
-        return self._evidence(plan, directory, running)
+        return self._evidence(plan, directory, running, start)
 
     async def _prepare(
         self, plan: RoundPlan, directory: Path, stack: AsyncExitStack, progress: Progress
@@ -234,18 +236,23 @@ class WallEngine:
     def _watches(self) -> Sequence[Mortal]:
         return () if self._jaeger is None else (tracestores.Watch(self._jaeger, self._api),)
 
-    def _evidence(self, plan: RoundPlan, directory: Path, running: Running) -> Evidence:
+    def _evidence(
+        self, plan: RoundPlan, directory: Path, running: Running, start: dict[str, float]
+    ) -> Evidence:
         finished = running.finished
         locust_pids = running.generator.pids
         generator_cpu_ns = finished.get("cpu_ns", 0)
-        host: dict[str, float] = {}
+        host = start
+        if running.resident_mb is not None and self._parts.here:
+            host["memory_mb"] = running.resident_mb
         if running.before is not None and running.after is not None:
             before, after = running.before, running.after
             cores = os.cpu_count() or 1
             host |= shares(before, after, cores)
             whole = after.at_ns - before.at_ns
             if self._parts.here:
-                pids = [pid for of in running.service_pids.values() for pid in of]
+                # Services may share a process.
+                pids = {pid for of in running.service_pids.values() for pid in of}
                 services_cpu_ns = used(before, after, pids)
                 if not finished:
                     generator_cpu_ns = used(before, after, locust_pids)

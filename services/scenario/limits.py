@@ -14,6 +14,8 @@ MAX_CALLS: Final = 1_000_000
 """Of one request, at worst."""
 MAX_REPLICAS: Final = 10_000
 """Of a service; partitions of a topic."""
+MAX_PROCESSES: Final = 10_000
+"""That services are packed into."""
 MAX_ARRIVALS: Final = 100_000_000
 """Of one round, its warm-up included."""
 MAX_NAME: Final = 80

@@ -392,3 +392,5 @@ class Scenario:
     variants: Mapping[str, Variant]
     """In file order; never holds ``baseline``, which is the base itself."""
     expectations: tuple[Expectation, ...]
+    processes: int | None = None
+    """Into how many processes the replicas are packed (packing.py); None: one for each."""

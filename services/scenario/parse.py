@@ -17,7 +17,7 @@ from typing import Final, Literal
 from services.errors import BadInput
 from services.scenario import edges
 from services.scenario.findings import read_expectations
-from services.scenario.limits import MAX_NAME, MAX_REPLICAS
+from services.scenario.limits import MAX_NAME, MAX_PROCESSES, MAX_REPLICAS
 from services.scenario.model import Operation, Refactor, Scenario, Service, Variant
 from services.scenario.names import is_name
 from services.scenario.reader import (
@@ -126,6 +126,7 @@ def _parse(source: str, file: str) -> tuple[Scenario, Lines]:
         faults=r.get("faults", partial(read_faults, lines=lines), ()),
         variants=r.get("variants", partial(_variants, lines=lines), {}),
         expectations=r.get("expectations", partial(read_expectations, lines=lines), ()),
+        processes=r.get("processes", integer(1, MAX_PROCESSES), None),
     )
     r.done()
     _check(scenario, file, lines)

@@ -49,6 +49,8 @@ def to_plain(scenario: Scenario) -> dict[str, object]:
     if scenario.description:
         plain["description"] = scenario.description
     plain["seed"] = scenario.seed
+    if scenario.processes is not None:
+        plain["processes"] = scenario.processes
     plain["services"] = {name: _service(s) for name, s in scenario.services.items()}
     plain["load"] = write_load(scenario.load)
     if scenario.faults:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from services.scenario import findings, units
-from services.scenario.limits import MAX_ITEMS, MAX_NAME, MAX_REPLICAS
+from services.scenario.limits import MAX_ITEMS, MAX_NAME, MAX_PROCESSES, MAX_REPLICAS
 from services.scenario.model import PROTOCOLS
 from services.scenario.names import PATTERN
 from services.scenario.parse import BALANCES, VERSION
@@ -37,6 +37,12 @@ def scenario_schema() -> Schema:
                 },
                 "description": {"type": "string"},
                 "seed": {"type": "integer", "minimum": 0, "default": 1},
+                "processes": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": MAX_PROCESSES,
+                    "description": "Pack all replicas into so many processes. Default: one each.",
+                },
                 "defaults": _ref("file_defaults"),
                 "services": _named(_ref("service")),
                 "load": _ref("load"),

@@ -104,8 +104,9 @@ def _rejected(signal: SignalName, answer: bytes) -> int:
 class _Lane:
     """What goes to one receiver, in order, from a thread of its own."""
 
-    def __init__(self, endpoint: str, timeout_s: float, max_bytes: int) -> None:
+    def __init__(self, endpoint: str, timeout_s: float, max_bytes: int, join_bytes: int) -> None:
         self._endpoint = endpoint
+        self._join_bytes = join_bytes
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._exporters: dict[SignalName, BytesExporter] = {}
@@ -157,13 +158,31 @@ class _Lane:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
                 if not self._waiting:
                     return
-                signal, request = self._waiting.popleft()
+                signal, request = self._next()
             accepted = self._exporters[signal].export(request)
             with self._changed:
                 self.exported[signal] += accepted
                 self.lost[signal] += request.items - accepted
                 self._bytes -= len(request.body)
                 self._changed.notify_all()
+
+    def _next(self) -> tuple[SignalName, Request]:
+        """The first that waits, and what may go out with it."""
+        signal, request = self._waiting.popleft()
+        if len(request.body) >= self._join_bytes:
+            return signal, request
+        bodies, size, items = [request.body], len(request.body), request.items
+        others: deque[tuple[SignalName, Request]] = deque()
+        while self._waiting:
+            of, more = self._waiting.popleft()
+            if of == signal and size + len(more.body) <= self._join_bytes:
+                bodies.append(more.body)
+                size += len(more.body)
+                items += more.items
+            else:
+                others.append((of, more))
+        self._waiting = others
+        return signal, Request(b"".join(bodies), items)
 
 
 class Sender:
@@ -181,10 +200,14 @@ class Sender:
         *,
         timeout_s: float = 10.0,
         max_bytes: int = 16 * 1024 * 1024,
+        join_bytes: int = 0,
     ) -> None:
+        """``join_bytes``: what waits goes out together up to this size, for many who send little.
+        An export request is one repeated field, so that two, one after the other, are one of both.
+        """
         endpoints: dict[SignalName, str | None] = {"traces": traces, "metrics": metrics}
         self._lanes = {
-            endpoint: _Lane(endpoint, timeout_s, max_bytes)
+            endpoint: _Lane(endpoint, timeout_s, max_bytes, join_bytes)
             for endpoint in endpoints.values()
             if endpoint is not None
         }

@@ -163,10 +163,6 @@ class Metrics:
         self._calls: dict[Stream, Calls] = {}
         self._handled: dict[Stream, Tally] = {}
         self._topology = topology
-        self._stream_of_wire = [
-            Stream(wire_.callee, wire_.operation, wire_.protocol, wire_.mode == "publish")
-            for wire_ in topology.wires
-        ]
         self._calls_of_site: list[Calls | None] = [None] * len(topology.wires)
         self._handled_of_site: dict[tuple[int, int, int], Tally] = {}
 
@@ -201,7 +197,9 @@ class Metrics:
         self._spill()
 
     def _open(self, site: int) -> Calls:
-        found = self._calls.setdefault(self._stream_of_wire[site], Calls())
+        wire_ = self._topology.wires[site]
+        stream = Stream(wire_.callee, wire_.operation, wire_.protocol, wire_.mode == "publish")
+        found = self._calls.setdefault(stream, Calls())
         self._calls_of_site[site] = found
         return found
 

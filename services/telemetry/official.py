@@ -35,9 +35,10 @@ from services.ports import Clock, Incoming, Outgoing, Reply, Status, TraceContex
 from services.scenario.model import PROTOCOLS
 from services.telemetry import wire as otlp
 from services.telemetry.derive import FANOUT, Shape, SpanShape, key_attributes, span_shape
+from services.telemetry.export import Sender
 from services.telemetry.instrumentations import hooks, judge
 from services.telemetry.lean import LeanAttempt, LeanFanout, LeanScope, LeanTelemetry
-from services.telemetry.pipeline import Pipeline
+from services.telemetry.pipeline import DEFAULT_PACE, Pace, Pipeline
 from services.telemetry.port import Attempt, Fanout, Scope
 from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER
 from services.topology import Topology
@@ -241,6 +242,19 @@ class _Ended(SpanProcessor):
             self.count += 1
 
 
+class _Lent(SpanProcessor):
+    """Another's processor, which only that other shuts down."""
+
+    def __init__(self, processor: SpanProcessor) -> None:
+        self._processor = processor
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self._processor.on_end(span)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return self._processor.force_flush(timeout_millis)
+
+
 class _Counting(SpanExporter):
     """The exporter given, and how many spans it got rid of and how."""
 
@@ -266,6 +280,7 @@ class OfficialPipeline:
     metrics: Pipeline
     _ended: _Ended
     _exporter: _Counting
+    """Where pipelines share one, it counts for all of them."""
 
     @property
     def records(self) -> int:
@@ -295,13 +310,34 @@ class OfficialPipeline:
         sent = await asyncio.to_thread(self.provider.force_flush, int(timeout_s * 1000))
         return await self.metrics.flush(timeout_s) and sent
 
+    async def hand_over(self) -> None:
+        """For one that shares its way out: spans are with it already."""
+        await self.metrics.hand_over()
+
+    def step(self, now_s: float) -> bool:
+        return self.metrics.step(now_s)
+
     async def close(self) -> None:
         await asyncio.to_thread(self.provider.shutdown)
         await self.metrics.close()
 
 
+class SharedSpans:
+    """One batch processor and one exporter for the providers of several services."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.exporter = _Counting(OTLPSpanExporter(endpoint=endpoint))
+        self.processor = _batches(self.exporter)
+
+    def flush(self, timeout_s: float) -> bool:
+        return self.processor.force_flush(int(timeout_s * 1000))
+
+    def close(self) -> None:
+        self.processor.shutdown()  # type: ignore[no-untyped-call]  # untyped in the SDK
+
+
 def tracer_provider(
-    resource: otlp.Attributes, exporter: SpanExporter
+    resource: otlp.Attributes, exporter: SpanExporter | SharedSpans
 ) -> tuple[TracerProvider, _Ended, _Counting]:
     """The SDK as the official rows use it: parent-based sampling, small batches."""
     # The process shuts it down itself; the SDK's own exit hook would wait for a dead receiver.
@@ -310,17 +346,23 @@ def tracer_provider(
         resource=Resource(dict(resource)),
         shutdown_on_exit=False,
     )
-    ended, counting = _Ended(), _Counting(exporter)
+    ended = _Ended()
     provider.add_span_processor(ended)
-    provider.add_span_processor(
-        BatchSpanProcessor(
-            counting,
-            max_queue_size=_QUEUE_SPANS,
-            schedule_delay_millis=_DELAY_MS,
-            max_export_batch_size=BATCH_SPANS,
-        )
-    )
+    if isinstance(exporter, SharedSpans):
+        provider.add_span_processor(_Lent(exporter.processor))
+        return provider, ended, exporter.exporter
+    counting = _Counting(exporter)
+    provider.add_span_processor(_batches(counting))
     return provider, ended, counting
+
+
+def _batches(exporter: SpanExporter) -> BatchSpanProcessor:
+    return BatchSpanProcessor(
+        exporter,
+        max_queue_size=_QUEUE_SPANS,
+        schedule_delay_millis=_DELAY_MS,
+        max_export_batch_size=BATCH_SPANS,
+    )
 
 
 def official(
@@ -333,11 +375,26 @@ def official(
     resource: otlp.Attributes,
     metrics_endpoint: str | None = None,
     offset_ns: int | None = None,
+    spans: SharedSpans | None = None,
+    sender: Sender | None = None,
+    pace: Pace = DEFAULT_PACE,
 ) -> tuple[OfficialTelemetry, OfficialPipeline, Hooks]:
-    """Everything that one service process needs for ``--instrumentation official``."""
-    provider, ended, counting = tracer_provider(resource, OTLPSpanExporter(endpoint=endpoint))
+    """Everything that one service replica needs for ``--instrumentation official``.
+
+    ``spans`` and ``sender``, where several replicas of one process share their way out.
+    """
+    provider, ended, counting = tracer_provider(
+        resource, OTLPSpanExporter(endpoint=endpoint) if spans is None else spans
+    )
     telemetry = OfficialTelemetry(topology, service, replica, clock, provider)
     metrics = Pipeline(
-        telemetry, metrics_endpoint or endpoint, resource, spans=False, offset_ns=offset_ns
+        telemetry,
+        metrics_endpoint or endpoint,
+        resource,
+        spans=False,
+        offset_ns=offset_ns,
+        sender=sender,
+        shared=sender is not None,
+        pace=pace,
     )
     return telemetry, OfficialPipeline(provider, metrics, ended, counting), hooks(provider)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
 from services.telemetry import wire
 from services.telemetry.encode import SCOPE, SpanEncoder
@@ -40,6 +41,9 @@ class Pace:
     request_bytes: int = 256 * 1024
     request_age_s: float = 1.0
     metrics_s: float = 2.0
+
+
+DEFAULT_PACE: Final = Pace()
 
 
 def resource_attributes(
@@ -87,13 +91,17 @@ class Pipeline:
         spans: bool = True,
         deferred: bool = False,
         offset_ns: int | None = None,
-        pace: Pace = Pace(),
+        pace: Pace = DEFAULT_PACE,
         sender: Sender | None = None,
+        shared: bool = False,
     ) -> None:
+        """``shared``: the ``sender`` is started and closed, and :meth:`step` is called, by somebody
+        who does so for several pipelines."""
         self._telemetry = telemetry
         self._resource = wire.resource(resource)
         self._spans = spans
         self._deferred = deferred
+        self._shared = shared
         self._pace = pace
         now = telemetry.now_ns()
         self._offset_ns = time.time_ns() - now if offset_ns is None else offset_ns
@@ -142,14 +150,21 @@ class Pipeline:
         return self._sender.lost["metrics"]
 
     async def start(self) -> None:
-        self._sender.start()
         loop = asyncio.get_running_loop()
         self._collected_s = loop.time()
+        if self._shared:
+            return
+        self._sender.start()
         if not self._deferred:
             self._timer = loop.call_later(self._pace.idle_s, self._turn)
 
     async def flush(self, timeout_s: float = 5.0) -> bool:
         """Derive and send everything that has ended. False where the receiver took too long."""
+        await self.hand_over()
+        return await asyncio.to_thread(self._sender.drain, timeout_s)
+
+    async def hand_over(self) -> None:
+        """Derive everything that has ended, and give it to the sender."""
         while self._telemetry.records or self._telemetry.spans:
             self._derive()
             await asyncio.sleep(0)
@@ -157,9 +172,10 @@ class Pipeline:
         await self._finish_metrics()
         self._begin_metrics()
         await self._finish_metrics()
-        return await asyncio.to_thread(self._sender.drain, timeout_s)
 
     async def close(self) -> None:
+        if self._shared:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -167,16 +183,21 @@ class Pipeline:
 
     def _turn(self) -> None:
         loop = asyncio.get_running_loop()
-        records = self._telemetry.records
-        pace = self._pace
-        if records or self._telemetry.spans:
-            if not self._encoded_bytes:
-                self._oldest_s = loop.time()
-            self._derive()
-            wait_s = pace.busy_s
+        wait_s = self._pace.busy_s if self.step(loop.time()) else self._pace.idle_s
+        if len(self._telemetry.records) >= self._pace.slice_records:
+            self._timer = loop.call_soon(self._turn)
         else:
-            wait_s = pace.idle_s
-        now_s = loop.time()
+            self._timer = loop.call_later(wait_s, self._turn)
+
+    def step(self, now_s: float) -> bool:
+        """Derive a slice, and send a request or encode a metric where it is time to; whether there
+        were records. ``now_s`` is the loop's time."""
+        pace = self._pace
+        derived = bool(self._telemetry.records or self._telemetry.spans)
+        if derived:
+            if not self._encoded_bytes:
+                self._oldest_s = now_s
+            self._derive()
         if self._encoded_bytes and (
             self._encoded_bytes >= pace.request_bytes
             or now_s - self._oldest_s >= pace.request_age_s
@@ -187,10 +208,7 @@ class Pipeline:
         elif now_s - self._collected_s >= pace.metrics_s:
             self._collected_s = now_s
             self._begin_metrics()
-        if len(records) >= pace.slice_records:
-            self._timer = loop.call_soon(self._turn)
-        else:
-            self._timer = loop.call_later(wait_s, self._turn)
+        return derived
 
     def _derive(self) -> None:
         telemetry = self._telemetry

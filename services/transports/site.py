@@ -14,6 +14,9 @@ from services.topology import Topology
 BrokerKind = Literal["embedded", "kafka"]
 
 WARM_CONNECTIONS: Final = 8
+PACKED_CONNECTIONS: Final = 1
+"""The same where services share a process: a thousand services would need more descriptors than
+one has, and a call that finds none open opens one."""
 GRPC_CHANNELS: Final = 1
 """One event loop gains nothing from a second: benchmarks/transports.py."""
 
@@ -102,22 +105,18 @@ class Site:
         """The edges that start here."""
         return (
             wire
-            for wire in self.topology.wires
-            if wire.caller == self.service and wire.protocol == protocol
+            for wire in self.topology.leaving.get(self.service, ())
+            if wire.protocol == protocol
         )
 
     def incoming(self, protocol: WireProtocol) -> Iterator[Wire]:
         """The edges that end here."""
         return (
             wire
-            for wire in self.topology.wires
-            if wire.callee == self.service and wire.protocol == protocol
+            for wire in self.topology.arriving.get(self.service, ())
+            if wire.protocol == protocol
         )
 
     def operations(self) -> tuple[str, ...]:
         """All operations of this service, called or not."""
-        return tuple(
-            target.operation
-            for target in self.topology.operations
-            if target.service == self.service
-        )
+        return self.topology.served.get(self.service, ())

@@ -10,7 +10,8 @@ import pytest
 LIVE = """
 import asyncio, sys
 from opentelemetry import trace
-from services.process import Job, Process
+from services.job import Job
+from services.process import Process
 from services.scenario.parse import parse_text
 from services.topology import topology
 
@@ -25,14 +26,15 @@ async def main(instrumentation, tracing):
         Job(
             scenario=SCENARIO, topology=topology(SCENARIO), variant="baseline", seed=1, round="r",
             instrumentation=instrumentation, tracing=tracing, unix_offset_ns=0,
-            collector="127.0.0.1:9", broker=None, host="127.0.0.1", listen_all=False,
+            traces="127.0.0.1:9", metrics="127.0.0.1:9", broker=None, host="127.0.0.1",
+            listen_all=False,
         ),
-        "a", 0,
+        [("a", 0)],
     )
     await process.listen()
     with tracer.start_as_current_span("cache.look"):
         pass
-    print(process.report()["spans_ended"], flush=True)
+    print(process.reports()[0]["spans_ended"], flush=True)
 
 asyncio.run(main(sys.argv[1], sys.argv[2] == "on"))
 """

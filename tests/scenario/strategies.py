@@ -228,6 +228,7 @@ def scenarios(draw: Draw) -> Scenario:
             for number in range(1, draw(st.integers(0, 2)) + 1)
         ),
         variants={},
+        processes=draw(st.none() | st.integers(1, 100)),
         expectations=tuple(
             draw(
                 st.lists(

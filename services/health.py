@@ -1,0 +1,88 @@
+"""Whether processes that were started listen and answer, each on every port that it has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+import grpc
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from services.errors import CannotStart
+from services.forks import Child, ending
+
+START_BOUND_S: Final = 20.0
+"""A process that does not listen and answer within it has not come up."""
+SERVICE_BOUND_S: Final = 0.05
+"""Beside that for each service in it."""
+_AT_ONCE: Final = 32
+"""Services that are asked together."""
+
+
+async def come_up(children: Sequence[Child]) -> None:
+    """Wait for all of them, and keep what they said. Raises CannotStart for the first that does
+    not come up, in an ExceptionGroup."""
+    turn = asyncio.Semaphore(_AT_ONCE)
+    timeout = ClientTimeout(total=START_BOUND_S)
+    async with (
+        ClientSession(timeout=timeout, trust_env=False) as session,
+        asyncio.TaskGroup() as group,
+    ):
+        for child in children:
+            group.create_task(_come_up(child, session, turn))
+
+
+async def _come_up(child: Child, session: ClientSession, turn: asyncio.Semaphore) -> None:
+    ready = asyncio.create_task(child.channel.receive())
+    over: set[asyncio.Future[Any]] = {ready, child.exit}
+    bound_s = START_BOUND_S + SERVICE_BOUND_S * len(child.group)
+    await asyncio.wait(over, timeout=bound_s, return_when=asyncio.FIRST_COMPLETED)
+    message = ready.result() if ready.done() else None
+    ready.cancel()
+    if message is None:
+        how = (
+            f"ended while starting ({ending(await _exit_soon(child))})"
+            if ready.done()
+            else f"did not come up in {bound_s:g} s"
+        )
+        raise CannotStart(child.name, how, child.tail())
+    if "error" in message:
+        raise CannotStart(child.name, message["error"], child.tail(), message.get("hint"))
+    child.ready = message["ready"]
+
+    async def ask(replica: dict[str, Any]) -> None:
+        async with turn:
+            await _answers(replica, session)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for replica in child.ready:
+                group.create_task(ask(replica))
+    except* (ClientError, grpc.aio.AioRpcError, TimeoutError) as errors:
+        first = errors.exceptions[0]
+        raise CannotStart(child.name, f"does not answer: {first}", child.tail()) from first
+
+
+async def _exit_soon(child: Child) -> int:
+    """Its exit status, a moment after its channel closed."""
+    try:
+        async with asyncio.timeout(2):
+            return await asyncio.shield(child.exit)
+    except TimeoutError:
+        return 0
+
+
+async def _answers(ready: dict[str, Any], session: ClientSession) -> None:
+    """One request to each port: any HTTP answer, and gRPC's health service."""
+    host = ready["host"]
+    if ready["http_port"] is not None:
+        async with session.get(f"http://{host}:{ready['http_port']}/health"):
+            pass
+    if ready["grpc_port"] is not None:
+        target = f"{host}:{ready['grpc_port']}"
+        options = [("grpc.enable_http_proxy", 0)]
+        async with grpc.aio.insecure_channel(target, options=options) as channel:
+            # An empty HealthCheckRequest asks for the whole server.
+            check = channel.unary_unary("/grpc.health.v1.Health/Check", bytes, bytes)
+            await check(b"", timeout=START_BOUND_S, wait_for_ready=True)
