@@ -266,7 +266,8 @@ class WallEngine:
                 (
                     one["cpu_ns"] / one["elapsed_ns"]
                     for one in finished.get("workers") or [finished]
-                    if one
+                    # One that was killed has counted nothing.
+                    if one and one["elapsed_ns"]
                 ),
                 default=generator_cpu_ns / whole,
             )
