@@ -13,14 +13,16 @@ from typing import Any
 
 import orjson
 
+from services import children
 from services.children import ended, environment
 from services.control import Channel, open_channel
 from services.errors import CannotStart
-from services.forkserver import command
 from services.scenario.packing import Group
 
 _END_S = 2.0
 """From the end of its channel to its own."""
+_PADDING = "." * 80
+"""An argument whose only use is its length: a title has room for as much as the original."""
 _TAIL_BYTES = 4000
 _TAIL_LINES = 20
 LOG_BYTES = 256 * 1024
@@ -79,6 +81,16 @@ def ending(status: int) -> str:
         return signal.Signals(-status).name
     except ValueError:
         return f"signal {-status}"
+
+
+def command(parent: int, fd: int) -> list[str]:
+    """The command line that starts a fork server for the process ``parent``.
+
+    By name: a node is small, and what the fork server imports is not.
+    """
+    return children.command(
+        "services.forkserver", f"--parent={parent}", f"--fd={fd}", f"--padding={_PADDING}"
+    )
 
 
 class Forks:

@@ -30,7 +30,6 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from services import children
 from services.death import die_with
 from services.errors import BadInput
 from services.job import Job, read_job
@@ -45,15 +44,6 @@ PRELOAD = (
 """What children will use, beyond what services.process imports itself."""
 BUG = 70
 _LARGEST_MESSAGE = 64 * 1024
-_PADDING = "." * 80
-"""An argument whose only use is its length: a title has room for as much as the original."""
-
-
-def command(parent: int, fd: int) -> list[str]:
-    """The command line that starts a fork server for the process ``parent``."""
-    return children.command(
-        "services.forkserver", f"--parent={parent}", f"--fd={fd}", f"--padding={_PADDING}"
-    )
 
 
 class ForkServer:

@@ -50,11 +50,20 @@ def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
             if not command.startswith("hopbench "):
                 continue
             arguments = shlex.split(command)[1:]
+            if "|" in arguments:
+                arguments = _piped(arguments, tmp_path / "piped.yaml")
             if arguments[0] == "run" and "--engine" not in arguments:
                 arguments = [*arguments, "--dry-run"]
             code = cli.invoke(arguments)
             # This machine may not be fit to measure; the doctor then works all the same.
             assert code in ((Exit.DONE, Exit.FAILED) if arguments == ["doctor"] else (Exit.DONE,))
+
+
+def _piped(arguments: list[str], between: Path) -> list[str]:
+    """What is right of the pipe, with a file for standard input that the left side has written."""
+    at = arguments.index("|")
+    assert cli.invoke([*arguments[:at], "-o", str(between)]) is Exit.DONE
+    return [str(between) if part == "-" else part for part in arguments[at + 2 :]]
 
 
 @pytest.mark.parametrize("text", [c for c in [*COMMANDS, *INLINE] if c.startswith("make ")])

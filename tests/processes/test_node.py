@@ -22,9 +22,11 @@ from tests.processes.conftest import SCENARIO, plan, settings
 
 
 def on_a_node(
-    directory: Path, talk: Callable[[Supervisor, dict[str, Any]], Awaitable[None]]
+    directory: Path,
+    talk: Callable[[Supervisor, dict[str, Any]], Awaitable[None]],
+    source: str = SCENARIO,
 ) -> None:
-    """Run ``talk`` with a node and the job of the small scenario."""
+    """Run ``talk`` with a node and the job of the scenario."""
 
     async def once() -> None:
         collector = await start_part(
@@ -32,7 +34,7 @@ def on_a_node(
         )
         node = await start_supervisor(directory / "node.log")
         try:
-            await talk(node, _job(directory, collector))
+            await talk(node, _job(directory, collector, source))
         finally:
             await node.close()
             await collector.stop()
@@ -41,11 +43,11 @@ def on_a_node(
     assert psutil.Process().children(recursive=True) == []
 
 
-def _job(directory: Path, collector: Part) -> dict[str, Any]:
-    planned = plan()
+def _job(directory: Path, collector: Part, source: str) -> dict[str, Any]:
+    planned = plan(source)
     return job(
         planned.scenario,
-        SCENARIO,
+        source,
         "baseline",
         settings=settings(),
         seed=planned.seed,
