@@ -6,6 +6,7 @@ make test-real          where `docker info` answers and the images are there
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -208,17 +209,28 @@ class Driven:
 
     def __init__(self, directory: Path, scenario: str, *flags: str) -> None:
         self.out = directory / "out"
+        self._err = directory / "err"
         command = [sys.executable, "-m", "hopbench", "run", scenario, "--engine", "compose"]
-        self.process = subprocess.Popen(
-            [*command, "--out", str(self.out), *flags],
-            env={**os.environ, "HOPBENCH_IMAGE": IMAGE},
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.err = ""
+        with self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [*command, "--out", str(self.out), *flags],
+                env={**os.environ, "HOPBENCH_IMAGE": IMAGE},
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=err,
+                text=True,
+            )
+        self.said = ""
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    @property
+    def project(self) -> str:
+        (found,) = re.findall(r"starting \d+ containers, project (\S+)", self.err)
+        return str(found)
 
     def measuring(self) -> None:
         """Wait until services answer requests: the collector has their metrics."""
@@ -229,23 +241,17 @@ class Driven:
             ),
             200,
         )
-        assert self.process.poll() is None, self.process.communicate()
+        assert self.process.poll() is None, self.err
 
     def ended(self) -> int:
-        self.out_text, self.err = self.process.communicate(timeout=300)
+        self.said, _ = self.process.communicate(timeout=300)
         return self.process.returncode
 
-    @property
-    def project(self) -> str:
-        for line in self.err.splitlines():
-            if "project " in line:
-                return line.rsplit("project ", 1)[1].strip()
-        raise AssertionError(self.err)
-
     def kill(self, service: str) -> None:
-        label = "--filter=label=com.docker.compose"
+        label = "label=com.docker.compose"
         (container,) = docker(
-            "ps", "-q", f"{label}.service={service}", "--filter=name=hopbench-run-"
+            *("ps", "-q", f"--filter={label}.service={service}"),
+            f"--filter={label}.project={self.project}",
         ).stdout.split()
         assert docker("kill", container).returncode == 0
 
@@ -261,7 +267,7 @@ class Driven:
 def test_run_does_it_all(tmp_path: Path) -> None:
     run = Driven(tmp_path, "chatty", *SHORT, "--workers", "2", "--json", "-")
     assert run.ended() == 0, run.err
-    summary = orjson.loads(run.out_text)
+    summary = orjson.loads(run.said)
     whole(summary, None)
     assert summary["run_dir"] == str(run.out)
     assert run.left() == []
