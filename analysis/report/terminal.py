@@ -21,6 +21,7 @@ from analysis.report.view import BASELINE, Doubt, FindingRow, VariantView, View,
 TREE_LINES = 60
 """Of all call trees together; a scenario of a thousand services has more."""
 ENTRY_LINES = 12
+FINDINGS = 20
 
 _PROTOCOL_STYLE = {"http": "cyan", "grpc": "magenta", "kafka": "yellow"}
 
@@ -159,6 +160,9 @@ def _findings(variant: VariantView) -> RenderableType:
             if word == "still":
                 row.append(f"  {finding.cost}", style="dim")
             rows.append(row)
+    if (left := len(rows) - FINDINGS) > 0:
+        del rows[FINDINGS:]
+        rows.append(Text(f"… and {plural(left, 'cheaper one')} in the report", style="dim"))
     if not rows:
         rows.append(Text("nothing above the thresholds", style="green"))
     if variant.minor:

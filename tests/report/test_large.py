@@ -1,0 +1,72 @@
+"""Reports of more services than a person reads, or a page draws, at once."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from analysis.report.calls import edge_rows
+from analysis.report.terminal import FINDINGS, TREE_LINES
+from analysis.report.topology import MOST_SERVICES, topology_svg
+from tests.report import build
+from tests.report.test_report import printed
+
+
+def tree(services: int) -> list[dict[str, Any]]:
+    """Service n calls 3n+1, 3n+2, 3n+3."""
+    return [build.edge(f"s{(n - 1) // 3}.get", f"s{n}.get") for n in range(1, services)]
+
+
+def of(services: int, findings: int = 0) -> dict[str, Any]:
+    summary = build.shop()
+    for trial in summary["trials"]:
+        trial["edges"] = tree(services)
+    summary["variants"] = summary["variants"][:1]
+    summary["variants"][0]["findings"] = [
+        build.finding(fingerprint=f"f{n}", where={"caller": "a", "callee": f"s{n}"})
+        for n in range(findings)
+    ]
+    return summary
+
+
+def drawn(text: str) -> int:
+    return len(re.findall(r"s\d+\.get  http", text))
+
+
+def test_a_tree_that_fits_is_drawn_whole() -> None:
+    text = printed(of(TREE_LINES))
+    assert drawn(text) == TREE_LINES - 1
+    assert "more call" not in text
+
+
+def test_of_a_larger_tree_the_top_is_drawn_and_the_rest_is_counted() -> None:
+    text = printed(of(1000))
+    assert drawn(text) == TREE_LINES - 1
+    left = sum(int(number) for number in re.findall(r"… and (\d+) more calls?", text))
+    assert drawn(text) + left == 999
+
+
+def test_the_cheapest_of_many_findings_are_left_to_the_report() -> None:
+    assert "cheaper" not in printed(of(5, findings=FINDINGS))
+    assert "… and 3 cheaper ones in the report" in printed(of(5, findings=FINDINGS + 3))
+
+
+def test_a_drawing_holds_so_many_services_and_counts_the_others() -> None:
+    def services(svg: str) -> int:
+        return svg.count('<g class="service">')
+
+    whole = topology_svg(edge_rows([build.trial("baseline", 0, tree(MOST_SERVICES))]))
+    assert services(whole) == MOST_SERVICES
+    assert "more services" not in whole
+    part = topology_svg(edge_rows([build.trial("baseline", 0, tree(1000))]))
+    assert services(part) == MOST_SERVICES
+    assert f"and {1000 - MOST_SERVICES} more services" in part
+
+
+def test_packed_services_are_told_with_what_they_took() -> None:
+    summary = of(5)
+    assert "packed" not in printed(summary)
+    summary["processes"] = 4
+    summary["trials"][0] |= {"start_s": 2.5, "memory_mb": 463.2}
+    text = " ".join(printed(summary).split())
+    assert "packed services in 4 processes, ready in 2.5 s, resident 463 MB" in text
