@@ -14,7 +14,7 @@ Errors:
 
 Warnings: what no request reaches; more declared work than the replicas have cores; more requests
 at once than the worker limits admit; replicas that no partition is left for; faults that begin
-after the end.
+after the end; pauses where services share processes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from services.scenario.capacity import shape, worst_calls
+from services.scenario.edges import KAFKA
 from services.scenario.graph import callees, ordered, reached
 from services.scenario.limits import MAX_ARRIVALS, MAX_CALLS
 from services.scenario.model import (
@@ -43,6 +44,7 @@ from services.scenario.model import (
     Target,
 )
 from services.scenario.names import camel
+from services.scenario.packing import packed
 from services.scenario.reader import did_you_mean
 from services.scenario.tree import Steps, blocks, operations, walk
 
@@ -340,6 +342,9 @@ def _warnings(scenario: Scenario) -> Iterator[Problem]:
     for fault in scenario.faults:
         if fault.from_ns is not None and fault.from_ns >= scenario.load.duration_ns:
             yield _warning(f"{fault.id} begins after the measured phase ends", "fault", fault.id)
+        if fault.kind == "pause" and packed(scenario):
+            text = f"{fault.id} pauses every service of a process, since services share them"
+            yield _warning(text, "fault", fault.id, hint="leave out `processes`")
 
 
 def _capacity(scenario: Scenario) -> Iterator[Problem]:
@@ -377,3 +382,9 @@ def _partitions(scenario: Scenario) -> Iterator[Problem]:
             elif scenario.services[target.service].replicas > partitions:
                 text = f"{target} has {partitions} partitions, fewer than replicas: some stay idle"
                 yield _warning(text, "step", step.id)
+    for number, entry in enumerate(scenario.load.entries):
+        there = max(KAFKA.partitions, asked.get(entry.target, 1))
+        replicas = scenario.services[entry.target.service].replicas
+        if entry.protocol == "kafka" and replicas > there and entry.target not in asked:
+            text = f"{entry.target} has {there} partitions, fewer than replicas: some stay idle"
+            yield _warning(text, "entry", str(number))
