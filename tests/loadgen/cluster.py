@@ -42,6 +42,7 @@ class Cluster:
         """``python -m loadgen.launch arguments``; what it says goes to the log of its kind."""
         variables = launch.environment(os.environ, None)
         variables.pop(TOKEN_VARIABLE, None)
+        variables["TMPDIR"] = str(self.directory)
         if token is not None:
             variables[TOKEN_VARIABLE] = token
         with self.log(arguments[0]).open("ab") as log:

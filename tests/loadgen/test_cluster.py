@@ -35,9 +35,11 @@ def counts(**changed: Any) -> dict[str, Any]:
         "start_ns": 100,
         "elapsed_ns": 1000,
         "cpu_ns": 400,
+        "busiest_cpu_ns": 300,
         "core_wait_ns": 5,
         "lag_ns": spread,
         "hub_lag_ns": spread,
+        "kafka": (),
         **changed,
     }
 

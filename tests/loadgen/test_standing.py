@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, build_opener
@@ -60,15 +61,15 @@ def is_whole(asked: Plan, start_ns: int, directory: Path, workers: int) -> None:
     assert (found["sent_ns"] >= found["intended_ns"]).all()
 
 
-def page(cluster: Cluster) -> dict[str, Any]:
+def ask(cluster: Cluster, path: str, form: bytes | None = None) -> Any:
+    """What Locust's page answers at ``path``, to a POST where there is a form."""
     open_ = build_opener(ProxyHandler({})).open
-    with open_(f"http://127.0.0.1:{cluster.web}/stats/requests", timeout=10) as answer:
-        found: dict[str, Any] = json.load(answer)
-        return found
+    with open_(f"http://127.0.0.1:{cluster.web}/{path}", form, timeout=20) as answer:
+        return json.load(answer)
 
 
 def requests_on(cluster: Cluster) -> int:
-    rows = page(cluster)["stats"]
+    rows = ask(cluster, "stats/requests")["stats"]
     return sum(row["num_requests"] for row in rows if row["name"] == "Aggregated")
 
 
@@ -138,6 +139,28 @@ def test_a_bench_that_hangs_up_ends_the_round(two: Cluster, shop: Shop, tmp_path
     assert 0 < kept < len(long.schedule())
     short = plan(load(entry()), shop.address, tmp_path)
     start_ns, _ = asyncio.run(two.play(short, made(tmp_path / "next")))
+    is_whole(short, start_ns, tmp_path / "next", workers=2)
+
+
+def test_locusts_stop_button_ends_the_round_on_every_worker(
+    two: Cluster, shop: Shop, tmp_path: Path
+) -> None:
+    long = plan(load(entry(), seconds=60), shop.address, tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        pressed: list[Future[Any]] = []
+        _, counts = asyncio.run(
+            two.play(
+                long,
+                made(tmp_path / "stopped"),
+                at=lambda: pressed.append(pool.submit(ask, two, "stop", b"")),
+            )
+        )
+        assert pressed[0].result()["success"]
+    assert (counts["complete"], counts["broken"]) == (False, None)
+    assert len(counts["workers"]) == 2
+    assert 0 < len(records(tmp_path / "stopped")) == counts["sent"] < len(long.schedule())
+    short = plan(load(entry()), shop.address, tmp_path)
+    start_ns, _ = asyncio.run(two.play(short, made(tmp_path / "next"), workers=2))
     is_whole(short, start_ns, tmp_path / "next", workers=2)
 
 
