@@ -22,6 +22,7 @@ BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
     "packed": (),
     "run": (),
     "jaeger": (),
+    "compose": (),
 }
 """Name of the module → its arguments."""
 
