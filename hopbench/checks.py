@@ -20,6 +20,7 @@ from hopbench import messages
 from hopbench.doubts import Doubt
 from hopbench.engines.port import BrokerKind, Evidence, Settings
 from hopbench.limits import Limits
+from loadgen.plan import in_flight_parts
 from loadgen.schedule import Schedule, fits
 from services.scenario.model import Load
 
@@ -184,7 +185,9 @@ def _drops(o: Observed, limits: Limits) -> Iterator[Doubt]:
     )
     # Each worker has its part of the bound, and drops what is above that.
     workers = np.unique(o.sent.worker)
-    part = o.load.max_in_flight // workers.size
+    whole = o.load.max_in_flight // workers.size
+    # Where entries over Kafka have a process of their own, the smaller part is all that is sure.
+    part = min(filter(None, in_flight_parts(o.load, whole)), default=whole)
     unexplained = sum(_unexplained(o.sent, o.sent.worker == worker, part) for worker in workers)
     if unexplained:
         yield Doubt(

@@ -32,6 +32,7 @@ from services.ports import Directory
 from services.scenario.model import Scenario
 from services.scenario.names import camel
 from services.topology import topology, uses_kafka
+from services.transports.site import Broker
 
 SCHEMA = "hopbench.up/1"
 _GRACE_NS = 2_000_000_000
@@ -153,7 +154,7 @@ async def _start(
         unix_offset_ns=time.time_ns() - monotonic_ns(),
         logs=logs,
         collector=collector,
-        broker=broker,
+        broker=None if broker is None else asdict(broker),
         listen_all=True,
     )
     if at is not None:
@@ -172,6 +173,8 @@ async def _start(
             trace_ratio=settings.trace_ratio,
             tracing=settings.tracing,
             trace_salt=plan.trace_salt,
+            broker=broker,
+            round_name=work["settings"]["round"],
         )
     )
     stack.callback(_take_back, left, left.read_bytes())
@@ -191,7 +194,7 @@ async def _start(
             service: tuple(p["pid"] for p in processes if p["service"] == service)
             for service in directory
         },
-        broker=None if broker is None else broker["address"],
+        broker=None if broker is None else broker.address,
         otlp_grpc=f"127.0.0.1:{collector.ready['grpc_port']}",
         otlp_http=f"http://127.0.0.1:{collector.ready['http_port']}",
         out=out,
@@ -202,17 +205,17 @@ async def _start(
 
 async def _broker(
     scenario: Scenario, settings: Settings, logs: Path, stack: AsyncExitStack
-) -> tuple[dict[str, str] | None, Part | None]:
+) -> tuple[Broker | None, Part | None]:
     """What services are told of the broker, and its process where it is ours; None where no edge
     needs one."""
     if not uses_kafka(topology(scenario)):
         return None, None
     if settings.broker != "embedded":
         await kafka.check(settings.broker)
-        return {"address": settings.broker, "kind": "kafka"}, None
+        return Broker(settings.broker, "kafka"), None
     embedded = await kafka.start(logs / "broker.log")
     stack.push_async_callback(embedded.stop)
-    return {"address": embedded.ready["address"], "kind": "embedded"}, embedded
+    return Broker(embedded.ready["address"], "embedded"), embedded
 
 
 def _locust() -> str:

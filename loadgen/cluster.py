@@ -101,6 +101,8 @@ def merged(counts: Sequence[Mapping[str, Any]], workers: int, broken: str | None
     found["core_wait_ns"] = None if None in waits else max(waits, default=None)
     for name in _LAGS:
         found[name] = _worst([one[name] for one in counts])
+    found["busiest_cpu_ns"] = max((one["busiest_cpu_ns"] for one in counts), default=0)
+    found["kafka"] = [report for one in counts for report in one["kafka"]]
     found["workers"] = [dict(one) for one in counts]
     return found
 

@@ -11,7 +11,7 @@ Late arrivals are sent at once. How late is the round's lag, and shows in the sa
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any, Final
@@ -56,7 +56,7 @@ class Dispatcher:
         *,
         due_ns: Sequence[int],
         entry: Sequence[int],
-        senders: Sequence[Sender],
+        senders: Mapping[int, Sender],
         recorder: Recorder,
         max_in_flight: int,
         observe: Observe,

@@ -1,4 +1,7 @@
-"""One worker's round, whole: schedule, senders, spool, dispatcher, and what watches over them."""
+"""One worker's round, whole: schedule, senders, spool, dispatcher, and what watches over them.
+
+Entries over Kafka are sent by a process beside this one (loadgen/kafka.py), from the same schedule.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ import gc
 import time
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 from time import monotonic_ns
 from typing import Final
 
@@ -16,12 +18,16 @@ import numpy as np
 from gevent.event import Event
 
 from loadgen import senders
+from loadgen.counts import Counts, beside, core_wait_ns, spread
 from loadgen.dispatcher import Dispatcher, Observe
 from loadgen.heads import Heads
-from loadgen.plan import Plan
+from loadgen.kafka import KafkaEntries
+from loadgen.plan import Plan, in_flight_parts
 from loadgen.recorder import Recorder, header, known
 from loadgen.samples import DROPPED, ERROR, OK, TIMEOUT
+from loadgen.schedule import select
 from loadgen.timer import Timer
+from services.errors import CannotStart
 
 _FLUSH_S: Final = 0.25
 """So much of the samples a ``kill -9`` can cost."""
@@ -32,62 +38,43 @@ Tell = Callable[[int, int], None]
 """Told twice a second: requests sent, requests ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Quantiles in ns; None where there is no value at all."""
-
-    n: int
-    p50: int | None
-    p99: int | None
-    max: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What the generator says of its round when it has finished."""
-
-    scheduled: int
-    sent: int
-    ok: int
-    error: int
-    timeout: int
-    dropped: int
-    complete: bool
-    """Everything was sent and ended; False when the round was stopped or broke."""
-    broken: str | None
-    """Why the generator itself could not go on."""
-    start_ns: int
-    elapsed_ns: int
-    """From the schedule's zero to the last end."""
-    cpu_ns: int
-    """Of this process, all threads, in that time."""
-    core_wait_ns: int | None
-    """How long the dispatcher's thread was ready to run and had no core; None where unknown."""
-    lag_ns: Spread
-    """Sent minus intended, warm-up included."""
-    hub_lag_ns: Spread
-    """How late a 5 ms heartbeat ran: how long something else kept the hub."""
-
-
 class Generator:
     """Made once for a round: :meth:`open`, :meth:`run`, :meth:`close`."""
 
     def __init__(self, plan: Plan, observe: Observe) -> None:
         self._plan = plan
-        self._schedule = plan.schedule()
-        self._senders = senders.of(plan, Heads(self._schedule, plan))
+        whole = plan.schedule()
+        self.entries: list[int] = whole.entry.tolist()
+        """By row of the worker's whole schedule, as ``observe`` names requests."""
+        over_kafka = [i for i, entry in enumerate(plan.load.entries) if entry.protocol == "kafka"]
+        self._kafka: KafkaEntries | None = None
         self._observe = observe
+        self._schedule = whole
+        if over_kafka:
+            self._kafka = KafkaEntries(plan, observe, self._break)
+            rows = np.flatnonzero(~np.isin(whole.entry, over_kafka))
+            self._schedule = select(whole, rows)
+            row_of: list[int] = rows.tolist()
+            self._observe = lambda row, *how: observe(row_of[row], *how)
+        self._senders = senders.of(plan, Heads(self._schedule, plan))
         self._dispatcher: Dispatcher | None = None
         self._stopped = False
         self._broken: str | None = None
         self._due: list[int] = self._schedule.offset_ns.tolist()
-        self.entries: list[int] = self._schedule.entry.tolist()
-        """By schedule row, as ``observe`` names requests."""
 
     def open(self) -> None:
         """Open every connection. Raises CannotStart where an entry does not answer."""
-        for sender in self._senders:
-            sender.open()
+        if self._kafka is not None:
+            self._kafka.begin()
+        try:
+            for sender in self._senders.values():
+                sender.open()
+        except CannotStart:
+            if self._kafka is not None:
+                self._kafka.close()
+            raise
+        if self._kafka is not None:
+            self._kafka.open()
         # Before the start, not in it: what exists now lives as long as the round, and the
         # collector need not walk through it again.
         gc.collect()
@@ -103,10 +90,10 @@ class Generator:
         recorder = Recorder(plan.samples, header(plan, start_ns), records)
         dispatcher = self._dispatcher = Dispatcher(
             due_ns=self._due,
-            entry=self.entries,
+            entry=self._schedule.entry.tolist(),
             senders=self._senders,
             recorder=recorder,
-            max_in_flight=plan.max_in_flight,
+            max_in_flight=in_flight_parts(plan.load, plan.max_in_flight)[0],
             observe=self._observe,
         )
         if self._stopped:
@@ -118,19 +105,26 @@ class Generator:
             gevent.spawn(_beat, max(start_ns, monotonic_ns()), beats, over),
         ]
         if tell is not None:
-            watchers.append(gevent.spawn(_progress, dispatcher, tell, over))
-        cpu, waited = time.process_time_ns(), _core_wait_ns()
+            watchers.append(gevent.spawn(self._progress, dispatcher, tell, over))
+        cpu, waited = time.process_time_ns(), core_wait_ns()
+        kafka, theirs = self._kafka, None
         try:
+            if kafka is not None:
+                kafka.start(start_ns)
+                if self._stopped:
+                    kafka.stop()
             complete = dispatcher.run(start_ns)
+            if kafka is not None:
+                theirs = kafka.join()
             elapsed, cpu = monotonic_ns() - start_ns, time.process_time_ns() - cpu
-            waited = None if waited is None else (_core_wait_ns() or 0) - waited
+            waited = None if waited is None else (core_wait_ns() or 0) - waited
         finally:
             over.set()
             gevent.joinall(watchers)
             self._write(recorder)
             recorder.close()
         tally = dispatcher.tally
-        return Counts(
+        counts = Counts(
             scheduled=len(self._schedule),
             sent=tally.sent,
             ok=tally.by_status[OK],
@@ -142,19 +136,27 @@ class Generator:
             start_ns=start_ns,
             elapsed_ns=elapsed,
             cpu_ns=cpu,
+            busiest_cpu_ns=cpu,
             core_wait_ns=waited,
-            lag_ns=_spread(tally.lag_ns),
-            hub_lag_ns=_spread(beats),
+            lag_ns=spread(tally.lag_ns),
+            hub_lag_ns=spread(beats),
         )
+        if theirs is not None:
+            counts = beside(counts, theirs)
+        return replace(counts, broken=self._broken)
 
     def stop(self) -> None:
         """End the round early; :meth:`run` returns as soon as that is recorded."""
         self._stopped = True
         if self._dispatcher is not None:
             self._dispatcher.stop()
+            if self._kafka is not None:
+                self._kafka.stop()
 
     def close(self) -> None:
-        for sender in self._senders:
+        if self._kafka is not None:
+            self._kafka.close()
+        for sender in self._senders.values():
             sender.close()
         gc.unfreeze()
 
@@ -164,18 +166,29 @@ class Generator:
             try:
                 recorder.flush(pool)
             except OSError as error:
-                self._break(error)
+                self._break(self._unwritten(error))
 
     def _write(self, recorder: Recorder) -> None:
         try:
             recorder.flush()
         except OSError as error:
-            self._break(error)
+            self._break(self._unwritten(error))
 
-    def _break(self, error: OSError) -> None:
-        # Without samples the load is worth nothing: end the round and say why.
-        self._broken = f"cannot write samples to {self._plan.samples}: {error.strerror}"
+    def _unwritten(self, error: OSError) -> str:
+        return f"cannot write samples to {self._plan.samples}: {error.strerror}"
+
+    def _break(self, why: str) -> None:
+        # Without samples, or a part of the load, the rest is worth nothing.
+        self._broken = self._broken or why
         self.stop()
+
+    def _progress(self, dispatcher: Dispatcher, tell: Tell, over: Event) -> None:
+        kafka = self._kafka
+        while not over.wait(_PROGRESS_S):
+            sent, ended = dispatcher.tally.sent, dispatcher.tally.ended
+            if kafka is not None:
+                sent, ended = sent + kafka.sent, ended + kafka.ended
+            tell(sent, ended)
 
 
 def _beat(start_ns: int, lags: array[int], over: Event) -> None:
@@ -189,23 +202,3 @@ def _beat(start_ns: int, lags: array[int], over: Event) -> None:
         # After a stall the beats it swallowed are not made up for: the stall counts once.
         due = max(due, now - _BEAT_NS)
     timer.close()
-
-
-def _progress(dispatcher: Dispatcher, tell: Tell, over: Event) -> None:
-    while not over.wait(_PROGRESS_S):
-        tell(dispatcher.tally.sent, dispatcher.tally.ended)
-
-
-def _core_wait_ns() -> int | None:
-    """Of the main thread so far: the second field of proc's schedstat."""
-    try:
-        return int(Path("/proc/self/schedstat").read_text().split()[1])
-    except OSError:
-        return None
-
-
-def _spread(values: array[int]) -> Spread:
-    if not values:
-        return Spread(n=0, p50=None, p99=None, max=None)
-    p50, p99, worst = np.quantile(np.array(values), (0.5, 0.99, 1.0), method="higher")
-    return Spread(n=len(values), p50=int(p50), p99=int(p99), max=int(worst))

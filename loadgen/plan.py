@@ -26,6 +26,7 @@ from services.scenario.distributions import (
     Uniform,
 )
 from services.scenario.model import Entry, Load, Scenario, Target
+from services.transports.site import Broker
 
 SCHEMA: Final = "hopbench.plan/1"
 PLAN_VARIABLE: Final = "HOPBENCH_PLAN"
@@ -44,7 +45,8 @@ _NAMES: Final = {kind: name for name, kind in _DISTRIBUTIONS.items()}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``addresses[i]`` are the replicas of entry i of the load, by replica number."""
+    """``addresses[i]`` are the replicas of entry i of the load, by replica number; none where it
+    goes over Kafka."""
 
     seed: int
     """The round's (services.scenario.chance.round_seed)."""
@@ -57,6 +59,10 @@ class Plan:
     """The spool to write (loadgen/samples.py)."""
     worker: int = 0
     workers: int = 1
+    broker: Broker | None = None
+    """Where entries over Kafka go; None where there are none."""
+    round: str = ""
+    """Names the round on the broker, as the services' job does."""
 
     @classmethod
     def from_scenario(
@@ -71,19 +77,29 @@ class Plan:
         trace_salt: int = 0,
         worker: int = 0,
         workers: int = 1,
+        broker: Broker | None = None,
+        round_name: str = "",
     ) -> Plan:
-        """Raises BadInput where an entry's service has no address for the entry's protocol."""
+        """Raises BadInput where an entry's service has no address for the entry's protocol,
+        or there is no broker for it."""
         return cls(
             seed=seed,
             load=scenario.load,
-            addresses=tuple(_replicas(entry, directory) for entry in scenario.load.entries),
+            addresses=tuple(_replicas(entry, directory, broker) for entry in scenario.load.entries),
             trace_ratio=trace_ratio,
             tracing=tracing,
             trace_salt=trace_salt,
             samples=samples,
             worker=worker,
             workers=workers,
+            broker=broker,
+            round=round_name,
         )
+
+    @property
+    def kafka_samples(self) -> Path:
+        """The spool of the process that sends to Kafka entries, beside the worker's own."""
+        return self.samples.with_name(f"{self.samples.stem}.kafka{self.samples.suffix}")
 
     @property
     def max_in_flight(self) -> int:
@@ -149,6 +165,8 @@ def encode(plan: Plan) -> dict[str, Any]:
         "samples": str(plan.samples),
         "worker": plan.worker,
         "workers": plan.workers,
+        "broker": None if plan.broker is None else asdict(plan.broker),
+        "round": plan.round,
     }
 
 
@@ -171,6 +189,8 @@ def decode(document: Any, file: str | None = None) -> Plan:
             samples=Path(document["samples"]),
             worker=document["worker"],
             workers=document["workers"],
+            broker=None if document["broker"] is None else Broker(**document["broker"]),
+            round=document["round"],
         )
     except KeyError as error:
         raise BadInput(f"the plan lacks {error}", file=file) from error
@@ -223,10 +243,29 @@ def _must_be_ours(directory: Path) -> None:
         raise BadInput("this directory belongs to another user", file=str(directory))
 
 
-def _replicas(entry: Entry, directory: Directory) -> tuple[Address, ...]:
+def in_flight_parts(load: Load, bound: int) -> tuple[int, int]:
+    """How many of ``bound`` requests in flight may be over HTTP and gRPC, and how many over Kafka.
+
+    Two processes send them, so each has its part, by the weights of its entries; 0 without any.
+    """
+    total = sum(entry.weight for entry in load.entries)
+    over = sum(entry.weight for entry in load.entries if entry.protocol == "kafka")
+    if all(entry.protocol == "kafka" for entry in load.entries):
+        return 0, bound
+    if not over:
+        return bound, 0
+    kafka = min(max(1, round(bound * over / total)), max(1, bound - 1))
+    return max(1, bound - kafka), kafka
+
+
+def _replicas(entry: Entry, directory: Directory, broker: Broker | None) -> tuple[Address, ...]:
+    if entry.protocol == "kafka":
+        if broker is None:
+            raise BadInput(f"entry {entry.target}: no address for {entry.protocol}, no broker")
+        return ()
     found = directory.get(entry.target.service, ())
     ports = [a.http_port if entry.protocol == "http" else a.grpc_port for a in found]
-    if entry.protocol == "kafka" or not ports or None in ports:
+    if not ports or None in ports:
         raise BadInput(f"entry {entry.target}: no address for {entry.protocol}")
     return tuple(found)
 

@@ -27,7 +27,10 @@ RECORD: Final = np.dtype(
         ("response_bytes", "<i8"),
         ("trace_hi", "<u8"),  # trace id, upper and lower half; 0 with tracing off
         ("trace_lo", "<u8"),
-        ("code", "<i4"),  # HTTP or gRPC status code, -1 where none came
+        (
+            "code",
+            "<i4",
+        ),  # HTTP or gRPC status code, the Status of a Kafka reply; -1 where none came
         ("worker", "<u2"),
         ("entry", "<u2"),  # index into the plan's entries
         ("status", "u1"),  # index into STATUSES

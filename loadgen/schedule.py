@@ -124,7 +124,7 @@ def share(schedule: Schedule, worker: int, workers: int) -> Schedule:
     return select(schedule, slice(worker, None, workers))
 
 
-def select(schedule: Schedule, rows: slice) -> Schedule:
+def select(schedule: Schedule, rows: slice | NDArray[np.int64]) -> Schedule:
     return Schedule(**{name: getattr(schedule, name)[rows] for name in Schedule.__slots__})
 
 

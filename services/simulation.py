@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from services import ticket
 from services.behaviour import Behaviour, Counters
-from services.ports import Incoming, Reply, Status, TraceContext
+from services.ports import Incoming, Outgoing, Reply, Status, TraceContext, Wire
 from services.scenario.chance import request_key, uniform
 from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Entry, Scenario, Target
 from services.scenario.model import Protocol as WireProtocol
 from services.telemetry.port import Telemetry
-from services.topology import Topology, topology
+from services.topology import GENERATOR, Topology, entrance, topology
 from services.transports.memory import (
     Endpoint,
     HopLatency,
@@ -37,6 +37,7 @@ HOPS_PER_TASK: Final = 32
 """A hop nests about ten frames; Python's recursion limit is a thousand."""
 
 _COLLECT_AT: Final = (5_000, 500, 1_000)
+_BEHIND_NS: Final = 1_000
 
 T = TypeVar("T", bound=Telemetry)
 TelemetryFactory = Callable[[str, int, Topology, VirtualClock], T]
@@ -84,6 +85,8 @@ class SimulationResult(Generic[T]):
     replicas: tuple[ReplicaResult[T], ...]
     """In the scenario's order of services, then by number."""
     topology: Topology
+    wire: WireCounters
+    """What the generator sent over Kafka."""
     ended_ns: int
     """When nothing was under way any more."""
 
@@ -168,7 +171,8 @@ async def _simulate(
             behaviour.begin(loop.now_ns, measured_from_ns)
             MemoryListener(network, site, clock).open(behaviour.handle)
             replicas.append((site, clock, telemetry, behaviour.counters))
-    outcomes = await _Generator(scenario, round_seed, network, loop).send(arrivals)
+    generator = _Generator(scenario, round_seed, network, loop)
+    outcomes = await generator.send(arrivals)
     await network.idle()
     return SimulationResult(
         outcomes=tuple(outcomes),
@@ -179,6 +183,7 @@ async def _simulate(
             for site, clock, telemetry, counters in replicas
         ),
         topology=numbered,
+        wire=generator.wire,
         ended_ns=loop.now_ns,
     )
 
@@ -193,6 +198,13 @@ class _Generator:
             _Door(entry, list(network.endpoints[entry.target.service].values()))
             for entry in scenario.load.entries
         ]
+        self.wire = WireCounters()
+        over_kafka = entrance(scenario.load.entries)
+        self._wires = {wire.index: wire for wire in over_kafka.wires}
+        # The way from the generator takes no time, as over HTTP.
+        self._kafka = MemoryTransport(
+            replace(network, latency={}), Site(GENERATOR, 0, 1, over_kafka, self.wire)
+        )
         self._max_in_flight = scenario.load.max_in_flight
         self._round_seed = round_seed
         self._loop = loop
@@ -211,7 +223,12 @@ class _Generator:
             if len(in_flight) >= self._max_in_flight:
                 self._outcomes[arrival.number] = Outcome(arrival.number, None, None, None, 0, 0)
                 continue
-            task = loop.create_task(self._request(arrival, self._entries[arrival.entry].next()))
+            wire = self._wires.get(arrival.entry)
+            task = loop.create_task(
+                self._request(arrival, self._entries[arrival.entry].next())
+                if wire is None
+                else self._message(arrival, wire, self._entries[arrival.entry].entry)
+            )
             in_flight.add(task)
             task.add_done_callback(self._ended)
         while in_flight:
@@ -258,21 +275,52 @@ class _Generator:
             reply.response_bytes,
         )
 
+    async def _message(self, arrival: Arrival, wire: Wire, entry: Entry) -> None:
+        """A request over a topic, which its consumers share; without a reply it times out."""
+        sent_ns = self._loop.now_ns
+        key = request_key(self._round_seed, arrival.number)
+        request_bytes = _bytes(entry.request_bytes, key, "request")
+        distinct = entry.key_distinct
+        trace_id = arrival.trace_id
+        reply, done_ns = Reply(Status.TIMEOUT, 0), None
+        with suppress(TimeoutError):
+            # The callee's own answer at the deadline comes first.
+            async with asyncio.timeout((entry.timeout_ns + _BEHIND_NS) / 1e9):
+                reply = await self._kafka.call(
+                    Outgoing(
+                        wire=wire,
+                        replica=0,
+                        ticket=ticket.entry_ticket(self._round_seed, arrival.number),
+                        key=None if distinct is None else str(int(uniform(key, "key") * distinct)),
+                        request_bytes=request_bytes,
+                        response_bytes=_bytes(entry.response_bytes, key, "response"),
+                        timeout_ns=entry.timeout_ns,
+                        attempt=0,
+                        trace=TraceContext(trace_id, trace_id & (2**64 - 1), arrival.sampled)
+                        if trace_id
+                        else None,
+                    )
+                )
+                done_ns = self._loop.now_ns
+        self._outcomes[arrival.number] = Outcome(
+            arrival.number, sent_ns, done_ns, reply.status, request_bytes, reply.response_bytes
+        )
+
 
 class _Door:
     """An entry; its replicas take requests in turn."""
 
-    __slots__ = ("_endpoints", "_entry", "_turn")
+    __slots__ = ("_endpoints", "_turn", "entry")
 
     def __init__(self, entry: Entry, endpoints: list[Endpoint]) -> None:
-        self._entry = entry
+        self.entry = entry
         self._endpoints = endpoints
         self._turn = 0
 
     def next(self) -> tuple[Entry, Endpoint]:
         endpoint = self._endpoints[self._turn]
         self._turn = (self._turn + 1) % len(self._endpoints)
-        return self._entry, endpoint
+        return self.entry, endpoint
 
 
 def task_borders(numbered: Topology) -> frozenset[int]:

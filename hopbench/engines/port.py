@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from services.scenario.model import Scenario
 
@@ -60,7 +60,7 @@ class RoundPlan:
 
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
-    """What one service process counted by the end of its round."""
+    """What one service process, or a generator of messages, counted by the end of its round."""
 
     service: str
     replica: int
@@ -93,6 +93,33 @@ class ProcessReport:
     """Those of ``produced`` that asked for no acknowledgement, and may be lost with a broker."""
     broker_gaps_unix_ns: Sequence[Sequence[int | None]] = ()
     """Pairs of from and to (None: still) in which it could not reach the broker."""
+
+
+def outside(service: str, replica: int, pid: int = 0, **messages: Any) -> ProcessReport:
+    """The report of a process that is no service: the generator, of its messages over Kafka.
+
+    ``messages``: fields of a ProcessReport.
+    """
+    told = {"produced": {}, "consumed": {}, **messages}
+    told["doubts"] = tuple((code, text) for code, text in told.get("doubts", ()))
+    return ProcessReport(
+        service=service,
+        replica=replica,
+        pid=pid,
+        cpu_ns=0,
+        handled=0,
+        open_handlers=0,
+        spans_ended=0,
+        sleep_bias_ns={},
+        cpu_bias_ns={},
+        loop_lag_ns={},
+        gc_pauses={},
+        retries=0,
+        timeouts=0,
+        errors=0,
+        faults_fired=0,
+        **told,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from hopbench.engines.control import first
 from hopbench.engines.generator import Generator
 from hopbench.engines.nodes import Nodes
-from hopbench.engines.port import ProcessReport, Progress
+from hopbench.engines.port import ProcessReport, Progress, outside
 from hopbench.engines.tracestores import Store
 from hopbench.engines.watch import Watched
 from hopbench.hostload import Snapshot, snapshot
@@ -80,6 +80,8 @@ class Running:
     after: Snapshot | None = None
     finished: dict[str, Any] = field(default_factory=dict)
     reports: tuple[ProcessReport, ...] = ()
+    outside: tuple[ProcessReport, ...] = ()
+    """What the generator says of its messages over Kafka."""
     spans_received: int = 0
     resident_mb: float | None = None
     """Memory of this process and all below it when the load had ended, MB of 10^6 bytes."""
@@ -102,6 +104,7 @@ class Running:
                 self.finished = await self.generator.run(self.times.start_ns, _unheard)
                 if self.finished["broken"] is not None:
                     raise Broken(f"locust: {self.finished['broken']}")
+                self.outside = tuple(outside(**told) for told in self.finished["kafka"])
                 await self._drain(progress)
                 for task in beside:
                     task.cancel()
@@ -146,7 +149,7 @@ class Running:
         until_ns = monotonic_ns() + int(DRAIN_BOUND_S * 1e9)
         calm: tuple[int, int] | None = None
         while True:
-            reports = await self.nodes.counters()
+            reports = (*await self.nodes.counters(), *self.outside)
             why = unfinished(reports)
             state = (
                 sum(r.handled for r in reports),
@@ -207,7 +210,8 @@ class Running:
     async def _stop(self, grace_ns: int) -> CannotStart | None:
         """End the services and keep what they say last; what kept a node from saying it."""
         last, failure = await self.nodes.stop(grace_ns)
-        self.reports = last.reports or self.reports
+        if last.reports:
+            self.reports = (*last.reports, *self.outside)
         for name, text in last.logs.items():
             (self.directory / "logs" / f"{Path(name).name}.log").write_text(text, "utf-8")
         return failure

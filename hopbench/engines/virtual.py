@@ -22,6 +22,7 @@ from hopbench.engines.port import (
     Progress,
     RoundPlan,
     Settings,
+    outside,
 )
 from hopbench.spool import open_spool
 from loadgen.plan import Plan
@@ -36,7 +37,7 @@ from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.metrics import encode_metrics
 from services.telemetry.pipeline import resource_attributes
 from services.telemetry.records import SAMPLED
-from services.topology import Topology, topology, uses_kafka
+from services.topology import GENERATOR, Topology, topology, uses_kafka
 from services.virtual import VirtualClock
 
 UNIX_OFFSET_NS: Final = 1_700_000_000_000_000_000
@@ -60,7 +61,7 @@ _CODES: Final[Mapping[Protocol, Mapping[Status, int]]] = {
         Status.UNAVAILABLE: 14,
         Status.CANCELLED: 1,
     },
-    "kafka": dict.fromkeys(Status, -1),
+    "kafka": {status: -1 if status is Status.UNAVAILABLE else int(status) for status in Status},
 }
 """What the listeners answer (services/transports), without importing their libraries."""
 _NOWHERE: Final = Address("virtual", 0, 0)
@@ -146,7 +147,7 @@ def execute(
         unix_offset_ns=UNIX_OFFSET_NS,
         measured_from_ns=load.warmup_ns,
         measured_to_ns=load.warmup_ns + load.duration_ns,
-        processes=tuple(_report(replica) for replica in result.replicas),
+        processes=(*(_report(replica) for replica in result.replicas), *_outside(result)),
         service_pids={},
         locust_pids=(),
         generator_cpu_ns=0,
@@ -235,6 +236,8 @@ def _write_samples(
             status = {Status.OK: OK, Status.TIMEOUT: TIMEOUT}.get(outcome.status, ERROR)
             done_ns = NOT_REACHED if outcome.done_ns is None else outcome.done_ns
             code = codes[int(schedule.entry[row])][outcome.status]
+            if done_ns == NOT_REACHED:
+                code = -1
             recorder.add((row, outcome.sent_ns, done_ns, status, code, outcome.response_bytes))
         recorder.flush()
     finally:
@@ -302,6 +305,14 @@ def _report(replica: ReplicaResult[LeanTelemetry]) -> ProcessReport:
     )
 
 
+def _outside(result: SimulationResult[LeanTelemetry]) -> tuple[ProcessReport, ...]:
+    """The generator's messages, where entries are over Kafka."""
+    wire = result.wire
+    if not wire.produced:
+        return ()
+    return (outside(GENERATOR, 0, produced=dict(wire.produced), consumed=dict(wire.consumed)),)
+
+
 def _unconsumed(result: SimulationResult[LeanTelemetry]) -> str | None:
     """A message that nobody took: impossible, unless memory transport is wrong."""
     produced: Counter[str] = Counter()
@@ -309,6 +320,8 @@ def _unconsumed(result: SimulationResult[LeanTelemetry]) -> str | None:
     for replica in result.replicas:
         produced.update(replica.wire.produced)
         consumed.update(replica.wire.consumed)
+    produced.update(result.wire.produced)
+    consumed.update(result.wire.consumed)
     if produced == consumed:
         return None
     return f"messages produced {dict(produced)}, consumed {dict(consumed)}"

@@ -37,6 +37,7 @@ from hopbench.parts import Part, start_part
 from loadgen.plan import Plan
 from services.scenario.model import Scenario
 from services.topology import topology, uses_kafka
+from services.transports import site
 
 HEAD_START_NS: Final = 300_000_000
 """From the order to begin to the schedule's zero: every process has heard it by then,
@@ -50,7 +51,7 @@ _EVERYWHERE: Final = "0.0.0.0"
 class Broker:
     address: str
     """``HOST:PORT`` as services are told."""
-    kind: BrokerKind
+    kind: Literal["embedded", "kafka"]
 
 
 class Parts(Protocol):
@@ -161,20 +162,21 @@ class WallEngine:
         if cores is not None:
             cores.pin_harness(collector.pid)
         stack.push_async_callback(nodes.stop, GRACE_NS)
+        work = job(
+            plan.scenario,
+            plan.source,
+            plan.variant,
+            settings=self._settings,
+            seed=plan.seed,
+            unix_offset_ns=self._unix_offset_ns,
+            logs=directory / "logs",
+            collector=collector,
+            broker=None
+            if self._broker is None
+            else {"address": self._broker.address, "kind": self._broker.kind},
+        )
         processes = await nodes.start(
-            job(
-                plan.scenario,
-                plan.source,
-                plan.variant,
-                settings=self._settings,
-                seed=plan.seed,
-                unix_offset_ns=self._unix_offset_ns,
-                logs=directory / "logs",
-                collector=collector,
-                broker=None
-                if self._broker is None
-                else {"address": self._broker.address, "kind": self._broker.kind},
-            ),
+            work,
             None if self._jaeger is None else self._jaeger.otlp,
             collector.ready["grpc_port"],
         )
@@ -189,6 +191,10 @@ class WallEngine:
                 trace_ratio=self._settings.trace_ratio,
                 tracing=self._settings.tracing,
                 trace_salt=plan.trace_salt,
+                broker=None
+                if self._broker is None
+                else site.Broker(self._broker.address, self._broker.kind),
+                round_name=work["settings"]["round"],
             ),
             directory,
         )
@@ -261,10 +267,10 @@ class WallEngine:
                 del host["foreign_cpu_share"]
                 services_cpu_ns = sum(report.cpu_ns for report in running.reports)
             host["services_cpu_share"] = services_cpu_ns / (whole * cores)
-            # Each worker has one core at most: what matters is the busiest one's.
+            # Each process has one core at most: what matters is the busiest one's.
             host["generator_cpu_share"] = max(
                 (
-                    one["cpu_ns"] / one["elapsed_ns"]
+                    one["busiest_cpu_ns"] / one["elapsed_ns"]
                     for one in finished.get("workers") or [finished]
                     # One that was killed has counted nothing.
                     if one and one["elapsed_ns"]

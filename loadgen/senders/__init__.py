@@ -24,21 +24,24 @@ _WARM_LATENCY_S: Final = 0.05
 _FEWEST, _MOST = 4, 64
 
 
-def of(plan: Plan, heads: Heads) -> list[Sender]:
-    """A sender for each entry of the plan, in order; none is open yet."""
+def of(plan: Plan, heads: Heads) -> dict[int, Sender]:
+    """A sender for each entry of the plan, by its number; none is open yet.
+
+    Entries over Kafka have none here: loadgen/kafka.py."""
     entries = plan.load.entries
     total = sum(entry.weight for entry in entries)
     rate = plan.load.rate_rps / plan.workers
-    ways = [
-        Way(entry, addresses, _warm(rate * entry.weight / total, len(addresses), plan))
-        for entry, addresses in zip(entries, plan.addresses, strict=True)
-    ]
+    ways = {
+        i: Way(entry, addresses, _warm(rate * entry.weight / total, len(addresses), plan))
+        for i, (entry, addresses) in enumerate(zip(entries, plan.addresses, strict=True))
+        if entry.protocol != "kafka"
+    }
     made: dict[int, Sender] = {}
-    for protocol in dict.fromkeys(entry.protocol for entry in entries):
-        mine = [i for i, entry in enumerate(entries) if entry.protocol == protocol]
+    for protocol in dict.fromkeys(way.entry.protocol for way in ways.values()):
+        mine = [i for i, way in ways.items() if way.entry.protocol == protocol]
         module = import_module(SENDERS[protocol])
         made.update(zip(mine, module.senders([ways[i] for i in mine], heads), strict=True))
-    return [made[i] for i in range(len(entries))]
+    return made
 
 
 def _warm(rate_rps: float, replicas: int, plan: Plan) -> int:

@@ -1,6 +1,6 @@
 """``load`` and ``faults``: what comes in, and what goes wrong, read and written.
 
-Closed load, replay, ramps and Kafka entries are read and checked in full, and reported to
+Closed load, replay and ramps are read and checked in full, and reported to
 :attr:`Later.found`; the parser refuses them once everything else is right.
 """
 
@@ -92,7 +92,7 @@ def read_load(r: Reader, later: Later, lines: Lines) -> Load:
         duration_ns=r.get("duration", positive(_duration), DURATION_NS),
         warmup_ns=r.get("warmup", _duration, WARMUP_NS),
         max_in_flight=r.get("max_in_flight", integer(1), MAX_IN_FLIGHT),
-        entries=_entries(r, later, lines),
+        entries=_entries(r, lines),
     )
     r.done()
     return load
@@ -106,7 +106,7 @@ def _check_ramp(file: str | None, node: Node) -> None:
         r.done()
 
 
-def _entries(r: Reader, later: Later, lines: Lines) -> tuple[Entry, ...]:
+def _entries(r: Reader, lines: Lines) -> tuple[Entry, ...]:
     single, several = r.take("entry"), r.take("entries")
     if (single is None) == (several is None):
         raise bad(r.file, r.node, "load takes entry, or entries", "entry: gateway.checkout")
@@ -117,10 +117,10 @@ def _entries(r: Reader, later: Later, lines: Lines) -> tuple[Entry, ...]:
         found = items(r.file, several, "entries")
         if not found:
             raise bad(r.file, several, "entries is empty")
-    return tuple(_entry(r.file, node, later, lines, i) for i, node in enumerate(found))
+    return tuple(_entry(r.file, node, lines, i) for i, node in enumerate(found))
 
 
-def _entry(file: str | None, node: Node, later: Later, lines: Lines, number: int) -> Entry:
+def _entry(file: str | None, node: Node, lines: Lines, number: int) -> Entry:
     lines["entry", str(number)] = node.line
     if isinstance(node, Leaf):
         return _entry_to(edges.target(file, node))
@@ -136,8 +136,6 @@ def _entry(file: str | None, node: Node, later: Later, lines: Lines, number: int
         timeout_ns=r.get("timeout", positive(_duration), plain.timeout_ns),
     )
     r.done()
-    if entry.protocol == "kafka":
-        later.add(r.node.items["protocol"], "entries over Kafka")
     return entry
 
 

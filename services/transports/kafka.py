@@ -45,6 +45,7 @@ from services.ports import (
     Status,
     Transport,
 )
+from services.scenario import names
 from services.scenario.model import KafkaOptions, Mode
 from services.transports.groups import SETTINGS as GROUP
 from services.transports.link import (
@@ -243,7 +244,11 @@ class KafkaListener:
         self._site = site
         self._round = site.round.encode()
         self._wires = list(site.incoming("kafka"))
-        self._operation_of = {wire.topic: wire.operation for wire in self._wires}
+        doors = site.topology.doors.get(site.service, ())
+        self._answers = bool(doors) or any(wire.mode == "call" for wire in self._wires)
+        self._operation_of = {wire.topic: wire.operation for wire in self._wires} | {
+            names.topic(site.service, operation): operation for operation in doors
+        }
         self._link: Link | None = None
         self._reply_producer: Any = None
         self._handler: Handler | None = None
@@ -251,7 +256,7 @@ class KafkaListener:
         self._seen = Seen()
 
     async def start(self, handler: Handler) -> None:
-        if not self._wires:
+        if not self._operation_of:
             return
         site = self._site
         self._handler = handler
@@ -265,7 +270,7 @@ class KafkaListener:
             {topic: asked[topic] for topic in self._operation_of},
             site.counters,
         )
-        if any(wire.mode == "call" for wire in self._wires):
+        if self._answers:
             self._reply_producer = producer
         if link.broker.kind == "kafka":
             await link.join(used, self._take)

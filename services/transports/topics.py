@@ -23,6 +23,8 @@ from aiokafka.errors import (
 from aiokafka.partitioner import murmur2
 
 from services.errors import CannotStart
+from services.scenario import names
+from services.scenario.edges import KAFKA
 from services.topology import Topology
 from services.transports.site import Broker, Counters
 
@@ -38,11 +40,15 @@ def reply_topic(service: str, replica: int) -> str:
 
 
 def partitions_asked(topology: Topology) -> Mapping[str, int]:
-    """Every topic that some edge reaches, with its partitions."""
+    """Every topic that some edge or entry reaches, with its partitions."""
     asked: dict[str, int] = {}
     for wire in topology.wires:
         if wire.protocol == "kafka":
             asked[wire.topic] = max(wire.kafka.partitions, asked.get(wire.topic, 1))
+    for service, operations in topology.doors.items():
+        for operation in operations:
+            name = names.topic(service, operation)
+            asked[name] = max(KAFKA.partitions, asked.get(name, 1))
     return asked
 
 

@@ -1,0 +1,148 @@
+"""The process that sends to Kafka entries (loadgen/kafka_child.py), as its parent sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from time import monotonic_ns
+from typing import Any, Final
+
+import gevent
+from gevent import subprocess
+from gevent.event import AsyncResult, Event
+
+from loadgen.dispatcher import Observe
+from loadgen.plan import Plan, encode
+from services import children
+from services.errors import CannotStart
+
+_READY_S: Final = 30.0
+_SILENT_S: Final = 5.0
+"""It tells ten times a second how far it is."""
+_LEAVE_S: Final = 5.0
+_NANO: Final = 1e9
+
+
+class KafkaEntries:
+    """Made once for a round. ``broken`` is called once, with the reason, when the process dies or
+    cannot go on."""
+
+    def __init__(self, plan: Plan, observe: Observe, broken: Callable[[str], None]) -> None:
+        self.sent = 0
+        self.ended = 0
+        self._plan = plan
+        self._observe = observe
+        self._broken = broken
+        self._process: Any = None
+        self._reader: gevent.Greenlet | None = None
+        self._watcher: gevent.Greenlet | None = None
+        self._ready: AsyncResult = AsyncResult()
+        self._finished: AsyncResult = AsyncResult()
+        self._over = Event()
+        self._heard_ns = 0
+        self._closing = False
+
+    def begin(self) -> None:
+        """Start the process; it connects while the caller does something else."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "loadgen.kafka_child", "--parent", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=children.environment(os.environ),
+            start_new_session=True,
+        )
+        self._reader = gevent.spawn(self._read)
+        self._say(encode(self._plan))
+
+    def open(self) -> None:
+        """Wait until it is connected. Raises CannotStart."""
+        why = f"was not ready in {_READY_S:g} s"
+        with gevent.Timeout(_READY_S, False):
+            why = self._ready.get()
+        if why:
+            self.close()
+            raise CannotStart("generator", f"the process for Kafka entries: {why}")
+
+    def start(self, start_ns: int) -> None:
+        self._heard_ns = max(start_ns, monotonic_ns())
+        self._say({"start_ns": start_ns})
+        self._watcher = gevent.spawn(self._watch)
+
+    def join(self) -> Mapping[str, Any] | None:
+        """Wait for its end; what it counted, None where it broke."""
+        counts: Mapping[str, Any] | None = self._finished.get()
+        return counts
+
+    def stop(self) -> None:
+        """End its part of the round early."""
+        self._say({"stop": True})
+
+    def close(self) -> None:
+        self._closing = True
+        if self._watcher is not None:
+            self._watcher.kill()
+        process = self._process
+        if process is None:
+            return
+        with suppress(OSError):
+            process.stdin.close()
+        if process.poll() is None:
+            with gevent.Timeout(_LEAVE_S, False):
+                process.wait()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if self._reader is not None:
+            self._reader.join()
+        process.stdout.close()
+
+    def _say(self, message: Mapping[str, Any]) -> None:
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except (OSError, ValueError):
+            return  # its end is told by the reader
+
+    def _read(self) -> None:
+        why: str | None = None
+        with suppress(OSError, ValueError):
+            for line in self._process.stdout:
+                if not line.endswith(b"\n"):
+                    break
+                self._heard_ns = max(self._heard_ns, monotonic_ns())
+                message = json.loads(line)
+                if "ended" in message:
+                    self.sent, self.ended = message["sent"], message["done"]
+                    for row, status, response_ns, response_bytes in message["ended"]:
+                        self._observe(row, status, response_ns, response_bytes)
+                elif "ready" in message:
+                    self._ready.set("")
+                elif "broken" in message:
+                    why = message["broken"]
+                elif "finished" in message:
+                    self._finished.set(message["finished"])
+        self._gone(why or f"died ({_ending(self._process.wait())})")
+
+    def _gone(self, why: str) -> None:
+        if not self._ready.ready():
+            self._ready.set(why)
+            return
+        if not self._finished.ready():
+            self._finished.set(None)
+            if not self._closing:
+                self._broken(f"the process for Kafka entries: {why}")
+
+    def _watch(self) -> None:
+        while not self._finished.ready():
+            gevent.sleep(0.5)
+            if monotonic_ns() - self._heard_ns > _SILENT_S * _NANO:
+                self._process.kill()
+                self._gone(f"has said nothing for {_SILENT_S:g} s")
+
+
+def _ending(status: int) -> str:
+    return f"exit code {status}" if status >= 0 else signal.Signals(-status).name

@@ -1,0 +1,380 @@
+"""The Kafka entries' share of one round, in a process of its own: aiokafka needs asyncio, and the
+generator is gevent's.
+
+Started by loadgen/kafka.py, it follows the same schedule under the same rules as
+loadgen/dispatcher.py: a request is sent when it is due, at most so many are in flight, and what
+comes above is dropped. JSON lines on standard input: a plan (hopbench.plan/1), then
+``{"start_ns": …}``, ``{"stop": true}``; its end-of-file ends the process. On standard output:
+
+- ``{"ready": true}``, or ``{"broken": why}`` when it cannot start or go on;
+- ten times a second ``{"sent": n, "done": n, "ended": [[row, status, response ns, bytes]…]}``,
+  rows of the worker's whole schedule;
+- ``{"finished": {…loadgen.generator.Counts}}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import signal
+import sys
+import time
+from array import array
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from time import monotonic_ns
+from typing import Any, Final
+
+import numpy as np
+import uvloop
+
+from loadgen.counts import Counts, core_wait_ns, spread
+from loadgen.heads import Heads
+from loadgen.plan import Plan, decode, in_flight_parts
+from loadgen.recorder import Ended, Recorder, header, known
+from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, STATUSES, TIMEOUT
+from loadgen.schedule import NO_KEY, Schedule, select
+from services.clock import WallClock
+from services.death import ORPHANED, die_with
+from services.errors import BadInput, CannotStart
+from services.ports import Outgoing, Reply, Status, TraceContext
+from services.ticket import entry_ticket
+from services.title import set_title
+from services.topology import GENERATOR, entrance
+from services.transports.kafka import KafkaTransport
+from services.transports.site import Counters, Site
+
+_TELL_S: Final = 0.1
+_FLUSH_TELLS: Final = 2
+_BEAT_NS: Final = 5_000_000
+_BURST: Final = 16
+"""So many late arrivals are sent before the loop may look at what has come."""
+_LATE_REPLY_S: Final = 1.0
+"""The callee answers at the deadline, too: what was given up is waited for, to be counted."""
+_LINE_BYTES: Final = 1 << 24
+_NANO: Final = 1e9
+
+_STATUS: Final[Mapping[Status, int]] = {Status.OK: OK, Status.TIMEOUT: TIMEOUT}
+
+
+class Requests:
+    """The rows of the schedule that go over Kafka, sent once."""
+
+    def __init__(self, plan: Plan) -> None:
+        whole = plan.schedule()
+        over_kafka = [i for i, entry in enumerate(plan.load.entries) if entry.protocol == "kafka"]
+        self.rows: list[int] = np.flatnonzero(np.isin(whole.entry, over_kafka)).tolist()
+        self.schedule: Schedule = select(whole, np.array(self.rows, dtype=np.int64))
+        self.sent = 0
+        self.ended: list[tuple[int, int, int, int]] = []
+        """What was not told yet."""
+        self.by_status = [0] * len(STATUSES)
+        self.lag_ns = array("q")
+        self.recorder: Recorder | None = None
+        self._plan = plan
+        self._heads = Heads(self.schedule, plan)
+        self._numbers: list[int] = self.schedule.number.tolist()
+        self._entry: list[int] = self.schedule.entry.tolist()
+        self._keys: list[int] = self.schedule.key.tolist()
+        self._response: list[int] = self.schedule.response_bytes.tolist()
+        self._bound = in_flight_parts(plan.load, plan.max_in_flight)[1]
+        self._clock = WallClock()
+        self.counters = Counters()
+        topology = entrance(plan.load.entries)
+        self._wires = {wire.index: wire for wire in topology.wires}
+        self._transport = KafkaTransport(
+            Site(
+                service=GENERATOR,
+                replica=plan.worker,
+                replicas=plan.workers,
+                topology=topology,
+                counters=self.counters,
+                broker=plan.broker,
+                round=plan.round,
+            )
+        )
+        self._live: dict[int, asyncio.Task[None]] = {}
+
+    async def open(self) -> None:
+        """Raises CannotStart."""
+        await self._clock.start()
+        await self._transport.connect({})
+        gc.collect()
+        gc.freeze()
+
+    async def close(self) -> None:
+        await self._transport.close()
+        await self._clock.close()
+
+    async def run(self, start_ns: int) -> None:
+        """Send everything, and wait until nothing is in flight. Cancelling it ends that early;
+        what is in flight is then recorded as an error without code."""
+        try:
+            await self._send_all(start_ns)
+            while self._live:
+                await asyncio.wait(self._live.values())
+        finally:
+            for task in self._live.values():
+                task.cancel()
+            await asyncio.gather(*self._live.values(), return_exceptions=True)
+        if self.by_status[TIMEOUT]:
+            await self._late_replies()
+
+    async def _send_all(self, start_ns: int) -> None:
+        live, late = self._live, 0
+        for row, offset in enumerate(self.schedule.offset_ns.tolist()):
+            out = self._prepare(row)
+            due = start_ns + offset
+            left = due - monotonic_ns()
+            if left > 0:
+                late = 0
+                await self._clock.sleep(left)
+            else:
+                late += 1
+                if late % _BURST == 0:
+                    await asyncio.sleep(0)
+            if len(live) >= self._bound:
+                self._end((row, NOT_REACHED, NOT_REACHED, DROPPED, -1, 0), NOT_REACHED)
+            else:
+                live[row] = asyncio.create_task(self._request(row, due, out))
+
+    def _prepare(self, row: int) -> Outgoing:
+        plan, entry = self._plan, self._entry[row]
+        trace = None
+        if plan.tracing:
+            low = int(self.schedule.trace_lo[row])
+            whole = int(self.schedule.trace_hi[row]) << 64 | low
+            trace = TraceContext(whole, low, bool(self.schedule.sampled[row]))
+        return Outgoing(
+            wire=self._wires[entry],
+            replica=0,
+            ticket=entry_ticket(plan.seed, self._numbers[row]),
+            key=None if self._keys[row] == NO_KEY else str(self._keys[row]),
+            request_bytes=self._heads.request_bytes[row],
+            response_bytes=self._response[row],
+            timeout_ns=plan.load.entries[entry].timeout_ns,
+            attempt=0,
+            trace=trace,
+        )
+
+    async def _request(self, row: int, due: int, out: Outgoing) -> None:
+        self.sent += 1
+        sent = monotonic_ns()
+        reply: Reply | None = None
+        given_up = False
+        try:
+            assert out.timeout_ns is not None
+            async with asyncio.timeout(out.timeout_ns / _NANO):
+                reply = await self._transport.call(out)
+        except TimeoutError:
+            given_up = True
+        finally:
+            now = monotonic_ns()
+            self.lag_ns.append(sent - due)
+            # The transport's own findings and the callee's answers are told apart by the code.
+            answered = reply is not None and reply.status is not Status.UNAVAILABLE
+            status, code, size = ERROR, -1, 0
+            if given_up:
+                status = TIMEOUT
+            elif reply is not None and answered:
+                status = _STATUS.get(reply.status, ERROR)
+                code, size = int(reply.status), reply.response_bytes
+            done = now if answered else NOT_REACHED
+            self._end((row, sent, done, status, code, size), now - due)
+            del self._live[row]
+
+    def _end(self, ended: Ended, response_ns: int) -> None:
+        assert self.recorder is not None
+        row, _, _, status, _, size = ended
+        self.recorder.add(ended)
+        self.by_status[status] += 1
+        self.ended.append((self.rows[row], status, response_ns, size))
+
+    async def _late_replies(self) -> None:
+        until = monotonic_ns() + int(_LATE_REPLY_S * _NANO)
+        topics = [wire.topic for wire in self._wires.values()]
+        counters = self.counters
+        # Replies are counted as they come; nothing tells of one that does not.
+        while monotonic_ns() < until:
+            if sum(counters.consumed.values()) >= sum(counters.produced[t] for t in topics):
+                return
+            await asyncio.sleep(0.02)
+
+
+class Lines:
+    """The two pipes to the parent."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls) -> Lines:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=_LINE_BYTES)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        transport, protocol = await loop.connect_write_pipe(
+            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), sys.stdout
+        )
+        return cls(reader, asyncio.StreamWriter(transport, protocol, None, loop))
+
+    async def hear(self) -> dict[str, Any]:
+        """The next message. A parent that is gone ends this process."""
+        line = await self._reader.readline()
+        if not line.endswith(b"\n"):
+            os._exit(ORPHANED)
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    async def say(self, message: Mapping[str, object]) -> None:
+        self._writer.write(json.dumps(message).encode() + b"\n")
+        with suppress(ConnectionError):
+            await self._writer.drain()
+
+
+async def _live() -> int:
+    lines = await Lines.open()
+    try:
+        plan = decode(await lines.hear())
+        requests = Requests(plan)
+        await requests.open()
+    except (BadInput, CannotStart) as error:
+        await lines.say({"broken": str(error)})
+        return 5
+    await lines.say({"ready": True})
+    message = await lines.hear()
+    if "start_ns" in message:
+        try:
+            await _round(requests, plan, message["start_ns"], lines)
+        except OSError as error:
+            why = f"cannot write samples to {plan.kafka_samples}: {error.strerror}"
+            await lines.say({"broken": why})
+            return 5
+    await requests.close()
+    return 0
+
+
+async def _round(requests: Requests, plan: Plan, start_ns: int, lines: Lines) -> None:
+    schedule = requests.schedule
+    recorder = requests.recorder = Recorder(
+        plan.kafka_samples, header(plan, start_ns), known(schedule, plan, start_ns)
+    )
+    beats = array("q")
+    cpu, waited = time.process_time_ns(), core_wait_ns()
+    running = asyncio.create_task(requests.run(start_ns))
+    stopped = asyncio.create_task(_stopped(lines, running))
+    beating = asyncio.create_task(_beat(max(start_ns, monotonic_ns()), beats))
+    loop = asyncio.get_running_loop()
+    try:
+        tells = 0
+        while not running.done():
+            await asyncio.wait({running}, timeout=_TELL_S)
+            await _tell(requests, lines)
+            tells += 1
+            if tells % _FLUSH_TELLS == 0:
+                await loop.run_in_executor(None, recorder.flush)
+        complete = not running.cancelled()
+        if complete:
+            running.result()
+        elapsed, cpu = monotonic_ns() - start_ns, time.process_time_ns() - cpu
+        waited = None if waited is None else (core_wait_ns() or 0) - waited
+    finally:
+        beating.cancel()
+        stopped.cancel()
+        recorder.flush()
+        recorder.close()
+    # Nothing more comes over Kafka: the counts of messages are final.
+    await requests.close()
+    await _tell(requests, lines)
+    counts = Counts(
+        scheduled=len(schedule),
+        sent=requests.sent,
+        ok=requests.by_status[OK],
+        error=requests.by_status[ERROR],
+        timeout=requests.by_status[TIMEOUT],
+        dropped=requests.by_status[DROPPED],
+        complete=complete,
+        broken=None,
+        start_ns=start_ns,
+        elapsed_ns=elapsed,
+        cpu_ns=cpu,
+        busiest_cpu_ns=cpu,
+        core_wait_ns=waited,
+        lag_ns=spread(requests.lag_ns),
+        hub_lag_ns=spread(beats),
+        kafka=(_messages(plan, requests.counters),),
+    )
+    await lines.say({"finished": asdict(counts)})
+
+
+async def _stopped(lines: Lines, running: asyncio.Task[None]) -> None:
+    while not (await lines.hear()).get("stop"):
+        pass
+    running.cancel()
+
+
+async def _tell(requests: Requests, lines: Lines) -> None:
+    ended, requests.ended = requests.ended, []
+    done = sum(requests.by_status)
+    await lines.say({"sent": requests.sent, "done": done, "ended": ended})
+
+
+async def _beat(start_ns: int, lags: array[int]) -> None:
+    clock = WallClock()
+    await clock.start()
+    due = start_ns
+    try:
+        while True:
+            due += _BEAT_NS
+            if (left := due - monotonic_ns()) > 0:
+                await clock.sleep(left)
+            else:
+                await asyncio.sleep(0)
+            now = monotonic_ns()
+            lags.append(now - due)
+            # After a stall the beats it swallowed are not made up for: the stall counts once.
+            due = max(due, now - _BEAT_NS)
+    finally:
+        await clock.close()
+
+
+def _messages(plan: Plan, counters: Counters) -> dict[str, Any]:
+    """What a ProcessReport says of messages (hopbench/engines/port.py)."""
+    ahead = time.time_ns() - monotonic_ns()
+
+    def unix(at: int | None) -> int | None:
+        return None if at is None else at + ahead
+
+    gaps: Sequence[Sequence[int | None]] = [
+        [unix(gap.from_ns), unix(gap.to_ns)] for gap in counters.gaps
+    ]
+    return {
+        "service": GENERATOR,
+        "replica": plan.worker,
+        "pid": os.getpid(),
+        "produced": dict(counters.produced),
+        "consumed": dict(counters.consumed),
+        "redelivered": dict(counters.redelivered),
+        "unacknowledged": dict(counters.unacknowledged),
+        "broker_gaps_unix_ns": gaps,
+        "doubts": [list(doubt) for doubt in counters.doubts],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--parent", type=int, required=True)
+    die_with(parser.parse_args().parent)
+    # Ctrl-C reaches the whole terminal; ending a round is the parent's to decide.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    set_title("locust: kafka entries")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_live())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
