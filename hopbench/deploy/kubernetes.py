@@ -22,6 +22,7 @@ from hopbench.deploy.parts import (
     KAFKA_PORT,
     OTLP_PORT,
     QUERY_PORT,
+    REPLICA_MB,
     RESULTS,
     Container,
     Deployment,
@@ -128,6 +129,8 @@ def objects(deployment: Deployment, scenario: str, cluster: Cluster) -> list[Obj
         placed = replace(
             node,
             command=_with(node.command, "--host", f"$({pods.IP_VARIABLE})"),
+            # For one replica, where the container is measured out for all of them.
+            memory_mb=node.memory_mb - REPLICA_MB * max(node.replicas - 2, 0),
         )
         made += [
             _service(placed, headless=True),

@@ -49,7 +49,7 @@ KAFKA_MB: Final = 1024
 KAFKA_HEAP_MB: Final = 512
 LOCUST_MB: Final = 512
 BENCH_MB: Final = 2048
-_REPLICA_MB: Final = 128
+REPLICA_MB: Final = 128
 _NODE_MB: Final = 256
 """Supervisor and fork server, beside the replicas."""
 
@@ -204,7 +204,7 @@ def _nodes(scenarios: tuple[Scenario, ...], ours: str) -> tuple[Container, ...]:
             name=names[name],
             kind="node",
             image=ours,
-            memory_mb=_NODE_MB + _REPLICA_MB * max(replicas[name], 2) + len(services) // 4,
+            memory_mb=_NODE_MB + REPLICA_MB * max(replicas[name], 2) + len(services) // 4,
             command=("hopbench", "node", "--host", "0.0.0.0", "--port", str(NODE_PORT)),
             token=True,
             ports={"control": NODE_PORT},

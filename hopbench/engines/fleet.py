@@ -29,7 +29,7 @@ from hopbench.engines.watch import AWAY_S, Watched
 from loadgen.plan import Plan
 from services.errors import CannotStart
 from services.scenario.model import Scenario
-from services.scenario.packing import Group, packs
+from services.scenario.packing import Group, packed, packs
 
 WAIT_S: Final[Mapping[EngineName, float]] = {"compose": 30.0, "kubernetes": 300.0}
 """For nodes to be found and to answer. Compose starts the bench when they do; in Kubernetes
@@ -74,15 +74,11 @@ class FleetParts:
         check(self._settings, (scenario,), self._environment)
         until_ns = monotonic_ns() + int(self._wait_s * 1e9)
         names = tuple(scenario.services)
+        wanted = self._wanted(scenario)
         found = dict(
             zip(
                 names,
-                await together(
-                    *(
-                        self._found(name, scenario.services[name].replicas, until_ns)
-                        for name in names
-                    )
-                ),
+                await together(*(self._found(name, wanted[name], until_ns) for name in names)),
                 strict=True,
             )
         )
@@ -99,12 +95,20 @@ class FleetParts:
         self._strangers = tuple(post.host for post in posts if not post.same_clock)
         return Nodes(tuple(posts))
 
-    async def _found(self, service: str, replicas: int, until_ns: int) -> tuple[Place, ...]:
-        """Addresses of the nodes of ``service``, in order; in Kubernetes one for each replica.
+    def _wanted(self, scenario: Scenario) -> Mapping[str, int]:
+        """How many nodes each service has at the least. In Kubernetes, where each is found as soon
+        as it is ready, that is one for each replica, or for each pack that has a replica."""
+        if self.name != "kubernetes":
+            return dict.fromkeys(scenario.services, 1)
+        if packed(scenario):
+            return {name: len(self._places.nodes[name]) for name in scenario.services}
+        return {name: its.replicas for name, its in scenario.services.items()}
+
+    async def _found(self, service: str, wanted: int, until_ns: int) -> tuple[Place, ...]:
+        """Addresses of the nodes of ``service``, in order.
 
         Raises CannotStart where they are not found in time.
         """
-        wanted = replicas if self.name == "kubernetes" else 1
         entries = self._places.nodes[service]
         while True:
             found = {place for entry in entries for place in await resolve(entry)}

@@ -5,15 +5,13 @@ container's command and nothing but its environment; it is found by the names of
 probes succeed. What it cannot run are other people's images: their Services are forwarded to real
 ones outside. All of it happens in user, mount, network and process namespaces, and ends with them.
 
-    unshare -rmnpf --mount-proc --kill-child python kubelet.py DIRECTORY
+    unshare -rmnpf --mount-proc --kill-child python -m tests.deploy.kubelet DIRECTORY
 
 DIRECTORY has ``plan.json`` (:class:`Plan`) and gets ``report.json`` and a log for each container.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import fcntl
 import http.client
 import json
@@ -23,11 +21,12 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.deploy.forwarder import Forwarder
 
 ROOT = Path(__file__).parents[2]
 Object = dict[str, Any]
@@ -70,67 +69,6 @@ def namespaces_refused() -> str:
 
 
 UNSHARE = ("unshare", "-rmnpf", "--mount-proc", "--kill-child")
-
-
-class Forwarder:
-    """Connections to one address go on to another; an address is ``HOST:PORT`` or a path."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._servers: list[asyncio.Server] = []
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def add(self, at: str, to: str) -> None:
-        asyncio.run_coroutine_threadsafe(self._add(at, to), self._loop).result(10)
-
-    def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _add(self, at: str, to: str) -> None:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            try:
-                there, back = await _connected(to)
-            except OSError:
-                writer.close()
-                return
-            await asyncio.gather(_copied(reader, back), _copied(there, writer))
-
-        if at.startswith("/"):
-            self._servers.append(await asyncio.start_unix_server(serve, at))
-        else:
-            host, _, port = at.partition(":")
-            self._servers.append(await asyncio.start_server(serve, host, int(port)))
-
-    async def _close(self) -> None:
-        for server in self._servers:
-            server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-async def _connected(to: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if to.startswith("/"):
-        return await asyncio.open_unix_connection(to)
-    host, _, port = to.partition(":")
-    return await asyncio.open_connection(host, int(port))
-
-
-async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
 
 
 class Kubelet:
@@ -336,10 +274,10 @@ class Kubelet:
 
     def _volume(self, pod: Pod, volume: Object) -> Path:
         if "persistentVolumeClaim" in volume:
-            claim = self.directory / "claims" / volume["persistentVolumeClaim"]["claimName"]
+            claim: Path = self.directory / "claims" / volume["persistentVolumeClaim"]["claimName"]
             claim.mkdir(parents=True, exist_ok=True)
             return claim
-        made = pod.directory / "volumes" / volume["name"]
+        made: Path = pod.directory / "volumes" / volume["name"]
         made.mkdir(parents=True)
         if "configMap" in volume:
             for name, text in self.named("ConfigMap", volume["configMap"]["name"])["data"].items():
@@ -389,7 +327,8 @@ def run(directory: Path, plan: Plan) -> Object:
     directory.mkdir()
     (directory / "plan.json").write_text(json.dumps(asdict(plan)))
     subprocess.run(
-        [*UNSHARE, sys.executable, __file__, str(directory)],
+        [*UNSHARE, sys.executable, "-m", "tests.deploy.kubelet", str(directory)],
+        cwd=ROOT,
         check=True,
         timeout=plan.within_s + 60,
     )

@@ -16,6 +16,7 @@ from hopbench.deploy import cluster
 from hopbench.deploy.kubernetes import Cluster
 from services.scenario.parse import bundled, load
 from tests.deploy import kubelet
+from tests.deploy.forwarder import Forwarder
 
 IMAGE = "registry.example/hopbench:test"
 KAFKA = os.environ.get("HOPBENCH_TEST_KAFKA")
@@ -32,20 +33,23 @@ def _namespaces() -> None:
 
 
 @pytest.fixture
-def forwarder() -> Iterator[kubelet.Forwarder]:
-    made = kubelet.Forwarder()
+def forwarder() -> Iterator[Forwarder]:
+    made = Forwarder()
     yield made
     made.close()
 
 
-def rendered(directory: Path, name: str, replicas: dict[str, int]) -> list[dict[str, Any]]:
+def rendered(
+    directory: Path, name: str, replicas: dict[str, int], processes: int | None = None
+) -> list[dict[str, Any]]:
     """A short baseline of a bundled scenario, with two Locust workers."""
     scenario = yaml.safe_load(bundled()[name])
     scenario["load"] |= {"rate": "30/s", "duration": "3s", "warmup": "500ms"}
-    for key in ("variants", "expect"):
-        scenario.pop(key, None)
+    scenario.pop("variants", None)
     for service, count in replicas.items():
         scenario["services"][service]["replicas"] = count
+    if processes is not None:
+        scenario["processes"] = processes
     file = directory / "short.yaml"
     file.write_text(yaml.safe_dump(scenario, sort_keys=False))
     return cluster.objects(load(str(file)), 2, Cluster(image=IMAGE))
@@ -95,11 +99,19 @@ def test_nodes_locust_and_bench_run_as_rendered(tmp_path: Path) -> None:
     assert "chatty.sequential" in kinds(found)
 
 
+def test_packed_services_run_as_rendered(tmp_path: Path) -> None:
+    """A pack is one pod, and has more replicas than it has addresses."""
+    objects = without_jaeger(rendered(tmp_path, "chatty", {"inventory": 4}, processes=2))
+    at = tmp_path / "kubelet"
+    report = kubelet.run(at, kubelet.Plan(objects, IMAGE))
+    assert report["job"] == 0, said(at)
+    assert {"pack-0-0", "pack-1-0"} <= set(report["ready"])
+    assert "chatty.sequential" in kinds(summary(at))
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["chatty", "orders"])
-def test_with_real_jaeger_and_kafka(
-    tmp_path: Path, name: str, forwarder: kubelet.Forwarder
-) -> None:
+def test_with_real_jaeger_and_kafka(tmp_path: Path, name: str, forwarder: Forwarder) -> None:
     if JAEGER is None or JAEGER_OTLP is None:
         pytest.skip("HOPBENCH_TEST_JAEGER and HOPBENCH_TEST_JAEGER_OTLP name no Jaeger")
     to = {
