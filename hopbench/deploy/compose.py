@@ -95,8 +95,11 @@ def document(
     }
     bench = services[deployment.bench.name]
     if build is not None:
-        # One builds, all use the image.
+        # One builds, all use the image, which nobody publishes.
         bench["build"] = build
+        for container in deployment.containers:
+            if container.token:
+                services[container.name]["pull_policy"] = "never"
     bench["depends_on"] = {
         container.name: {"condition": _condition(container)}
         for container in deployment.containers
@@ -133,6 +136,9 @@ def _service(container: Container, runs: Runs) -> Document:
     bench = container.kind == "bench"
     published = _PUBLISHED.get(container.kind)
     service: Document = {"image": _image(container)}
+    if container.kind in ("kafka", "jaeger"):
+        # Thousands of lines, which would bury the report; `docker compose logs` has them.
+        service["attach"] = False
     if bench:
         # Root, until it has seen who owns the directory for results.
         service |= {"user": "0:0", "cap_add": ["SETUID", "SETGID"]}

@@ -123,6 +123,14 @@ def test_ports_are_published_on_loopback_alone_and_by_few(file: str) -> None:
     assert FILES[file]["networks"]["inside"] == {"internal": True}
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_up_pulls_no_image_of_ours_and_shows_no_server_s_log(file: str) -> None:
+    for name, service in FILES[file]["services"].items():
+        ours = "hopbench" in service["image"]
+        assert service.get("pull_policy") == ("never" if ours else None), name
+        assert service.get("attach", True) is (name not in ("kafka", "jaeger")), name
+
+
 @pytest.mark.parametrize("name", bundled())
 def test_what_is_rendered_has_what_the_scenario_needs(name: str) -> None:
     scenario = load(name).scenario
