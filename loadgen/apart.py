@@ -72,7 +72,11 @@ def run_worker(master: Address | None, number: int | None, *, below: bool, asked
     if below:
         make_nonblocking(0)
         if master is None:
-            master = _told()
+            telling = gevent.spawn(_told)
+            # The end may be asked for first: by a master that died before it was listening.
+            gevent.wait([asked, telling], count=1)
+            master = telling.value
+            telling.kill(block=False)
         gevent.spawn(_until_eof, asked)
     if master is None:
         return 0
@@ -227,12 +231,14 @@ class _Standing:
             line = lines.readline(_PLAN_BYTES)
         try:
             message = json.loads(line)
-            given_token = str(message["token"])
+            given_token = str(message["token"]).encode()
             document, expected = message["plan"], message.get("workers", self._expected)
         except (ValueError, KeyError, TypeError):
             raise BadInput("the first line must hold a token and a plan") from None
-        if not hmac.compare_digest(given_token.encode(), self._token.encode()):
+        if not hmac.compare_digest(given_token, self._token.encode()):
             raise BadInput("wrong token")
+        if expected is not None and (not isinstance(expected, int) or expected < 1):
+            raise BadInput(f"workers: {expected!r} is no whole number above 0")
         return decode(document), expected
 
     def _round(

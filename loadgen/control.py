@@ -68,10 +68,12 @@ class Control:
             with self._lines as lines:
                 for line in lines:
                     message = json.loads(line)
+                    if not isinstance(message, dict):
+                        break
                     if (start := Start.read(message)) is not None:
                         self._start.set(start)
                     if message.get("stop"):
                         break
-        except (OSError, ValueError):
-            pass  # gone, as at end-of-file
+        except (OSError, ValueError, TypeError):
+            pass  # gone, as at end-of-file, or no bench
         self._on_stop()

@@ -6,7 +6,9 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,11 +18,12 @@ from urllib.request import ProxyHandler, build_opener
 import numpy as np
 import pytest
 
-from loadgen.plan import Plan
+from loadgen import launch
+from loadgen.plan import Plan, encode
 from loadgen.read import merged, read
 from loadgen.samples import OK
 from services.errors import CannotStart
-from tests.loadgen.cluster import Cluster, cluster
+from tests.loadgen.cluster import TOKEN, Cluster, cluster
 from tests.loadgen.conftest import Shop
 from tests.loadgen.rig import entry, load, plan
 
@@ -111,6 +114,39 @@ def test_a_wrong_token_is_refused_and_the_next_bench_served(
     assert not list((tmp_path / "refused").glob("*.spool"))
     start_ns, _ = asyncio.run(two.play(asked, made(tmp_path / "taken")))
     is_whole(asked, start_ns, tmp_path / "taken", workers=2)
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ("GET / HTTP/1.1", "must hold a token and a plan"),
+        ("[1]", "must hold a token and a plan"),
+        ('{"token": "\\ud800", "plan": {}}', "must hold a token and a plan"),
+        (json.dumps({"token": TOKEN, "plan": {}, "workers": 0}), "no whole number above 0"),
+        (json.dumps({"token": TOKEN, "plan": {}, "workers": "two"}), "no whole number above 0"),
+        (json.dumps({"token": TOKEN, "plan": []}), "this is no plan"),
+    ],
+)
+def test_what_is_no_bench_is_told_so(two: Cluster, first: str, said: str) -> None:
+    with socket.create_connection(("127.0.0.1", two.control), 20) as bench:
+        bench.sendall(first.encode() + b"\n")
+        with bench.makefile("rb") as lines:
+            assert said in json.loads(lines.readline())["broken"]
+            assert lines.readline() == b""
+
+
+@pytest.mark.parametrize("line", [b"[1]", b'{"start_ns": null}', b'{"start_ns": "now"}'])
+def test_a_bench_that_says_no_control_has_no_round(
+    two: Cluster, shop: Shop, tmp_path: Path, line: bytes
+) -> None:
+    asked = plan(load(entry(), seconds=60), shop.address, tmp_path)
+    first = {"token": TOKEN, "plan": encode(asked)}
+    with socket.create_connection(("127.0.0.1", two.control), 20) as bench:
+        bench.sendall(json.dumps(first).encode() + b"\n")
+        with bench.makefile("rb") as lines:
+            assert json.loads(lines.readline())["ready"]
+            bench.sendall(line + b"\n")
+            assert lines.readline() == b""
 
 
 def test_an_entry_that_does_not_answer_is_told_with_the_worker(
@@ -228,6 +264,30 @@ def test_both_end_at_once_when_asked_to(tmp_path: Path, number: signal.Signals) 
             process.send_signal(number)
             assert process.wait(20) == 0
     assert "Traceback" not in one.log("master").read_text() + one.log("worker").read_text()
+
+
+def test_a_worker_that_was_told_no_master_ends_when_asked_to(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        launch.worker_command(0),
+        env=launch.environment(os.environ, None),
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+    ) as worker:
+        try:
+            until = time.monotonic() + 60
+            while not catches(worker.pid, signal.SIGTERM):
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(20) == 0
+        finally:
+            worker.kill()
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(mask, 16) >> number - 1 & 1)
 
 
 def test_without_a_token_there_is_no_master(tmp_path: Path) -> None:
