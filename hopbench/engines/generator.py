@@ -35,7 +35,7 @@ ATTACHED_SILENCE_BOUND_S: Final = 5.0
 """A container that vanishes closes no connection."""
 _CONNECT_S: Final = 5.0
 _LINE_BYTES: Final = 1 << 20
-"""Samples come in lines of 200 kB."""
+"""Samples come in lines of 200 kB; the counts of a worker take some 700 bytes of one."""
 
 
 class Generator(ABC):
@@ -122,7 +122,12 @@ class Generator(ABC):
         if self._reading not in done:
             raise done.pop().result()
         line, self._reading = self._reading.result(), None
-        return orjson.loads(line) if line.endswith(b"\n") else None
+        if not line.endswith(b"\n"):
+            return None
+        with suppress(orjson.JSONDecodeError):
+            if isinstance(message := orjson.loads(line), dict):
+                return message
+        raise self._failed(f"answers, but not as a generator does: {line[:80]!r}")
 
     def _deaths(self) -> Sequence[asyncio.Task[Any]]:
         return ()
@@ -130,7 +135,7 @@ class Generator(ABC):
     async def _line(self) -> bytes:
         try:
             return await self._reader.readline()
-        except ConnectionError:
+        except (ConnectionError, ValueError):  # the latter: longer than any line of control
             return b""
 
     def _hang_up(self) -> None:
@@ -232,7 +237,7 @@ async def start_generator(
     ours.setblocking(False)
     started: list[_Worker] = []
     with theirs, log.open("ab") as output:
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_LINE_BYTES)
         try:
             process = await asyncio.create_subprocess_exec(
                 *(command(web_port) if workers == 1 else master_command(workers, web_port)),
@@ -299,7 +304,7 @@ class AttachedGenerator(Generator):
             async with asyncio.timeout(STOP_BOUND_S):
                 while await self._message() is not None:
                     pass
-        except (TimeoutError, ConnectionError):
+        except (TimeoutError, ConnectionError, CannotStart):
             pass
         await self.kill()
 
