@@ -14,11 +14,12 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Final, Literal, Self
 from urllib.parse import quote, urlsplit
 
 import grpc
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientResponseError, ClientSession, ClientTimeout
 
 from analysis.uncollected import uncollected
 from hopbench.answers import EMPTY, NoAnswer, Page, document_of, reason_in, span_ids
@@ -232,6 +233,8 @@ def _reason(error: Exception) -> str:
         return f"unknown host ({cause.strerror})"
     if isinstance(cause, OSError) and cause.errno:
         return os.strerror(cause.errno)
+    if isinstance(cause, ClientResponseError) and cause.status == HTTPStatus.BAD_REQUEST:
+        return "what it says is no HTTP"  # aiohttp adds the bytes themselves
     return str(cause) or type(cause).__name__
 
 

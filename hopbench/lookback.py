@@ -13,6 +13,7 @@ from analysis.readers import Read
 from analysis.reading import Skipped
 from hopbench.jaeger import Jaeger, Unanswered, checked_url, pages
 from services.errors import BadInput
+from services.scenario import units
 
 SCHEMES: Final = ("http://", "https://")
 LIMIT: Final = 1_000
@@ -35,25 +36,33 @@ LATEST: Final = Wanted()
 
 
 def is_address(name: str) -> bool:
-    return name.startswith(SCHEMES)
+    return name.lower().startswith(SCHEMES)
 
 
 def read(address: str, wanted: Wanted, *, skew: bool = False) -> Read:
     """The traces at ``address``. What the limit left out is among :attr:`Read.skipped`.
 
-    Raises BadInput for what is no Jaeger, does not answer, or does not know a service.
+    Raises BadInput for what is no Jaeger, does not answer, does not know a service, or has no
+    traces of that time.
     """
     url = checked_url("the address", address)
     try:
         found = asyncio.run(_fetched(url, wanted))
     except Unanswered as error:
         raise BadInput(str(error), hint=_HINT) from error
+    if not found.lines:
+        age = units.time_text(wanted.lookback_ns)
+        whose = f" with {', '.join(wanted.services)}" if wanted.services else ""
+        raise BadInput(
+            f"{url} has no traces of the last {age}{whose}",
+            hint="look further back with --lookback 24h" if found.known else "it has none at all",
+        )
     table = readers.read_pages(found.pages(url), skew=skew)
     left = tuple(
         Skipped(
             url,
             None,
-            f"service {service} has more than the {wanted.limit:,} traces that were read; "
+            f"service {service} has more traces than the {wanted.limit:,} that were read; "
             "raise --limit, or shorten --lookback",
         )
         for service in found.cut
@@ -67,6 +76,8 @@ class _Fetched:
     """Answers, of traces that no earlier one has."""
     cut: tuple[str, ...]
     """Services that have more."""
+    known: bool
+    """Jaeger has heard of any service."""
 
     def pages(self, name: str) -> Iterator[tuple[str, bytes]]:
         for line in self.lines:
@@ -104,4 +115,4 @@ async def _latest(jaeger: Jaeger, services: Sequence[str], wanted: Wanted) -> _F
             if len(fresh) > room:
                 cut.append(service)
                 break
-    return _Fetched(lines, tuple(cut))
+    return _Fetched(lines, tuple(cut), known=bool(services))

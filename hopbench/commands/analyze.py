@@ -110,11 +110,13 @@ def asked(
                 raise BadInput(
                     f"{flag} is for the address of a Jaeger", hint="leave it out, or name one"
                 )
+    if any(not service.strip() for service in services or ()):
+        raise BadInput("--service has no name", hint="leave it out for all services")
     since_ns = options.quantity("--lookback", look_back, units.duration)
     if since_ns is not None and since_ns <= 0:
         raise BadInput("--lookback must be more than 0")
     return Wanted(
-        services=tuple(services or ()),
+        services=tuple(dict.fromkeys(services or ())),
         lookback_ns=lookback.LOOKBACK_NS if since_ns is None else since_ns,
         limit=limit or lookback.LIMIT,
     )
@@ -137,7 +139,10 @@ def taken(
                 raise BadInput("--variant is for run directories", hint="leave it out")
             return lookback.read(name, wanted, skew=skew), EMPTY
         if not os.path.exists(name):  # unlike Path's, False for what cannot be a name
-            raise BadInput(f"{name} does not exist", hint="name trace files or directories")
+            raise BadInput(
+                f"{name} does not exist",
+                hint="name trace files or directories, or a Jaeger as http://HOST:16686",
+            )
     first = RunDir(Path(traces[0]))
     if len(traces) == 1 and first.plan.is_file():
         return _of_run(first.path, variant)

@@ -164,6 +164,23 @@ def test_nobody_there_is_exit_5_with_what_to_do() -> None:
     assert "start Jaeger there" in str(failure.value)
 
 
+def test_a_port_that_speaks_no_http_is_told_in_a_line() -> None:
+    async def frames(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # As OTLP's port does: HTTP/2's settings, whatever is asked.
+        writer.write(b"\0\0\6\4\0\0\0\0\0\0\5\0\0@\0")
+        await reader.read()
+        writer.close()
+
+    async def live() -> None:
+        async with await asyncio.start_server(frames, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await connected(addresses(f"http://127.0.0.1:{port}"))
+
+    with pytest.raises(CannotStart, match="does not answer: what it says is no HTTP") as failure:
+        asyncio.run(live())
+    assert "bytes" not in str(failure.value)
+
+
 def test_a_jaeger_that_takes_no_spans_is_told_apart() -> None:
     async def live() -> None:
         async with serving(Store()) as url:

@@ -47,7 +47,7 @@ def test_the_limit_takes_the_latest_traces_and_says_so() -> None:
         read = lookback.read(url, Wanted(services=("order",), limit=300))
     assert sorted(read.spans.trace_ids) == [trace(i + 1) for i in range(200, 500)]
     (left,) = read.skipped
-    assert "service order has more than the 300 traces" in left.reason
+    assert "service order has more traces than the 300" in left.reason
 
 
 def test_a_limit_that_fits_exactly_leaves_nothing_out() -> None:
@@ -110,6 +110,9 @@ def test_analyze_reads_an_address_and_links_its_evidence() -> None:
         (["http://127.0.0.1:1", "--lookback", "long"], "--lookback"),
         (["http://127.0.0.1:1", "--lookback", "0s"], "--lookback"),
         (["http://"], "no URL of a Jaeger"),
+        (["HTTP://127.0.0.1:1"], "Connection refused"),
+        (["127.0.0.1:16686"], "a Jaeger as http://HOST:16686"),
+        (["http://127.0.0.1:1", "--service", ""], "--service has no name"),
         (["README.md", "--limit", "5"], "--limit is for the address of a Jaeger"),
         (["README.md", "--service", "a"], "--service is for the address of a Jaeger"),
     ],
@@ -119,6 +122,18 @@ def test_bad_addresses_and_flags_are_exit_2(arguments: list[str], said: str) -> 
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_no_traces_of_that_time_is_no_analysis() -> None:
+    old = shop(5, time_ns() - 2 * 3600 * SECOND_NS)
+    with (
+        beside(Store(old)) as url,
+        pytest.raises(BadInput, match="has no traces of the last 3600s with order") as bad,
+    ):
+        lookback.read(url, Wanted(services=("order",)))
+    assert "--lookback" in str(bad.value)
+    with beside(Store()) as url, pytest.raises(BadInput, match="it has none at all"):
+        lookback.read(url, Wanted())
 
 
 def test_a_web_page_is_no_jaeger() -> None:
