@@ -44,7 +44,7 @@ def test_there_is_something_to_check() -> None:
 
 
 def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
-    """In the order in which a reader types them. What takes real processes is planned only."""
+    """In the order in which a reader types them. What starts processes is planned only."""
     with contextlib.chdir(tmp_path):
         for command in COMMANDS:
             if not command.startswith("hopbench "):
@@ -52,7 +52,7 @@ def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
             arguments = shlex.split(command)[1:]
             if "|" in arguments:
                 arguments = _piped(arguments, tmp_path / "piped.yaml")
-            if arguments[0] == "run" and "--engine" not in arguments:
+            if arguments[0] == "run" and "virtual" not in arguments:
                 arguments = [*arguments, "--dry-run"]
             code = cli.invoke(arguments)
             # This machine may not be fit to measure; the doctor then works all the same.

@@ -7,6 +7,7 @@ Every operation has two routes, ``POST /<operation>`` and ``POST /<operation>/{k
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -126,8 +127,10 @@ class HttpTransport:
                 )
             )
         except (ClientError, TimeoutError) as error:
+            # aiohttp's own text leaves out what the system said.
+            why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
             raise CannotStart(
-                self._peer, f"no connection to {callee[0]}/{callee[1]} at {base}: {error}"
+                self._peer, f"no connection to {callee[0]}/{callee[1]} at {base}: {why}"
             ) from error
         for connection in connections:
             connection.release()
