@@ -49,6 +49,9 @@ STATUS_OF_CODE: Final = {code: status for status, code in CODE_OF_STATUS.items()
 _IDLE_S: Final = 3600.0
 """Idle connections outlive any round; one closed under a request would look like a fault."""
 _CONNECT_S: Final = 10.0
+_AGAIN_S: Final = 3.0
+"""So long a first connection that is refused is tried again."""
+_PAUSE_S: Final = 0.1
 _NO_TIMEOUT: Final = ClientTimeout(total=None, sock_connect=_CONNECT_S)
 _BACKLOG: Final = 1024
 _MALFORMED: Final = "malformed hopbench header"
@@ -115,25 +118,41 @@ class HttpTransport:
         await asyncio.gather(*(self._warm(*item) for item in self._bases.items()))
 
     async def _warm(self, callee: tuple[str, int], base: str) -> None:
-        """Open connections without a request: one would be a call that no step made."""
+        """Open connections without a request: one would be a call that no step made.
+
+        Tried again for a while, as gRPC's channels do by themselves: on the network of containers
+        that have just started, an address may not be reached at once.
+        """
         connector = self._session.connector
         assert connector is not None
-        request = ClientRequest("POST", URL(base), loop=asyncio.get_running_loop())
-        try:
-            connections = await asyncio.gather(
+        loop = asyncio.get_running_loop()
+        request = ClientRequest("POST", URL(base), loop=loop)
+        until = loop.time() + _AGAIN_S
+        while True:
+            opened = await asyncio.gather(
                 *(
                     connector.connect(request, [], _NO_TIMEOUT)
                     for _ in range(self._site.warm_connections)
-                )
+                ),
+                return_exceptions=True,
             )
-        except (ClientError, TimeoutError) as error:
-            # aiohttp's own text leaves out what the system said.
-            why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-            raise CannotStart(
-                self._peer, f"no connection to {callee[0]}/{callee[1]} at {base}: {why}"
-            ) from error
-        for connection in connections:
-            connection.release()
+            refused = [one for one in opened if isinstance(one, BaseException)]
+            for connection in opened:
+                if not isinstance(connection, BaseException):
+                    connection.release()
+            if not refused:
+                return
+            error = refused[0]
+            if not isinstance(error, ClientError | TimeoutError):
+                raise error
+            if loop.time() >= until:
+                # aiohttp's own text leaves out what the system said.
+                number = getattr(error, "errno", None)
+                why = str(error) if number is None else os.strerror(number)
+                raise CannotStart(
+                    self._peer, f"no connection to {callee[0]}/{callee[1]} at {base}: {why}"
+                ) from error
+            await asyncio.sleep(_PAUSE_S)
 
     async def call(self, out: Outgoing) -> Reply:
         wire = out.wire
