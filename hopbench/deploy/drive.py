@@ -43,7 +43,7 @@ from hopbench.plan import RunPlan
 from services.errors import BadInput, CannotStart
 
 PREFIX: Final = "hopbench-run-"
-WORKING: Final = "/work"
+WORKING: Final = "/here"
 _DOCUMENT: Final = ".document.json"
 """In the run directory, where the bench can write it, until it goes to ``--json FILE``."""
 _UP_S: Final = 180.0

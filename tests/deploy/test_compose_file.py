@@ -194,7 +194,7 @@ def test_run_directories_are_where_the_caller_expects_them(tmp_path: Path) -> No
 
     near = mounted(Path("runs/one"))
     assert near.host == str(Path("runs/one").resolve())
-    assert (near.working, near.container) == ("/work", "/work/runs/one")
+    assert (near.working, near.container) == ("/here", "/here/runs/one")
     assert shown(Path("runs/one")) == "runs/one"
     far = mounted(tmp_path / "two")
     assert far.host == far.container == str((tmp_path / "two").resolve())
