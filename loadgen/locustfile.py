@@ -9,9 +9,11 @@ own users and spawn rate have no meaning here, hence the shape, which hides them
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any, Protocol
 
+import gevent
 from locust import LoadTestShape, events
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -43,7 +45,23 @@ class Schedule(LoadTestShape):
         return users, users
 
 
+_watchers: list[Any] = []
+"""Of signals; one that is not kept is not called."""
+
+
+def _interrupt() -> None:
+    """Runs in the hub: Ctrl-C is raised where Locust waits for it.
+
+    Python would raise it in whichever greenlet happens to run, in a request's or gRPC's own as
+    well, and there it ends that greenlet and is lost.
+    """
+    gevent.get_hub().handle_system_error(KeyboardInterrupt, KeyboardInterrupt())
+
+
 def begin(environment: Any, **_: Any) -> None:
+    watcher = gevent.get_hub().loop.signal(signal.SIGINT)
+    watcher.start(_interrupt)
+    _watchers.append(watcher)
     try:
         if isinstance(environment.runner, MasterRunner):
             _sessions.append(Dealer(environment, os.environ))
