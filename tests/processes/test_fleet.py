@@ -26,6 +26,8 @@ from tests.fleet import Fleet, Member, fleet
 from tests.processes.conftest import SCENARIO, plan, settings
 from tests.processes.test_round import run
 
+DRAWN = SCENARIO.replace("replicas: 2", "replicas: 2\n    balance: random")
+"""One request asks the same replica in every round; in turn, that hangs on who comes first."""
 LONG = SCENARIO.replace("duration: 600ms", "duration: 60s")
 WAIT_S = 20.0
 
@@ -107,8 +109,8 @@ def test_a_fleet_makes_the_same_calls_as_processes_of_the_bench(
     small: Fleet, tmp_path: Path
 ) -> None:
     (tmp_path / "local").mkdir()
-    local = run(settings(), plan(), tmp_path / "local")
-    (attached,) = asyncio.run(rounds(small.environment, tmp_path, plan()))
+    local = run(settings(), plan(DRAWN), tmp_path / "local")
+    (attached,) = asyncio.run(rounds(small.environment, tmp_path, plan(DRAWN)))
     assert (attached.broken, attached.undrained) == (None, None)
     assert counted(attached) == counted(local)
     assert attached.spans_received == local.spans_received > 0
@@ -209,11 +211,11 @@ def test_a_node_that_is_not_there_or_takes_another_token_is_told(
 def test_services_that_share_processes_are_spread_over_the_nodes(
     small: Fleet, tmp_path: Path
 ) -> None:
-    packed = f"processes: 2\n{SCENARIO}"
+    packed = f"processes: 2\n{DRAWN}"
     members = [member for members in small.nodes.values() for member in members]
     seen: list[str] = []
     alone, together = asyncio.run(
-        rounds(small.environment, tmp_path / "alone", plan(), plan(packed))
+        rounds(small.environment, tmp_path / "alone", plan(DRAWN), plan(packed))
     )
     asyncio.run(
         rounds(
