@@ -21,10 +21,15 @@ def available_mb() -> float:
 
 def check(cost: Estimate, available: float) -> None:
     """Raises BadInput where ``cost`` does not fit into ``available`` MB."""
-    if cost.memory_mb + SPARE_MB <= available:
+    demand(cost.memory_mb, f"in {cost.processes} processes", available)
+
+
+def demand(needed: float, where: str, available: float) -> None:
+    """Raises BadInput where ``needed`` MB, taken ``where``, do not fit into ``available`` MB."""
+    if needed + SPARE_MB <= available:
         return
     raise BadInput(
-        f"this run needs about {cost.memory_mb:,.0f} MB of memory in {cost.processes} processes, "
+        f"this run needs about {needed:,.0f} MB of memory {where}, "
         f"and {max(0.0, available - SPARE_MB):,.0f} MB are free",
         hint="fewer replicas, `processes: N` in the scenario, a lower --rate or --trace-ratio, "
         "or --engine virtual",

@@ -37,10 +37,10 @@ from hopbench.deploy.rendering import checkout, compose_deployment, needed_mb
 from hopbench.engines.places import TOKEN_VARIABLE
 from hopbench.estimate import Estimate
 from hopbench.exits import Exit, Terminated
-from hopbench.memory import SPARE_MB, available_mb
+from hopbench.memory import available_mb, demand
 from hopbench.output import STDOUT, Output
 from hopbench.plan import RunPlan
-from services.errors import BadInput, CannotStart
+from services.errors import CannotStart
 
 PREFIX: Final = "hopbench-run-"
 WORKING: Final = "/here"
@@ -75,7 +75,9 @@ def drive(order: Order) -> Exit:
     if order.web and (why := taken(order.web)) is not None:
         raise CannotStart("locust", why, hint="--web takes another port")
     image = os.environ.get(compose.IMAGE_VARIABLE) or own_image()
-    _check_memory(needed_mb(planned, order.cost), total_mb)
+    # The daemon may be in a virtual machine with less, or elsewhere with more than this machine.
+    free_mb = min(available_mb(), total_mb)
+    demand(needed_mb(planned, order.cost), "in its containers", free_mb)
     directory = order.resumed or _reserved(planned, order.out)
     runs = mounted(directory)
     what: tuple[str, ...] = (
@@ -152,19 +154,6 @@ def _earlier(output: Output) -> None:
     """A bench that was killed has left its containers: nobody else removes them."""
     for name in docker.projects(PREFIX):
         output.note(f"there are containers of another run; if it has ended: {docker.removal(name)}")
-
-
-def _check_memory(needed: float, total: float) -> None:
-    # The daemon may be in a virtual machine with less, or elsewhere with more than this machine.
-    here = available_mb()
-    free = min(here, total)
-    if needed + SPARE_MB > free:
-        raise BadInput(
-            f"this run needs about {needed:,.0f} MB of memory in its containers, and "
-            f"{max(0.0, free - SPARE_MB):,.0f} MB are free",
-            hint="fewer replicas, `processes: N` in the scenario, a lower --rate or --trace-ratio, "
-            "or --engine virtual",
-        )
 
 
 def _ports(order: Order) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Final, Literal
 from hopbench.engines.places import LOCUST_VARIABLE, NODES_VARIABLE
 from hopbench.retention import MAX_TRACES_VARIABLE, MEMORY_VARIABLE
 from services.scenario.model import Scenario
-from services.scenario.packing import packs
+from services.scenario.packing import packed, packs
 from services.topology import topology, uses_kafka
 
 Kind = Literal["node", "kafka", "jaeger", "locust", "locust-worker", "bench"]
@@ -188,9 +188,8 @@ def _nodes(scenarios: tuple[Scenario, ...], ours: str) -> tuple[Container, ...]:
     served: dict[str, dict[str, None]] = {}
     replicas: dict[str, int] = {}
     for scenario in scenarios:
-        of = packs(scenario)
-        if any(len(group) > 1 for group in of):
-            for number, group in enumerate(of):
+        if packed(scenario):
+            for number, group in enumerate(packs(scenario)):
                 pack = f"pack-{number}"
                 served.setdefault(pack, {}).update(dict.fromkeys(name for name, _ in group))
                 replicas[pack] = 1

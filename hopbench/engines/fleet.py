@@ -185,11 +185,11 @@ def spread(of: Sequence[Group], found: Mapping[str, Sequence[Place]]) -> dict[Pl
     """Which of the ``found`` nodes runs what: replica r of a service its node r mod N. Where
     services share processes, any node may take any of these, so each takes its turn."""
     everywhere = tuple(dict.fromkeys(place for places in found.values() for place in places))
-    packed = any(len(group) > 1 for group in of)
+    shared = any(len(group) > 1 for group in of)
     work: dict[Place, list[Group]] = {}
     for number, group in enumerate(of):
         service, replica = group[0]
-        on, turn = (everywhere, number) if packed else (found[service], replica)
+        on, turn = (everywhere, number) if shared else (found[service], replica)
         work.setdefault(on[turn % len(on)], []).append(group)
     return work
 

@@ -11,9 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from hopbench.engines import engine
 from hopbench.engines.generator import LocalGenerator, start_generator
-from hopbench.engines.port import Evidence, RoundPlan, Settings
 from loadgen.plan import Plan
 from loadgen.read import merged, read
 from loadgen.schedule import arrivals
@@ -21,23 +19,11 @@ from services.errors import CannotStart
 from services.ports import Address
 from services.scenario.parse import parse_text
 from tests.processes.conftest import plan, settings
-from tests.processes.test_round import alive, handled
+from tests.processes.test_round import alive, handled, run
 
 pytestmark = pytest.mark.slow
 
 WORKERS = 3
-
-
-def run(chosen: Settings, planned: RoundPlan, directory: Path) -> Evidence:
-    async def once() -> Evidence:
-        running = engine(chosen)
-        try:
-            await running.open((planned.scenario,), directory.parent)
-            return await running.round(planned, directory, lambda _phase, _share: None)
-        finally:
-            await running.close()
-
-    return asyncio.run(once())
 
 
 def samples(trial: Path) -> Any:
