@@ -32,6 +32,9 @@ DESTINATION: Final = (
     "messaging.destination",
     "messaging.destination.template",
 )
+MESSAGING_OPERATION: Final = ("messaging.operation.type", "messaging.operation")
+RECEIVE: Final = "receive"
+"""A message was taken, and is not being handled yet (that is ``process``)."""
 DATABASE: Final = ("db.system.name", "db.system")
 TARGET: Final = ("target.service",)
 PEER: Final = ("peer.service", "service.peer.name")

@@ -218,7 +218,9 @@ def _waiting(spans: SpanTable, policy: Policy) -> tuple[I32, Bool]:
             detached = has_parent & spans.has(Flag.FOLLOWS_FROM)
         case "none":
             detached = np.zeros(len(parent), np.bool_)
-    return np.where(detached, np.int32(NONE), parent), ~has_parent | (detached & consumer)
+    return np.where(detached, np.int32(NONE), parent), ~has_parent | (
+        detached & consumer & ~spans.has(Flag.STEP)
+    )
 
 
 class _Windows(NamedTuple):

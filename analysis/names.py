@@ -85,6 +85,13 @@ class Said:
                 found[self.row[at]] = self.value[at]
         return found
 
+    def tells(self, keys: tuple[str, ...], value: str) -> Bool:
+        """Which spans say ``value`` in the first of ``keys`` that they have."""
+        if value not in self.values:
+            return np.zeros(self.rows, np.bool_)
+        told: Bool = self.column(keys) == self.values.index(value)
+        return told
+
     def table(self) -> Attributes:
         return Attributes(
             self.row, self.key, self.value, pl.Series("", self.values, dtype=pl.String)
@@ -143,6 +150,7 @@ class Names:
             ]
         self.operation, self.template, self.peer, self.protocol = derived[:, combination.of]
         self.target = target
+        self.receives = said.tells(says.MESSAGING_OPERATION, says.RECEIVE)
         self.failed = self._failures(columns, said)
 
         key = self._coded(said.column(says.KEY))

@@ -4,6 +4,12 @@ In this order: exact duplicates are dropped; ids that a client and its server sh
 split; parents are resolved within their trace; cycles of parents are broken; clock skew is shifted
 where asked. Times stay as recorded throughout.
 
+Libraries for messaging write spans of their own steps, with the kinds of a hop. A CONSUMER that
+only received (``messaging.operation.type``) is none where a SERVER or CONSUMER of its service has
+the same parent and so handled the message; nor is a PRODUCER right below a CLIENT or PRODUCER of
+its service with the same destination. Both only if nothing hangs below them or is linked to them:
+they are marked as steps, and a received message without a parent hangs below its handler.
+
 The generator of this project makes no span and sends the last 16 hex digits of the trace id as its
 parent id: a span whose absent parent has that id is a root, not an orphan.
 """
@@ -65,8 +71,10 @@ def normalise(recorder: Recorder, *, skew: bool = False) -> Normalised:
     tree = _resolved(recorder, columns, said.service, repairs)
     names = Names(recorder, columns, said)
     names.inherit(tree.parent)
-    forest = Forest(tree.parent)
     flags = tree.flags
+    links = _links(recorder, columns, table_row)
+    _mark_steps(columns, said, names, tree, links)
+    forest = Forest(tree.parent)
     mark(flags, names.failed, Flag.ERROR)
     mark(flags, _asynchronous(columns, tree.parent, said.service), Flag.ASYNC)
     lo, hi = columns.start.copy(), columns.end.copy()
@@ -108,7 +116,7 @@ def normalise(recorder: Recorder, *, skew: bool = False) -> Normalised:
         trace_ids=trace_ids,
         span_ids=pl.Series("", spelled, dtype=pl.String),
         messages=names.messages,
-        links=_links(recorder, columns, table_row),
+        links=links,
         attributes=said.table(),
         absent=Absent(orphans, columns.parent[orphans]),
     )
@@ -265,6 +273,38 @@ def _asynchronous(columns: Columns, parent: I32, service: I32) -> Bool:
         consumes &= (columns.kind[above] == Kind.PRODUCER) | (service[above] != service)
     found: Bool = below & (consumes | columns.follows)
     return found
+
+
+def _mark_steps(columns: Columns, said: Said, names: Names, tree: _Tree, links: Links) -> None:
+    """Mark what is no hop of its own; see the module's text."""
+    parent, kind, service = tree.parent, columns.kind, said.service
+    ending = ~names.receives & ((kind == Kind.SERVER) | (kind == Kind.CONSUMER))
+    alone = np.ones(len(parent), np.bool_)
+    alone[parent[parent >= 0]] = False
+    alone[links.target[links.target >= 0]] = False
+
+    received = np.flatnonzero(alone & names.receives & (kind == Kind.CONSUMER))
+    handled = np.flatnonzero(ending & (columns.parent >= 0))
+    if len(received) and len(handled):
+        both = np.concatenate((handled, received))
+        ends = distinct(columns.trace[both], columns.parent[both], service[both])
+        handler = np.full(ends.count, NONE, np.int32)
+        handler[ends.of[: len(handled)]] = handled
+        of = handler[ends.of[len(handled) :]]
+        received, of = received[of >= 0], of[of >= 0]
+        mark(tree.flags, received, Flag.STEP)
+        rootless = parent[received] < 0
+        parent[received[rootless]] = of[rootless]
+        mark(tree.flags, received[rootless], Flag.ASYNC)
+
+    sent = np.flatnonzero(alone & (kind == Kind.PRODUCER) & (parent >= 0))
+    above = parent[sent]
+    inner = (
+        ((kind[above] == Kind.CLIENT) | (kind[above] == Kind.PRODUCER))
+        & (service[above] == service[sent])
+        & (names.template[above] == names.template[sent])
+    )
+    mark(tree.flags, sent[inner], Flag.STEP)
 
 
 def _links(recorder: Recorder, columns: Columns, table_row: I32) -> Links:

@@ -8,6 +8,7 @@
   end, and its parent, if that is its only such child, the client end. A span without kind or of
   the default one, below which nothing was recorded, is a client where its attributes name both a
   protocol and a peer.
+- What is only a step at one end of a hop (``Flag.STEP``) has no role.
 - The caller's operation is that of the nearest SERVER or CONSUMER above, or of the root.
 - One logical call has one first attempt (0). Attempt k (a retry, a hedge) belongs to the newest
   attempt k - 1 of the same context, edge and key that had failed, or else to one under way.
@@ -140,10 +141,10 @@ def pair(spans: SpanTable) -> tuple[Hops, Calls]:
 
 
 def _roles(spans: SpanTable) -> NDArray[np.uint8]:
-    role = spans.kind.copy()
+    role = np.where(spans.has(Flag.STEP), np.uint8(Kind.INTERNAL), spans.kind)
     parent = spans.parent
     # INTERNAL is what an SDK writes where nobody chose a kind.
-    leaf = role <= Kind.INTERNAL
+    leaf = spans.kind <= Kind.INTERNAL
     leaf[parent[parent >= 0]] = False
     role[leaf & (parent >= 0) & (spans.protocol >= 0) & (spans.peer >= 0)] = Kind.CLIENT
     silent = role == Kind.UNSPECIFIED

@@ -69,6 +69,8 @@ class Flag(IntFlag):
     ERROR = 32
     FOLLOWS_FROM = 64
     """The parent reference was FOLLOWS_FROM."""
+    STEP = 128
+    """A step at one end of a hop that another span stands for: no hop of its own."""
 
 
 class Column(NamedTuple):

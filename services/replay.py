@@ -6,7 +6,8 @@ honest, and the reason is given instead.
 
 Spans of a hop, under both instrumentations: CLIENT and SERVER, or PRODUCER and CONSUMER; the entry
 has its SERVER span alone; a parallel fan-out has one INTERNAL span. ``official`` opens a second
-span (INTERNAL, ``call.<service>.<operation>``) around each call of a fan-out.
+span (INTERNAL, ``call.<service>.<operation>``) around each call of a fan-out, one more where a
+message of any mode is sent over Kafka, and one where it is received.
 """
 
 from __future__ import annotations
@@ -32,18 +33,23 @@ class Expected(NamedTuple):
 class SpanCount:
     """Telemetry that counts spans and keeps nothing else of them."""
 
-    __slots__ = ("attempts", "broken", "calls_in_fanout", "fanouts", "served")
+    __slots__ = ("attempts", "broken", "calls_in_fanout", "fanouts", "received", "sent", "served")
 
     def __init__(self) -> None:
         self.served = 0
         self.attempts = 0
         self.fanouts = 0
         self.calls_in_fanout = 0
+        self.sent = 0
+        """Of the attempts, over Kafka."""
+        self.received = 0
+        """Of the served, over Kafka."""
         self.broken = 0
         """Attempts that timed out, were cancelled, or found nobody."""
 
     def server_begin(self, incoming: Incoming) -> Scope:
         self.served += 1
+        self.received += incoming.protocol == "kafka"
         return Scope(incoming.trace or _UNSAMPLED, incoming, incoming.received_ns)
 
     def server_end(self, scope: Scope, reply: Reply) -> None:
@@ -58,6 +64,7 @@ class SpanCount:
 
     def attempt_begin(self, wire: Wire, parent: TraceContext, *, fanout: bool) -> Attempt:
         self.attempts += 1
+        self.sent += wire.protocol == "kafka"
         self.calls_in_fanout += fanout
         return Attempt(wire, parent, parent, 0, fanout)
 
@@ -102,7 +109,7 @@ def expected_spans(
     counts = [replica.telemetry for replica in result.replicas]
     spans = sum(c.served + c.attempts + c.fanouts for c in counts)
     if instrumentation == "official":
-        spans += sum(c.calls_in_fanout for c in counts)
+        spans += sum(c.calls_in_fanout + c.sent + c.received for c in counts)
     return Expected(spans, "")
 
 

@@ -1,4 +1,4 @@
-"""The official instrumentations of aiohttp and gRPC, as hooks for the transports' constructors.
+"""The official instrumentations of aiohttp, gRPC and aiokafka, as hooks for the transports.
 
 Where a library falls short, it is made up for here and nowhere else:
 
@@ -6,6 +6,11 @@ Where a library falls short, it is made up for here and nowhere else:
   ``instrument()`` fills, which also patches ``aiohttp.web``; the patch is taken back at once.
 - The gRPC client's interceptor never ends the span of a call that is cancelled, and sees no
   metadata in its hooks: an interceptor of ours inside it does both.
+- aiokafka's patches two classes, for one provider a process; the patches are taken back, and bound
+  to each service's own producers and consumers. It opens ``<topic> send`` (until the producer has
+  the message, not until the broker has) and ``<topic> receive`` (before the handler runs), so the
+  hop itself, PRODUCER and CONSUMER or CLIENT and SERVER, is still opened by our telemetry around
+  them. Reading is by ``getone``: each poll with ``getmany`` would begin a trace of its own.
 """
 
 from __future__ import annotations
@@ -18,12 +23,14 @@ from typing import Any
 
 import grpc
 from aiohttp import TraceConfig, TraceRequestEndParams, TraceRequestStartParams, web
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 from opentelemetry.instrumentation.aiohttp_server import (
     AioHttpServerInstrumentor,
     create_aiohttp_middleware,
 )
+from opentelemetry.instrumentation.aiokafka import AIOKafkaInstrumentor
 from opentelemetry.instrumentation.grpc import (
     aio_client_interceptors,
     aio_server_interceptor,
@@ -33,7 +40,7 @@ from opentelemetry.trace import Span, StatusCode, TracerProvider, get_current_sp
 
 from services import ticket
 from services.ports import Status
-from services.transports.site import Hooks
+from services.transports.site import Hooks, KafkaHooks
 
 
 def judge(span: Span, status: Status) -> None:
@@ -143,11 +150,23 @@ def _http_trace_config(provider: TracerProvider) -> TraceConfig:
     return config
 
 
+def _kafka_hooks(provider: TracerProvider) -> KafkaHooks:
+    instrumentor = AIOKafkaInstrumentor()
+    instrumentor.instrument(tracer_provider=provider)
+    send, getone = vars(AIOKafkaProducer)["send"], vars(AIOKafkaConsumer)["getone"]
+    instrumentor.uninstrument()
+    return KafkaHooks(
+        send=lambda producer, *what, **how: send.__get__(producer)(*what, **how),
+        getone=lambda consumer: getone.__get__(consumer)(),
+    )
+
+
 def hooks(provider: TracerProvider) -> Hooks:
     """What the transports' constructors hang into clients and servers."""
     return Hooks(
         aiohttp_middlewares=(_http_middleware(provider),),
         aiohttp_trace_configs=(_http_trace_config(provider),),
+        kafka=_kafka_hooks(provider),
         grpc_client_interceptors=(
             *aio_client_interceptors(tracer_provider=provider),  # type: ignore[no-untyped-call]
             _GrpcInside(),

@@ -2,9 +2,13 @@
 
 HTTP and gRPC hops are traced by opentelemetry-instrumentation-aiohttp-client, -aiohttp-server and
 -grpc on the OpenTelemetry SDK; they write and read ``traceparent`` themselves, so attempts carry no
-trace of ours. Kafka's hops, fan-outs and their ``call.<service>.<operation>`` spans are opened here
-with the SDK's tracer. What the instrumentations do not record and our analyzers use (key, items,
-sizes, attempt) is added in their hooks (instrumentations.py), from the ``hopbench`` header.
+trace of ours. What they do not record and our analyzers use (key, items, sizes, attempt) is added
+in their hooks (instrumentations.py), from the ``hopbench`` header.
+
+Kafka's hops, fan-outs and their ``call.<service>.<operation>`` spans are opened here with the SDK's
+tracer. Of a message, opentelemetry-instrumentation-aiokafka sees the handing over and the taking:
+its ``<topic> send`` and ``<topic> receive`` are below the hop's first span, and are no hops
+themselves (analysis/normalise.py).
 """
 
 from __future__ import annotations

@@ -192,6 +192,7 @@ class KafkaTransport:
             payload(out.request_bytes),
             key=key,
             headers=headers,
+            hooks=self._site.hooks.kafka,
         )
 
     def _answered(self, record: Any) -> None:
@@ -273,7 +274,7 @@ class KafkaListener:
         if self._answers:
             self._reply_producer = producer
         if link.broker.kind == "kafka":
-            await link.join(used, self._take)
+            await link.join(used, self._take, site.hooks.kafka)
         else:
             mine = [
                 TopicPartition(topic, partition)
@@ -281,7 +282,7 @@ class KafkaListener:
                 for partition in share(partitions, site.replica, site.replicas)
             ]
             if mine:
-                await link.read(mine, self._take)
+                await link.read(mine, self._take, site.hooks.kafka)
         for topic, partitions in used.items():
             if site.replica >= partitions:
                 site.counters.doubt(
@@ -297,7 +298,8 @@ class KafkaListener:
 
     async def _handle(self, record: Any) -> None:
         received_ns = monotonic_ns()
-        headers = dict(record.headers)
+        # Of two alike, ours is the first: an instrumentation adds its own trace context behind it.
+        headers = dict(reversed(record.headers))
         if headers.get(ROUND, b"") != self._round:
             return
         site = self._site

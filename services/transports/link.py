@@ -15,7 +15,7 @@ from services.errors import CannotStart
 from services.scenario.model import KafkaOptions
 from services.transports.groups import SETTINGS as GROUP
 from services.transports.groups import Membership, assignor, group_name
-from services.transports.site import Broker, BrokerKind, Site
+from services.transports.site import Broker, BrokerKind, KafkaHooks, Site
 from services.transports.tether import BrokerLost, Tether
 
 FETCH_WAIT_MS: Final[Mapping[BrokerKind, int]] = {"embedded": 10, "kafka": 500}
@@ -90,16 +90,23 @@ class Link:
             return "all"
         return 1 if self.broker.kind == "embedded" else int(options.acks)
 
-    async def read(self, partitions: Iterable[TopicPartition], take: Take) -> None:
+    async def read(
+        self,
+        partitions: Iterable[TopicPartition],
+        take: Take,
+        hooks: KafkaHooks | None = None,
+    ) -> None:
         """Give every record that comes after now to ``take``, in order."""
         consumer = await self._consumer()
         assigned = list(partitions)
         consumer.assign(assigned)
         for partition, offset in (await consumer.end_offsets(assigned)).items():
             consumer.seek(partition, offset)
-        self._readers.append(asyncio.create_task(self._pump(consumer, take)))
+        self._pump(consumer, take, hooks)
 
-    async def join(self, topics: Iterable[str], take: Take) -> None:
+    async def join(
+        self, topics: Iterable[str], take: Take, hooks: KafkaHooks | None = None
+    ) -> None:
         """Read ``topics`` as a member of the group of this round and service.
 
         Every record that comes after the group began goes to ``take`` of one member; a member that
@@ -115,7 +122,7 @@ class Link:
         )
         membership = Membership(consumer, self._doubt)
         consumer.subscribe(list(topics), listener=membership)
-        self._readers.append(asyncio.create_task(self._pump(consumer, take)))
+        self._pump(consumer, take, hooks)
         try:
             async with asyncio.timeout(_JOIN_S):
                 await membership.assigned.wait()
@@ -152,17 +159,24 @@ class Link:
                 self._site.peer, f"no Kafka at {self.broker.address}: {error}"
             ) from error
 
-    async def _pump(self, consumer: Any, take: Take) -> None:
-        while True:
-            try:
-                batches = await consumer.getmany(timeout_ms=_POLL_MS)
-            except KafkaError as error:
-                self._doubt(error)
-                await asyncio.sleep(_PAUSE_S)
-                continue
-            for records in batches.values():
+    def _pump(self, consumer: Any, take: Take, hooks: KafkaHooks | None) -> None:
+        async def many() -> None:
+            for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
                 for record in records:
                     take(record)
+
+        async def one(getone: Callable[[Any], Awaitable[Any]]) -> None:
+            take(await getone(consumer))
+
+        async def pump() -> None:
+            while True:
+                try:
+                    await (many() if hooks is None else one(hooks.getone))
+                except KafkaError as error:
+                    self._doubt(error)
+                    await asyncio.sleep(_PAUSE_S)
+
+        self._readers.append(asyncio.create_task(pump()))
 
     async def send(
         self,
@@ -173,6 +187,7 @@ class Link:
         *,
         key: bytes | None,
         headers: list[Header],
+        hooks: KafkaHooks | None = None,
     ) -> asyncio.Future[Any]:
         """Hand a message over, count it, and return what ends when it is acknowledged.
 
@@ -184,7 +199,8 @@ class Link:
         produced = counters.produced
         produced[topic] += 1
         try:
-            future: asyncio.Future[Any] = await producer.send(
+            send = producer.send if hooks is None else partial(hooks.send, producer)
+            future: asyncio.Future[Any] = await send(
                 topic, value, key=key, partition=partition, headers=headers
             )
         except BaseException:

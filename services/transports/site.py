@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from services.ports import Wire
 from services.scenario.model import Protocol as WireProtocol
@@ -61,6 +62,30 @@ class Counters:
         self.doubts[(code, text)] = None
 
 
+class Send(Protocol):
+    """Stands in for ``AIOKafkaProducer.send`` of the producer given first."""
+
+    def __call__(
+        self,
+        producer: Any,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes | None,
+        partition: int,
+        headers: list[tuple[str, bytes]],
+    ) -> Awaitable[asyncio.Future[Any]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaHooks:
+    """Around what leaves for a callee and what arrives from a caller; replies go without."""
+
+    send: Send
+    getone: Callable[[Any], Awaitable[Any]]
+    """Stands in for ``AIOKafkaConsumer.getone`` of the consumer given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hooks:
     """What an instrumentation library hangs into clients and servers; all empty under ``lean``.
@@ -72,6 +97,7 @@ class Hooks:
     aiohttp_trace_configs: tuple[Any, ...] = ()
     grpc_client_interceptors: tuple[Any, ...] = ()
     grpc_server_interceptors: tuple[Any, ...] = ()
+    kafka: KafkaHooks | None = None
 
 
 @dataclass(frozen=True, slots=True)

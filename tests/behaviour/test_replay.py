@@ -41,13 +41,14 @@ def test_the_replay_counts_the_spans_that_a_round_makes() -> None:
     assert expected_spans(world, 5, arrivals(), "lean") == Expected(made, "")
 
 
-def test_official_has_one_more_span_for_each_call_of_a_fan_out() -> None:
+def test_official_has_more_spans_for_calls_of_a_fan_out_and_for_messages_over_kafka() -> None:
     world = scenario(LEAF, steps=SHOP)
     sampled = sum(arrival.sampled for arrival in arrivals())
     lean = expected_spans(world, 5, arrivals(), "lean").spans
     official = expected_spans(world, 5, arrivals(), "official").spans
     assert lean is not None
-    assert official == lean + 5 * sampled
+    in_fanouts, over_kafka = 5, 2
+    assert official == lean + (in_fanouts + 2 * over_kafka) * sampled
 
 
 def test_nothing_sampled_makes_no_spans() -> None:

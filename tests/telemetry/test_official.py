@@ -1,17 +1,18 @@
 """The official instrumentations behind the same port: the same call tree, by other hands.
 
-One round of a small shop over real HTTP and gRPC connections; Kafka's hops are handed over in this
-process, for both instrumentations open their spans in the telemetry itself.
+One request of a small shop over real HTTP and gRPC connections and the embedded broker.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -20,14 +21,19 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from analysis.complete import complete_traces
+from analysis.critical_path import PRESETS, critical_path
+from analysis.pairs import pair
+from analysis.readers import read
+from analysis.spans import SpanTable
 from services import transports
 from services.clock import WallClock
-from services.ports import Address, Incoming, Outgoing, Reply, Status, TraceContext, Transport, Wire
+from services.ports import Address, Incoming, Reply, Status, TraceContext, Transport, Wire
 from services.telemetry import instrumentations, official
 from services.telemetry.encode import encode_spans
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.records import CLIENT, CONSUMER, PRODUCER, SERVER
-from services.transports.site import Counters, Hooks, Site
+from services.transports.site import Broker, Counters, Hooks, Site
 from tests.telemetry.build import (
     ASKED,
     CAME,
@@ -36,12 +42,16 @@ from tests.telemetry.build import (
     PUBLISHED,
     SHOP,
     WIRES,
-    incoming,
     outgoing,
     said_by,
     spans_of,
 )
+from tests.transports.conftest import BrokerProcess
 
+T = TypeVar("T")
+
+STEPS = (" send", " receive")
+"""How the names of what the instrumentation of Kafka adds end."""
 SERVICES = ("order", *(wire.callee for wire in WIRES))
 OK = Status.OK
 
@@ -55,11 +65,12 @@ class Place:
     provider: TracerProvider | None = None
     exporter: InMemorySpanExporter | None = None
 
-    def spans(self) -> list[Span]:
+    def exported(self) -> bytes:
         if self.exporter is None or self.provider is None:
-            return spans_of(encode_spans(SHOP, self.telemetry.records, {}, 0))
+            resource = {"service.name": self.telemetry.service}
+            return encode_spans(SHOP, self.telemetry.records, resource, 0)
         self.provider.force_flush()
-        return spans_of(official_bytes(self.exporter.get_finished_spans()).SerializeToString())
+        return official_bytes(self.exporter.get_finished_spans()).SerializeToString()
 
 
 def lean_place(service: str) -> Place:
@@ -82,6 +93,7 @@ class Shop:
     clients: dict[str, Transport] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     handled: asyncio.Event = field(default_factory=asyncio.Event)
+    published: asyncio.Event = field(default_factory=asyncio.Event)
     hang: bool = False
 
     async def serve(self, request: Incoming) -> Reply:
@@ -97,6 +109,8 @@ class Shop:
                 await asyncio.Event().wait()
         finally:
             telemetry.server_end(scope, reply)
+        if request.service == PUBLISHED.callee:
+            self.published.set()
         return reply
 
     async def attempt(
@@ -106,18 +120,12 @@ class Shop:
         attempt = telemetry.attempt_begin(wire, parent, fanout=fanout)
         out = outgoing(wire, replica=0, trace=attempt.trace, **changes)
         reply = Reply(Status.CANCELLED, 0)
+        client = self.clients[wire.protocol]
         try:
-            reply = await self._send(out)
+            reply = await (client.publish if wire.mode == "publish" else client.call)(out)
         finally:
             telemetry.attempt_end(attempt, out, 1, reply)
         return reply
-
-    async def _send(self, out: Outgoing) -> Reply:
-        if out.wire.protocol == "kafka":
-            message = incoming(out.wire, trace=out.trace, key=out.key)
-            # Another process's task would not have this one's context.
-            return await asyncio.create_task(self.serve(message))
-        return await self.clients[out.wire.protocol].call(out)
 
     async def create(self, request: Incoming) -> Reply:
         """Two reservations at once, a price at the second try, a posting and an event."""
@@ -144,64 +152,98 @@ class Shop:
         url = f"http://127.0.0.1:{self.ports['order']}/create"
         async with aiohttp.ClientSession() as session, session.post(url, headers=headers) as answer:
             assert answer.status == 200
+        await self.published.wait()
+
+    def exported(self) -> dict[str, bytes]:
+        """By service."""
+        return {name: place.exported() for name, place in self.places.items()}
 
     def spans(self) -> list[tuple[str, Span]]:
-        return [(name, span) for name, place in self.places.items() for span in place.spans()]
+        return spans_in(self.exported())
+
+
+def is_step(span: Span) -> bool:
+    return span.name.endswith(STEPS)
+
+
+def spans_in(exported: dict[str, bytes]) -> list[tuple[str, Span]]:
+    return [(name, span) for name, request in exported.items() for span in spans_of(request)]
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    process = BrokerProcess()
+    yield process.broker
+    process.close()
 
 
 @asynccontextmanager
-async def opened(instrumentation: str) -> AsyncIterator[Shop]:
+async def opened(instrumentation: str, broker: Broker) -> AsyncIterator[Shop]:
+    round = uuid4().hex
     shop = Shop({name: PLACES[instrumentation](name) for name in SERVICES})
 
     def site(service: str) -> Site:
-        return Site(service, 0, 1, SHOP, Counters(), hooks=shop.places[service].hooks)
+        hooks = shop.places[service].hooks
+        return Site(service, 0, 1, SHOP, Counters(), broker=broker, round=round, hooks=hooks)
 
     async with AsyncExitStack() as stack:
-        for service, protocol in (("order", "http"), ("inventory", "http"), ("price-book", "grpc")):
+        for service, protocol in (
+            ("order", "http"),
+            ("inventory", "http"),
+            ("price-book", "grpc"),
+            ("ledger", "kafka"),
+            ("audit", "kafka"),
+        ):
             handler = shop.create if service == "order" else shop.serve
             listener = transports.listener(protocol, site(service))  # type: ignore[arg-type]
             shop.ports[service] = await listener.start(handler) or 0
             stack.push_async_callback(listener.stop, 10**9)
-        for wire in (HTTP, GRPC):
+        directory = {
+            service: (Address("127.0.0.1", port, port),) for service, port in shop.ports.items()
+        }
+        for wire in (HTTP, GRPC, ASKED):
             client = transports.client(wire.protocol, site("order"))
-            port = shop.ports[wire.callee]
-            await client.connect({wire.callee: (Address("127.0.0.1", port, port),)})
+            await client.connect(directory)
             shop.clients[wire.protocol] = client
             stack.push_async_callback(client.close)
         yield shop
 
 
-def trade(instrumentation: str, *, sampled: bool = True) -> list[tuple[str, Span]]:
-    async def main() -> list[tuple[str, Span]]:
-        async with opened(instrumentation) as shop:
+def bounded(main: Callable[[], Awaitable[T]]) -> T:
+    async def within() -> T:
+        async with asyncio.timeout(30):
+            return await main()
+
+    return asyncio.run(within())
+
+
+def trade(instrumentation: str, broker: Broker, *, sampled: bool = True) -> dict[str, bytes]:
+    """What the services exported of one request."""
+
+    async def main() -> dict[str, bytes]:
+        async with opened(instrumentation, broker) as shop:
             await shop.enter(TraceContext(CAME.trace_id, CAME.trace_id & (1 << 64) - 1, sampled))
-            return shop.spans()
+            return shop.exported()
 
-    return asyncio.run(main())
-
-
-def protocol_of(said: dict[str, Any]) -> str:
-    if "messaging.system" in said:
-        return "kafka"
-    return "grpc" if "rpc.system" in said or "rpc.system.name" in said else "http"
+    return bounded(main)
 
 
-def call_tree(spans: list[tuple[str, Span]]) -> Counter[tuple[str, str, str]]:
-    """(caller, callee, protocol) → calls, from handled requests to the nearest one above."""
-    by_id = {span.span_id: (service, span) for service, span in spans}
-    found: Counter[tuple[str, str, str]] = Counter()
-    for service, span in spans:
-        if span.kind not in (SERVER, CONSUMER):
-            continue
-        above = by_id.get(span.parent_span_id)
-        while above is not None and above[1].kind not in (SERVER, CONSUMER):
-            above = by_id.get(above[1].parent_span_id)
-        found[above[0] if above else "", service, protocol_of(said_by(span.attributes))] += 1
-    return found
+Traded = dict[str, dict[str, bytes]]
+
+
+@pytest.fixture(scope="module")
+def traded(broker: Broker) -> Traded:
+    """By instrumentation."""
+    return {instrumentation: trade(instrumentation, broker) for instrumentation in PLACES}
+
+
+def table_of(exported: dict[str, bytes], directory: Path) -> SpanTable:
+    for service, request in exported.items():
+        (directory / f"{service}.otlp").write_bytes(request)
+    return read([directory]).spans
 
 
 EXPECTED = {
-    ("", "order", "http"): 1,
     ("order", "inventory", "http"): 2,
     ("order", "price-book", "grpc"): 2,
     ("order", "ledger", "kafka"): 1,
@@ -210,30 +252,60 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("instrumentation", PLACES)
-def test_the_call_tree_is_the_same_under_both(instrumentation: str) -> None:
-    spans = trade(instrumentation)
-    assert call_tree(spans) == EXPECTED
-    assert {span.trace_id for _, span in spans} == {CAME.trace_id.to_bytes(16, "big")}
+def test_the_call_tree_is_the_same_under_both(
+    instrumentation: str, traded: Traded, tmp_path: Path
+) -> None:
+    spans = table_of(traded[instrumentation], tmp_path)
+    hops, calls = pair(spans)
+    places = [hops.places[int(place)] for place in hops.place]
+    assert Counter((p.caller, p.callee, p.protocol) for p in places) == EXPECTED
+    assert len(calls) == 5
+    assert complete_traces(spans, hops, both_ends=True).tolist() == [True]
+    assert (critical_path(spans, PRESETS["reference"]).is_root & (spans.parent < 0)).sum() == 1
+
+
+def test_the_official_instrumentation_of_kafka_adds_its_steps(traded: Traded) -> None:
+    names = {
+        instrumentation: Counter(span.name for _, span in spans_in(exported))
+        for instrumentation, exported in traded.items()
+    }
+    added = names["official"] - names["lean"]
+    assert {name: added[name] for name in added if name.endswith(STEPS)} == {
+        "ledger.post send": 1,
+        "ledger.post receive": 1,
+        "audit.log send": 1,
+        "audit.log receive": 1,
+    }
+    steps = [
+        (span.kind, span.trace_id.hex())
+        for _, span in spans_in(traded["official"])
+        if is_step(span)
+    ]
+    assert sorted(steps) == [(kind, f"{CAME.trace_id:032x}") for kind in (4, 4, 5, 5)]
 
 
 @pytest.mark.parametrize("instrumentation", PLACES)
-def test_nothing_is_recorded_of_an_unsampled_request(instrumentation: str) -> None:
-    assert trade(instrumentation, sampled=False) == []
+def test_nothing_is_recorded_of_an_unsampled_request(instrumentation: str, broker: Broker) -> None:
+    assert spans_in(trade(instrumentation, broker, sampled=False)) == []
 
 
 @pytest.mark.parametrize("instrumentation", PLACES)
-def test_the_root_is_a_child_of_the_last_half_of_its_trace_id(instrumentation: str) -> None:
-    (root,) = (span for service, span in trade(instrumentation) if service == "order"
+def test_the_root_is_a_child_of_the_last_half_of_its_trace_id(
+    instrumentation: str, traded: Traded
+) -> None:
+    (root,) = (span for service, span in spans_in(traded[instrumentation]) if service == "order"
                and span.kind == SERVER)  # fmt: skip
     assert root.parent_span_id == root.trace_id[8:]
 
 
 @pytest.mark.parametrize("instrumentation", PLACES)
-def test_keys_items_and_attempts_are_on_the_calling_spans(instrumentation: str) -> None:
+def test_keys_items_and_attempts_are_on_the_calling_spans(
+    instrumentation: str, traded: Traded
+) -> None:
     said = [
         (span, said_by(span.attributes))
-        for service, span in trade(instrumentation)
-        if service == "order" and span.kind in (CLIENT, PRODUCER)
+        for service, span in spans_in(traded[instrumentation])
+        if service == "order" and span.kind in (CLIENT, PRODUCER) and not is_step(span)
     ]
     keys = sorted(str(of["hopbench.key"]) for _, of in said if "hopbench.key" in of)
     assert keys == ["17", "17", "18", "5", "5"]
@@ -245,9 +317,9 @@ def test_keys_items_and_attempts_are_on_the_calling_spans(instrumentation: str) 
 
 
 @pytest.mark.parametrize("instrumentation", PLACES)
-def test_sizes_are_on_the_calling_spans(instrumentation: str) -> None:
+def test_sizes_are_on_the_calling_spans(instrumentation: str, traded: Traded) -> None:
     sizes = set()
-    for service, span in trade(instrumentation):
+    for service, span in spans_in(traded[instrumentation]):
         said = said_by(span.attributes)
         if service == "order" and span.kind == CLIENT and span.status.code != 2:
             sent = said.get("http.request.body.size", said.get("hopbench.request_bytes"))
@@ -257,8 +329,8 @@ def test_sizes_are_on_the_calling_spans(instrumentation: str) -> None:
 
 
 @pytest.mark.parametrize("instrumentation", PLACES)
-def test_a_fan_out_and_its_calls_have_their_spans(instrumentation: str) -> None:
-    spans = [span for service, span in trade(instrumentation) if service == "order"]
+def test_a_fan_out_and_its_calls_have_their_spans(instrumentation: str, traded: Traded) -> None:
+    spans = [span for service, span in spans_in(traded[instrumentation]) if service == "order"]
     (fanout,) = (span for span in spans if span.name == "fanout.parallel")
     assert said_by(fanout.attributes) == {"fanout.call_count": 2, "fanout.failures": 0}
     calls = [span for span in spans if span.name == "call.inventory.reserve"]
@@ -267,10 +339,13 @@ def test_a_fan_out_and_its_calls_have_their_spans(instrumentation: str) -> None:
 
 
 @pytest.mark.parametrize("instrumentation", PLACES)
-def test_a_consumer_is_the_child_of_its_producer_and_linked_to_it(instrumentation: str) -> None:
-    spans = [span for _, span in trade(instrumentation)]
-    (producer,) = (span for span in spans if span.kind == PRODUCER)
-    (consumer,) = (span for span in spans if span.kind == CONSUMER)
+def test_a_consumer_is_the_child_of_its_producer_and_linked_to_it(
+    instrumentation: str, traded: Traded
+) -> None:
+    spans = [span for _, span in spans_in(traded[instrumentation])]
+    (producer,) = (span for span in spans if span.name == "send audit.log")
+    (consumer,) = (span for span in spans if span.name == "process audit.log")
+    assert (producer.kind, consumer.kind) == (PRODUCER, CONSUMER)
     assert consumer.parent_span_id == producer.span_id
     assert [link.span_id for link in consumer.links] == [producer.span_id]
 
@@ -278,32 +353,31 @@ def test_a_consumer_is_the_child_of_its_producer_and_linked_to_it(instrumentatio
 @pytest.mark.parametrize("instrumentation", PLACES)
 @pytest.mark.parametrize("wire", [HTTP, GRPC, ASKED], ids=lambda wire: wire.protocol)
 def test_a_call_that_is_cancelled_leaves_both_its_spans_failed(
-    instrumentation: str, wire: Wire
+    instrumentation: str, wire: Wire, broker: Broker
 ) -> None:
     async def main() -> list[tuple[str, Span]]:
-        async with opened(instrumentation) as shop:
+        async with opened(instrumentation, broker) as shop:
             shop.hang = True
             call = asyncio.create_task(shop.attempt(wire, CAME, attempt=1))
             await shop.handled.wait()
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await call
-            async with asyncio.timeout(10):
-                while not any(span.kind == SERVER for _, span in shop.spans()):  # noqa: ASYNC110
-                    await asyncio.sleep(0.005)
-            return shop.spans()
+        # Over Kafka nobody tells the callee: it goes on until it is stopped.
+        return shop.spans()
 
-    spans = asyncio.run(main())
-    assert sorted((span.kind, span.status.code) for _, span in spans) == [(SERVER, 2), (CLIENT, 2)]
+    kinds = (SERVER, CLIENT)
+    spans = [span for _, span in bounded(main) if span.kind in kinds]
+    assert sorted((span.kind, span.status.code) for span in spans) == [(SERVER, 2), (CLIENT, 2)]
 
 
-def test_records_of_the_official_telemetry_see_every_hop_for_the_metrics() -> None:
+def test_records_of_the_official_telemetry_see_every_hop_for_the_metrics(broker: Broker) -> None:
     async def main() -> Counter[int]:
-        async with opened("official") as shop:
+        async with opened("official", broker) as shop:
             await shop.enter(TraceContext(CAME.trace_id, 1, False))
             return Counter(
                 record[0] for place in shop.places.values() for record in place.telemetry.records
             )
 
-    found = asyncio.run(main())
+    found = bounded(main)
     assert [found[kind] for kind in (SERVER, CLIENT, PRODUCER, CONSUMER)] == [6, 5, 1, 1]

@@ -1,0 +1,143 @@
+"""Steps: what a messaging library writes of one end of a hop is no hop of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from analysis.critical_path import PRESETS, critical_path
+from analysis.pairs import pair
+from analysis.spans import Flag, Kind
+from tests.analysis.build import Span, Traces
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+GENERATOR = TRACE[16:]
+
+
+def received(traces: Traces, parent: Span | str | None, service: str, **other: str) -> Span:
+    said = {
+        "messaging.system": "kafka",
+        "messaging.destination.name": f"{service}.placed",
+        "messaging.operation.type": "receive",
+    } | other
+    at = (3, 3.1)
+    return traces.span(TRACE, parent, service, "receive", *at, Kind.CONSUMER, attributes=said)
+
+
+def handled(traces: Traces, parent: Span | str, service: str, kind: Kind = Kind.CONSUMER) -> Span:
+    said = {
+        "messaging.system": "kafka",
+        "messaging.destination.name": f"{service}.placed",
+        "messaging.operation.type": "process",
+    }
+    return traces.span(TRACE, parent, service, "process", 4, 9, kind, attributes=said)
+
+
+def steps(traces: Traces) -> list[bool]:
+    return traces.table().has(Flag.STEP).tolist()
+
+
+def hops(traces: Traces) -> list[str]:
+    found, _ = pair(traces.table())
+    return [f"{p.caller}->{p.target}" for p in (found.places[int(at)] for at in found.place)]
+
+
+def test_a_message_that_was_received_and_then_handled_is_one_hop_with_one_delivery() -> None:
+    traces = Traces()
+    producer = traces.request(TRACE).publish("stock", "placed", 1, 2, None)
+    received(traces, producer, "stock")
+    handled(traces, producer, "stock").call("price", "quote", 5, 6)
+    assert steps(traces) == [False, False, True, False, False, False]
+    assert hops(traces) == ["gateway->stock.stock.placed", "stock->price.POST /quote"]
+    found, _ = pair(traces.table())
+    assert [rows.tolist() for rows in found.deliveries] == [[1], [3]]
+
+
+def test_the_older_name_of_the_operation_counts_as_well() -> None:
+    traces = Traces()
+    producer = traces.request(TRACE).publish("stock", "placed", 1, 2, None)
+    old = {"messaging.operation.type": "", "messaging.operation": "receive"}
+    said = {"messaging.system": "kafka", "messaging.destination": "stock.placed"} | old
+    del said["messaging.operation.type"]
+    traces.span(TRACE, producer, "stock", "r", 3, 4, Kind.CONSUMER, attributes=said)
+    handled(traces, producer, "stock")
+    assert steps(traces) == [False, False, True, False]
+
+
+def test_a_message_that_was_only_received_is_a_delivery() -> None:
+    traces = Traces()
+    received(traces, traces.request(TRACE).publish("stock", "placed", 1, 2, None), "stock")
+    assert steps(traces) == [False, False, False]
+    found, _ = pair(traces.table())
+    assert [rows.tolist() for rows in found.deliveries] == [[1], [2]]
+
+
+def test_each_service_that_handles_a_message_has_its_delivery() -> None:
+    traces = Traces()
+    producer = traces.request(TRACE).publish("stock", "placed", 1, 2, None)
+    for service in ("stock", "audit"):
+        received(traces, producer, service)
+        handled(traces, producer, service)
+    received(traces, producer, "mail")
+    assert steps(traces) == [False, False, True, False, True, False, False]
+    found, _ = pair(traces.table())
+    assert [rows.tolist() for rows in found.deliveries] == [[1, 1, 1], [6, 3, 5]]
+
+
+def test_a_request_over_a_queue_is_one_hop_with_a_step_at_each_end() -> None:
+    traces = Traces()
+    request = traces.request(TRACE)
+    client = request.client("stock", "placed", 1, 10, protocol="kafka")
+    said = {"messaging.system": "kafka", "messaging.destination.name": "stock.placed"}
+    traces.span(TRACE, client, "gateway", "send", 1, 1.5, Kind.PRODUCER, attributes=said)
+    received(traces, client, "stock")
+    handled(traces, client, "stock", Kind.SERVER)
+    assert steps(traces) == [False, False, True, True, False]
+    found, _ = pair(traces.table())
+    assert hops(traces) == ["gateway->stock.stock.placed"]
+    assert (found.client.tolist(), found.server.tolist()) == ([1], [4])
+    assert not found.messages.any()
+
+
+@pytest.mark.parametrize(
+    "why", ["another destination", "another service", "something below", "linked to"]
+)
+def test_a_producer_below_a_caller_is_a_hop_if_it_sends_something_else(why: str) -> None:
+    traces = Traces()
+    request = traces.request(TRACE)
+    client = request.client("stock", "placed", 1, 10, protocol="kafka")
+    topic = "audit.log" if why == "another destination" else "stock.placed"
+    service = "proxy" if why == "another service" else "gateway"
+    said = {"messaging.system": "kafka", "messaging.destination.name": topic}
+    sent = traces.span(TRACE, client, service, "send", 1, 2, Kind.PRODUCER, attributes=said)
+    if why == "something below":
+        handled(traces, sent, "stock")
+    if why == "linked to":
+        traces.span("other", None, "stock", "n", 3, 4, Kind.CONSUMER, links=[sent])
+    assert not any(steps(traces))
+
+
+def test_what_did_something_below_the_receiving_keeps_its_kind() -> None:
+    traces = Traces()
+    producer = traces.request(TRACE).publish("stock", "placed", 1, 2, None)
+    received(traces, producer, "stock").call("price", "quote", 3, 3.1, tax=0)
+    handled(traces, producer, "stock")
+    assert not any(steps(traces))
+
+
+def test_a_message_from_the_generator_has_one_root_its_handler() -> None:
+    traces = Traces()
+    received(traces, GENERATOR, "stock")
+    handled(traces, GENERATOR, "stock", Kind.SERVER)
+    spans = traces.table()
+    assert spans.parent.tolist() == [1, -1]
+    assert steps(traces) == [True, False]
+    path = critical_path(spans, PRESETS["reference"])
+    assert path.is_root.tolist() == [False, True]
+    assert path.on_path.tolist() == [False, True]
+
+
+def test_receiving_before_the_handler_began_is_not_outside_of_anything() -> None:
+    traces = Traces()
+    received(traces, GENERATOR, "stock")
+    handled(traces, GENERATOR, "stock", Kind.SERVER)
+    assert critical_path(traces.table(), PRESETS["reference"]).outside == 0
