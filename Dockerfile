@@ -13,11 +13,12 @@ RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))
       > libraries.txt \
  && /opt/hopbench/bin/pip install -c requirements.lock -r libraries.txt
 COPY . .
-# Compiled to bytecode here, since the final file system is read-only; pip has no work there either.
+# Compiled to bytecode here, since the final file system is read-only; what builds has no work there
+# either. Of PyArrow, what is not for Parquet goes: headers, tests, and whole remote systems.
 RUN /opt/hopbench/bin/pip install --no-deps . \
- && /opt/hopbench/bin/pip uninstall -y -q pip \
- && find /opt/hopbench \( -path '*/pyarrow/include' -o -path '*/pyarrow/tests' -o -path '*/scipy/*/tests' \) \
-      -prune -exec rm -rf {} + \
+ && /opt/hopbench/bin/pip uninstall -y -q grpcio-tools setuptools pip \
+ && find /opt/hopbench \( -path '*/pyarrow/include' -o -path '*/pyarrow/tests' -o -path '*/numpy/*/tests' \
+      -o -path '*/pyarrow/*flight*' -o -path '*/pyarrow/*s3*' \) -prune -exec rm -rf {} + \
  && python -m compileall -q -j 0 /opt/hopbench/lib
 
 FROM python:3.12-slim

@@ -108,6 +108,17 @@ def test_workers_share_the_entries_over_kafka(tmp_path: Path) -> None:
     check_equal(tmp_path, "--workers", "2")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_official_instrumentation_sees_the_same_calls(tmp_path: Path) -> None:
+    virtual, _ = run(tmp_path / "virtual", "--engine", "virtual")
+    real, _ = run(tmp_path / "local", "--instrumentation", "official")
+    lean_spans, spans = virtual["trials"][0]["spans"], real["trials"][0]["spans"]
+    assert told(real)[0] == told(virtual)[0]
+    assert faults(real) == set()
+    assert spans["received"] == spans["by_scenario"] > lean_spans["received"]
+
+
 @pytest.mark.real
 @pytest.mark.timeout(180)
 def test_a_real_broker_finds_the_same(tmp_path: Path) -> None:

@@ -8,8 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import kstest, kstwo
 
-from loadgen.schedule import MEASURED, NO_KEY, WARMUP, Schedule, arrivals, fits, offsets, share
+from loadgen.schedule import (
+    MEASURED,
+    NO_KEY,
+    WARMUP,
+    Schedule,
+    arrivals,
+    fits,
+    kolmogorov_p,
+    offsets,
+    share,
+)
 from services.scenario.chance import request_key, round_seed, uniform
 from services.scenario.distributions import LogNormal, Uniform
 from services.scenario.model import Load
@@ -178,6 +189,31 @@ def test_what_was_not_asked_for_does_not_fit(
 ) -> None:
     due = offsets(kind, rate, 5 * SECOND, 9)  # type: ignore[arg-type]
     assert not fits(due, model, claimed).holds  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n", [20, 100, 5000])
+@pytest.mark.parametrize("chance", [0.9, 0.5, 0.1, 1e-2, 1e-4])
+def test_the_chance_of_a_distance_is_scipys_for_twenty_gaps_or_more(n: int, chance: float) -> None:
+    assert kolmogorov_p(float(kstwo.isf(chance, n)), n) == pytest.approx(chance, rel=0.2)
+
+
+@pytest.mark.parametrize("n", range(1, 20))
+def test_of_fewer_gaps_the_chance_is_larger_than_scipys(n: int) -> None:
+    assert kolmogorov_p(float(kstwo.isf(1e-4, n)), n) > 1e-4
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-6, 1e-4])
+def test_gaps_closer_to_their_distribution_than_chance_are_certain(distance: float) -> None:
+    assert kolmogorov_p(distance, 1000) == 1.0
+
+
+@calm
+@given(seed=seeds, n=st.integers(2, 500), skew=st.floats(0.5, 2.0))
+def test_the_distance_is_scipys(seed: int, n: int, skew: float) -> None:
+    gaps = np.random.default_rng(seed).gamma(skew, 1e7, n)
+    due = np.concatenate(([0], np.cumsum(np.round(gaps)))).astype(np.int64)
+    expected = kstest(np.diff(due), "expon", args=(0, 1e7)).statistic
+    assert fits(due, "poisson", 100.0).statistic == pytest.approx(float(expected), abs=1e-12)
 
 
 def test_nothing_can_be_said_of_a_single_gap() -> None:
