@@ -74,6 +74,7 @@ def normalise(recorder: Recorder, *, skew: bool = False) -> Normalised:
     flags = tree.flags
     links = _links(recorder, columns, table_row)
     _mark_steps(columns, said, names, tree, links)
+    repairs["orphan"] = int((flags & np.uint16(Flag.ORPHAN) != 0).sum())
     forest = Forest(tree.parent)
     mark(flags, names.failed, Flag.ERROR)
     mark(flags, _asynchronous(columns, tree.parent, said.service), Flag.ASYNC)
@@ -183,7 +184,6 @@ def _resolved(recorder: Recorder, columns: Columns, service: I32, repairs: dict[
     orphan = lost & ~generated
     mark(flags, orphan, Flag.ORPHAN)
     mark(flags, columns.follows & (parent >= 0), Flag.FOLLOWS_FROM)
-    repairs["orphan"] = int(orphan.sum())
     repairs["cycle"] = _break_cycles(recorder, columns, parent)
     return _Tree(parent, flags)
 
@@ -296,6 +296,8 @@ def _mark_steps(columns: Columns, said: Said, names: Names, tree: _Tree, links: 
         rootless = parent[received] < 0
         parent[received[rootless]] = of[rootless]
         mark(tree.flags, received[rootless], Flag.ASYNC)
+        # It is where its handler is; that one is an orphan as before.
+        tree.flags[received[rootless]] &= ~np.uint16(Flag.ORPHAN)
 
     sent = np.flatnonzero(alone & (kind == Kind.PRODUCER) & (parent >= 0))
     above = parent[sent]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from analysis.critical_path import PRESETS, critical_path
 from analysis.pairs import pair
 from analysis.spans import Flag, Kind
+from analysis.table import read_parquet, write_parquet
 from tests.analysis.build import Span, Traces
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -141,3 +144,20 @@ def test_receiving_before_the_handler_began_is_not_outside_of_anything() -> None
     received(traces, GENERATOR, "stock")
     handled(traces, GENERATOR, "stock", Kind.SERVER)
     assert critical_path(traces.table(), PRESETS["reference"]).outside == 0
+
+
+def test_of_a_message_whose_sender_is_missing_the_handler_alone_is_an_orphan(
+    tmp_path: Path,
+) -> None:
+    traces = Traces()
+    traces.request(TRACE)
+    received(traces, "never-came", "stock")
+    handled(traces, "never-came", "stock")
+    found = traces.normalised()
+    assert found.spans.parent.tolist() == [-1, 2, -1]
+    assert found.spans.has(Flag.ORPHAN).tolist() == [False, False, True]
+    assert found.repairs["orphan"] == 1
+    write_parquet(found.spans, tmp_path / "spans.parquet")
+    again = read_parquet(tmp_path / "spans.parquet")
+    assert again.has(Flag.STEP).tolist() == [False, True, False]
+    assert again.absent.row.tolist() == found.spans.absent.row.tolist() == [2]
