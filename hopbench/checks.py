@@ -103,6 +103,13 @@ def _whole(o: Observed, limits: Limits) -> Iterator[Doubt]:
         yield Doubt("undrained", evidence.undrained)
 
 
+def _broken(o: Observed) -> bool:
+    """A part's death takes its spans and its counts with it, and another member of the group
+    handles its messages: spans and messages that differ are no doubt beside ``broken``, and lead
+    away from it."""
+    return o.evidence is not None and o.evidence.broken is not None
+
+
 def _own(o: Observed, limits: Limits) -> Iterator[Doubt]:
     """Doubts that the engine and the service processes raised themselves, one of each code."""
     if o.evidence is None:
@@ -279,7 +286,7 @@ def _spans(o: Observed, limits: Limits) -> Iterator[Doubt]:
             yield Doubt(
                 "spans_lost", f"{lost} of {o.spans_expected} spans that ended did not arrive"
             )
-        elif lost < 0:
+        elif lost < 0 and not _broken(o):
             yield Doubt(
                 "spans_mismatch",
                 f"{o.spans_received} spans arrived, {o.spans_expected} ended",
@@ -287,7 +294,9 @@ def _spans(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if o.spans_by_scenario is None:
         if o.replay_refused is not None:
             yield Doubt("replay", o.replay_refused)
-    elif o.spans_received is not None and o.spans_received != o.spans_by_scenario:
+    elif (
+        o.spans_received is not None and o.spans_received != o.spans_by_scenario and not _broken(o)
+    ):
         yield Doubt(
             "spans_mismatch",
             f"{o.spans_received} spans arrived, the scenario implies {o.spans_by_scenario}",
@@ -328,7 +337,9 @@ def _metrics(o: Observed, limits: Limits) -> Iterator[Doubt]:
 
 def _messages(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if o.evidence is not None:
-        yield from messages.counted(o.evidence.processes, o.broker)
+        for doubt in messages.counted(o.evidence.processes, o.broker):
+            if doubt.code != "redelivered" or not _broken(o):
+                yield doubt
 
 
 def _broker(o: Observed, limits: Limits) -> Iterator[Doubt]:

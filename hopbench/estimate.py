@@ -13,6 +13,7 @@ from services.scenario.chance import round_seed
 from services.scenario.model import Load, Scenario
 from services.scenario.packing import packs
 from services.simulation import Arrival
+from services.topology import topology, uses_kafka
 
 PROBE: Final = 40
 """Requests of each variant that are simulated, at most, to learn how many spans one makes."""
@@ -64,11 +65,13 @@ def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
     local = plan.settings.engine == "local"
     workers = plan.settings.workers
     packs_of = [packs(scenario) for scenario in plan.scenarios.values()]
+    over_kafka = any(uses_kafka(topology(scenario)) for scenario in plan.scenarios.values())
     processes = (
         max(map(len, packs_of))
         # Node, fork server, collector and Locust, whose workers stand beside their master.
         + 4
         + (workers if workers > 1 else 0)
+        + (plan.settings.broker == "embedded" and over_kafka)
         if local
         else 0
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -22,10 +23,12 @@ from hopbench import (
     retention,
     run,
     rundir,
+    starts,
     subjects,
 )
 from hopbench.deploy.arguments import passed_on
-from hopbench.deploy.drive import Order, drive
+from hopbench.deploy.drive import Order, drive, image_of
+from hopbench.deploy.rendering import needed_mb
 from hopbench.engines import places
 from hopbench.engines.port import Settings
 from hopbench.estimate import Estimate, estimate
@@ -118,7 +121,7 @@ def command(
     turns = planned.order if directory is None else run.missing(planned, directory)
     cost = estimate(planned, len(turns))
     if dry_run:
-        return _dry(planned, turns, cost, output)
+        return _dry(planned, turns, cost, output, driven=driven)
     if driven:
         flags = passed_on(context)
         text = None if loaded is None else loaded.text
@@ -216,26 +219,47 @@ def _planned(
     )
 
 
-def _dry(planned: RunPlan, turns: tuple[Turn, ...], cost: Estimate, output: Output) -> Exit:
-    document = {**planned.document(), "estimate": cost.document()}
-    output.document(document)
+def _dry(
+    planned: RunPlan, turns: tuple[Turn, ...], cost: Estimate, output: Output, *, driven: bool
+) -> Exit:
+    if driven:
+        parts = starts.containers(planned, cost, image_of(os.environ))
+        cost = replace(cost, memory_mb=round(needed_mb(planned, cost), 1))
+    else:
+        parts = starts.processes(planned)
+    output.document(
+        {
+            **planned.document(),
+            "estimate": cost.document(),
+            "starts": [part.document() for part in parts],
+        }
+    )
     settings = planned.settings
-    output.show(f"{planned.scenario.name}: {_told(cost, len(turns))}")
+    where = _containers(parts) if driven else f"{cost.processes} processes"
+    output.show(f"{planned.scenario.name}: {_told(cost, len(turns), where)}")
     output.show(
         f"engine {settings.engine}, tracing {'on' if settings.tracing else 'off'}"
         f" (ratio {settings.trace_ratio:g}), instrumentation {settings.instrumentation},"
         f" seed {planned.scenario.seed}"
     )
+    for line in starts.lines(parts):
+        output.show(f"  {line}")
     for turn in turns:
         output.show(f"  round {turn.round}: {turn.variant} (pair {turn.pair})")
     return Exit.DONE
 
 
-def _told(cost: Estimate, rounds: int) -> str:
+def _containers(parts: tuple[starts.Started, ...]) -> str:
+    limits = sum(part.limit_mib or 0 for part in parts)
+    count = sum(part.count for part in parts)
+    return f"{count} containers (memory limits {limits:,} MiB together)"
+
+
+def _told(cost: Estimate, rounds: int, where: str | None = None) -> str:
     spans = "an unknown number of" if cost.spans is None else f"about {cost.spans:,}"
     return (
         f"{rounds} round{'s' if rounds != 1 else ''}, about {cost.requests:,} requests and {spans} "
-        f"spans, {cost.processes} processes, {cost.memory_mb:,.0f} MB of memory, "
+        f"spans, {where or f'{cost.processes} processes'}, {cost.memory_mb:,.0f} MB of memory, "
         f"{cost.disk_mb:,.0f} MB on disk, about {_time(cost.minutes)}"
     )
 

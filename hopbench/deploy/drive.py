@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -74,7 +74,7 @@ def drive(order: Order) -> Exit:
     _earlier(order.output)
     if order.web and (why := taken(order.web)) is not None:
         raise CannotStart("locust", why, hint="--web takes another port")
-    image = os.environ.get(compose.IMAGE_VARIABLE) or own_image()
+    image = image_of(os.environ)
     # The daemon may be in a virtual machine with less, or elsewhere with more than this machine.
     free_mb = min(available_mb(), total_mb)
     demand(needed_mb(planned, order.cost), "in its containers", free_mb)
@@ -122,6 +122,11 @@ def drive(order: Order) -> Exit:
                 if any(directory.iterdir()):
                     shutil.copyfile(file, directory / "compose.yaml")
     return _ended(code, directory, order)
+
+
+def image_of(environment: Mapping[str, str]) -> str:
+    """Of every part that is ours."""
+    return environment.get(compose.IMAGE_VARIABLE) or own_image()
 
 
 def mounted(directory: Path) -> Runs:

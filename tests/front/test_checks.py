@@ -173,6 +173,30 @@ def test_each_limit_raises_its_own_doubt(code: str, worse: dict[str, Any]) -> No
     assert code in codes(observed(**worse))
 
 
+REDELIVERED = process(produced={"a.b": 1}, consumed={"a.b": 2}, redelivered={"a.b": 1})
+FOLLOWS_FROM_A_DEATH: list[tuple[str, dict[str, Any]]] = [
+    ("spans_mismatch", {"spans_by_scenario": 10_001}),
+    ("spans_mismatch", {"spans_expected": 9_999, "spans_by_scenario": None}),
+    ("redelivered", {"broker": "kafka"}),
+]
+
+
+@pytest.mark.parametrize(("code", "worse"), FOLLOWS_FROM_A_DEATH)
+def test_what_follows_from_a_parts_death_is_no_doubt_beside_it(
+    code: str, worse: dict[str, Any]
+) -> None:
+    whole = evidence(processes=(REDELIVERED,))
+    died = replace(whole, broken="stock/1 died (SIGKILL)")
+    assert code in codes(observed(**worse, evidence=whole))
+    assert code not in codes(observed(**worse, evidence=died))
+    assert "broken" in codes(observed(**worse, evidence=died))
+
+
+def test_spans_that_a_death_does_not_explain_away_still_void_the_round() -> None:
+    died = evidence(broken="collector died (SIGKILL)")
+    assert "spans_lost" in codes(observed(evidence=died, spans_expected=11_000))
+
+
 AT_THE_LIMIT: list[dict[str, Any]] = [
     {"lag_p99_ms": 1.0},
     {"lag_p99_ms": 5.0, "service_p50_ms": 50.0},

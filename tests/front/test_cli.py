@@ -188,3 +188,71 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(
     assert document["estimate"]["requests"] == 6000
     assert document["estimate"]["spans"] == 6000 / 2 * (7 + 3) / 2
     assert not (tmp_path / "runs").exists()
+
+
+def parts(document: Any) -> dict[str, tuple[str, int, str | None]]:
+    return {part["role"]: (part["kind"], part["count"], part["source"]) for part in document}
+
+
+def dry(
+    arguments: list[str], capfdbinary: pytest.CaptureFixture[bytes]
+) -> tuple[dict[str, Any], str]:
+    """The document of a dry run, and what people are told beside it."""
+    assert cli.invoke(["run", *arguments, "--dry-run", "--json", "-"]) == Exit.DONE
+    said = capfdbinary.readouterr()
+    document = orjson.loads(said.out)
+    conforms(document)
+    return document, said.err.decode()
+
+
+def test_a_dry_run_tells_containers_and_their_limits(
+    mine: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    document, told = dry([str(mine), "--engine", "compose", "--workers", "2"], capfdbinary)
+    starts = document["starts"]
+    assert {part["role"]: (part["count"], part["limit_mib"]) for part in starts} == {
+        "jaeger": (1, 2048),
+        "node": (2, 1024),
+        "locust": (1, 512),
+        "locust-worker": (2, 1024),
+        "bench": (1, 2048),
+    }
+    assert {part["kind"] for part in starts} == {"container"}
+    assert "7 containers (memory limits 6,656 MiB together)" in told
+    assert "starts 2 Locust workers: hopbench:" in told
+    # Two nodes, Jaeger, Locust and its two workers are more than the bench alone.
+    assert document["estimate"]["memory_mb"] > 800
+
+
+def test_a_dry_run_tells_kafka_among_the_containers(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    document, _ = dry(["orders", "--engine", "compose"], capfdbinary)
+    assert parts(document["starts"])["kafka"] == ("container", 1, "apache/kafka:4.3.1")
+
+
+def test_a_dry_run_tells_a_jaeger_a_broker_and_workers(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    flags = ["--jaeger", "http://there:16686", "--broker", "there:9092", "--workers", "3"]
+    document, told = dry(["orders", *flags], capfdbinary)
+    starts = parts(document["starts"])
+    assert starts["jaeger"] == ("attached", 1, "http://there:16686, OTLP at there:4317")
+    assert starts["kafka"] == ("attached", 1, "there:9092")
+    assert starts["locust-worker"] == ("process", 3, None)
+    assert "uses Jaeger at http://there:16686, OTLP at there:4317" in told
+    assert "3 Locust workers" in told
+
+
+@pytest.mark.parametrize("flags", [[], ["--workers", "2"], ["--broker", "there:9092"]])
+def test_the_processes_of_an_estimate_are_those_that_are_told(
+    flags: list[str], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    document, _ = dry(["orders", *flags], capfdbinary)
+    started = [part["count"] for part in document["starts"] if part["kind"] == "process"]
+    assert document["estimate"]["processes"] == sum(started)
+
+
+def test_a_simulation_starts_nothing(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    document, _ = dry(["chatty", "--engine", "virtual"], capfdbinary)
+    assert document["starts"] == []
