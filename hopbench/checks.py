@@ -97,8 +97,6 @@ def _whole(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if evidence.broken is not None:
         first, *_ = evidence.broken.splitlines() or ["a part died"]
         yield Doubt("broken", first.removesuffix("; its log ends:"))
-    if evidence.interrupted:
-        yield Doubt("interrupted", "the round was stopped before its end")
     if evidence.undrained is not None:
         yield Doubt("undrained", evidence.undrained)
 

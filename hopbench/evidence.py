@@ -48,7 +48,7 @@ def is_done(trial: TrialDir) -> bool:
     if document is None:
         return False
     body = document["evidence"]
-    return body["broken"] is None and not body["interrupted"]
+    return body["broken"] is None
 
 
 def read(trial: TrialDir, plan: RoundPlan) -> Evidence | None:

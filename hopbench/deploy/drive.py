@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from subprocess import DEVNULL, Popen
+from time import monotonic
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -187,10 +188,12 @@ def _images(deployment: Deployment, project: Project, output: Output) -> None:
             continue
         if image != ours:
             output.note(f"pulling {image}")
-            docker.pull(image)
+            with output.working("docker pull"):
+                docker.pull(image)
         elif image == own_image() and checkout() is not None:
             output.note(f"building {image}, once; this takes a minute or two")
-            project.do(f"image {image}", "build", deployment.bench.name, bound_s=_BUILD_S)
+            with output.working("docker compose build"):
+                project.do(f"image {image}", "build", deployment.bench.name, bound_s=_BUILD_S)
         else:
             raise CannotStart(
                 f"image {image}",
@@ -203,10 +206,13 @@ def _up(project: Project, deployment: Deployment, output: Output) -> None:
     others = [c for c in deployment.containers if c is not deployment.bench]
     output.note(f"starting {sum(_count(c) for c in others)} containers, project {project.name}")
     up = ("--progress", "plain", "up", "-d", "--no-build", "--pull", "never", "--no-deps")
-    project.do("docker compose up", *up, *(c.name for c in others), bound_s=_UP_S)
     # The bench waits for the rest itself.
     checked = [c.name for c in others if c.kind in ("kafka", "jaeger")]
-    project.do("docker compose up", *up, "--wait", *checked, bound_s=_UP_S)
+    began = monotonic()
+    with output.working("waiting for them"):
+        project.do("docker compose up", *up, *(c.name for c in others), bound_s=_UP_S)
+        project.do("docker compose up", *up, "--wait", *checked, bound_s=_UP_S)
+    output.note(f"they are up after {monotonic() - began:.0f} s; the bench starts")
 
 
 def _count(container: Container) -> int:

@@ -150,7 +150,6 @@ class Evidence:
     """Why the drain did not end within its bound; None where it did."""
     broken: str | None
     """What died or did not come up, with the tail of its log; None for a whole round."""
-    interrupted: bool
     host: Mapping[str, float] = field(default_factory=dict)
     """``steal_share``, ``foreign_cpu_share`` over the round, ``generator_cpu_share``."""
     doubts: tuple[tuple[str, str], ...] = ()

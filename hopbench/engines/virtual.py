@@ -155,7 +155,6 @@ def execute(
         spans_received=spans,
         undrained=_unconsumed(result),
         broken=None,
-        interrupted=False,
         doubts=(("virtual_clock", "simulated, not measured; tracing costs nothing here"),),
     )
 

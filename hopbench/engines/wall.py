@@ -292,7 +292,6 @@ class WallEngine:
             spans_received=running.spans_received,
             undrained=running.undrained,
             broken=running.broken,
-            interrupted=False,
             host=host,
             doubts=tuple(self._doubts(finished)),
         )

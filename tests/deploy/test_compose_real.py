@@ -267,6 +267,7 @@ class Driven:
 def test_run_does_it_all(tmp_path: Path) -> None:
     run = Driven(tmp_path, "chatty", *SHORT, "--workers", "2", "--json", "-")
     assert run.ended() == 0, run.err
+    assert re.search(r"they are up after \d+ s; the bench starts", run.err)
     summary = orjson.loads(run.said)
     whole(summary, None)
     assert summary["run_dir"] == str(run.out)

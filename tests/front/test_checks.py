@@ -72,7 +72,6 @@ def evidence(**changes: Any) -> Evidence:
         spans_received=10_000,
         undrained=None,
         broken=None,
-        interrupted=False,
         host={"steal_share": 0.0, "foreign_cpu_share": 0.0, "generator_cpu_share": 0.3},
     )
     return replace(whole, **changes)
@@ -151,7 +150,6 @@ WORSE: list[tuple[str, dict[str, Any]]] = [
     ("failures", {"failed": 1}),
     ("undrained", {"evidence": evidence(undrained="2 requests in flight after 15 s")}),
     ("broken", {"evidence": evidence(broken="order/0 died (SIGKILL)")}),
-    ("interrupted", {"evidence": evidence(interrupted=True)}),
     ("interrupted", {"evidence": None}),
     ("consumed_produced", {"evidence": evidence(processes=(process(produced={"a.b": 2}),))}),
     ("loop_blocked", {"evidence": evidence(processes=(process(loop_lag_ns={"max": 51e6}),))}),
