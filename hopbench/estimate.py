@@ -72,6 +72,8 @@ def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
         + 4
         + (workers if workers > 1 else 0)
         + (plan.settings.broker == "embedded" and over_kafka)
+        # Each generator has a process beside it for entries over Kafka.
+        + (workers if any(entry.protocol == "kafka" for entry in load.entries) else 0)
         if local
         else 0
     )

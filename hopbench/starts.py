@@ -78,6 +78,8 @@ def _processes(plan: RunPlan) -> Iterator[Started]:
         yield Started("locust", "process")
         if settings.workers > 1:
             yield Started("locust-worker", "process", settings.workers)
+        if any(entry.protocol == "kafka" for entry in plan.scenario.load.entries):
+            yield Started("kafka-entries", "process", settings.workers)
 
 
 _NAMES: Final = {
@@ -87,6 +89,7 @@ _NAMES: Final = {
     "jaeger": ("Jaeger", "Jaegers"),
     "locust": ("Locust", "Locusts"),
     "locust-worker": ("Locust worker", "Locust workers"),
+    "kafka-entries": ("process for Kafka entries", "processes for Kafka entries"),
 }
 
 

@@ -253,6 +253,20 @@ def test_the_processes_of_an_estimate_are_those_that_are_told(
     assert document["estimate"]["processes"] == sum(started)
 
 
+def test_each_generator_has_a_process_beside_it_for_entries_over_kafka(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = tmp_path / "entries.yaml"
+    entry = "load: {rate: 10/s, entries: [{call: a.run, protocol: kafka}]}\n"
+    path.write_text(
+        f"version: 1\nname: entries\nservices: {{a: {{operations: {{run: []}}}}}}\n{entry}"
+    )
+    document, told = dry([str(path), "--workers", "2"], capfdbinary)
+    assert "2 processes for Kafka entries" in told
+    started = [part["count"] for part in document["starts"] if part["kind"] == "process"]
+    assert document["estimate"]["processes"] == sum(started)
+
+
 def test_a_simulation_starts_nothing(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     document, _ = dry(["chatty", "--engine", "virtual"], capfdbinary)
     assert document["starts"] == []
