@@ -19,11 +19,12 @@ from typing import Final
 from hopbench import broker as kafka
 from hopbench.cores import Cores
 from hopbench.engines.attached import Attached, resolve, seen_from
-from hopbench.engines.generator import Generator, attach
+from hopbench.engines.generator import Generator
 from hopbench.engines.nodes import Nodes, Post, together
 from hopbench.engines.places import Place, Places, check, places
 from hopbench.engines.port import EngineName, Settings
 from hopbench.engines.running import Mortal
+from hopbench.engines.standing import attach
 from hopbench.engines.wall import Broker, WallEngine
 from hopbench.engines.watch import AWAY_S, Watched
 from loadgen.plan import Plan

@@ -1,28 +1,23 @@
 """The bench's side of the load generator: Locust processes, and one line of control over them.
 
-Of this host: one process, or a master and its workers, started here for a round. Attached: a master
-that stands by in a container, spoken to over TCP; its workers send back what they record.
+Here: one process, or a master and its workers, started for a round. standing.py: those of others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import socket
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic_ns
 from typing import Any, Final
 
 import orjson
 
 from hopbench.parts import STOP_BOUND_S
 from loadgen.launch import command, environment, master_command, worker_command
-from loadgen.plan import Plan, encode
 from services.children import end
 from services.errors import CannotStart
 from services.forks import ending, tail
@@ -31,10 +26,7 @@ SILENCE_BOUND_S: Final = 20.0
 """It tells twice a second how far it is."""
 READY_BOUND_S: Final = 30.0
 """Importing locust and opening every connection takes two seconds on an idle core."""
-ATTACHED_SILENCE_BOUND_S: Final = 5.0
-"""A container that vanishes closes no connection."""
-_CONNECT_S: Final = 5.0
-_LINE_BYTES: Final = 1 << 20
+LINE_BYTES: Final = 1 << 20
 """Samples come in lines of 200 kB; the counts of a worker take some 700 bytes of one."""
 
 
@@ -237,7 +229,7 @@ async def start_generator(
     ours.setblocking(False)
     started: list[_Worker] = []
     with theirs, log.open("ab") as output:
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_LINE_BYTES)
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
         try:
             process = await asyncio.create_subprocess_exec(
                 *(command(web_port) if workers == 1 else master_command(workers, web_port)),
@@ -272,127 +264,3 @@ async def _start_worker(number: int, directory: Path, master_log: Path) -> _Work
             start_new_session=True,
         )
     return _Worker(number, process, log)
-
-
-class AttachedGenerator(Generator):
-    """A master elsewhere. Use :func:`attach`."""
-
-    silence_bound_s = ATTACHED_SILENCE_BOUND_S
-
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        address: tuple[str, int],
-        directory: Path,
-        log: Path,
-    ) -> None:
-        super().__init__(reader, writer)
-        self._address = address
-        self._directory = directory
-        self._log = log
-        self._spools: dict[str, _Received] = {}
-        self._start_ns = 0
-
-    @property
-    def pids(self) -> tuple[int, ...]:
-        return ()
-
-    async def stop(self) -> None:
-        try:
-            self._writer.write(b'{"stop": true}\n')
-            async with asyncio.timeout(STOP_BOUND_S):
-                while await self._message() is not None:
-                    pass
-        except (TimeoutError, ConnectionError, CannotStart):
-            pass
-        await self.kill()
-
-    async def kill(self) -> None:
-        self._hang_up()
-        for spool in self._spools.values():
-            spool.close()
-        with suppress(ConnectionError):
-            await self._writer.wait_closed()
-
-    def _start(self, start_ns: int) -> dict[str, int]:
-        # Its host may have another CLOCK_MONOTONIC.
-        self._start_ns = start_ns
-        return {"start_unix_ns": start_ns + time.time_ns() - monotonic_ns()}
-
-    async def _message(self) -> dict[str, Any] | None:
-        while (message := await super()._message()) is not None and "samples" in message:
-            self._keep(Path(message["spool"]).name, base64.b64decode(message["samples"]))
-        if message is not None and "progress" not in message:
-            with self._log.open("ab") as log:
-                log.write(orjson.dumps(message) + b"\n")
-        return message
-
-    def _keep(self, name: str, data: bytes) -> None:
-        if name not in self._spools:
-            self._spools[name] = _Received(self._directory / name, self._start_ns)
-        self._spools[name].add(data)
-
-    def _failed(self, why: str) -> CannotStart:
-        return CannotStart("locust", why)
-
-    async def _ending(self) -> str:
-        return "master has closed the connection"
-
-
-class _Received:
-    """A spool that comes in pieces. Its header is given our time of the schedule's zero."""
-
-    def __init__(self, path: Path, start_ns: int) -> None:
-        self._path = path
-        self._start_ns = start_ns
-        self._head: bytes | None = b""
-        self._fd = -1
-
-    def add(self, data: bytes) -> None:
-        """Raises OSError where it cannot be written."""
-        if self._head is not None:
-            head, newline, data = (self._head + data).partition(b"\n")
-            if not newline:
-                self._head = head
-                return
-            self._head = None
-            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
-            document = {**orjson.loads(head), "bench_start_ns": self._start_ns}
-            data = orjson.dumps(document) + b"\n" + data
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-
-async def attach(
-    address: tuple[str, int],
-    token: str,
-    plan: Plan,
-    directory: Path,
-    log: Path,
-    *,
-    workers: int | None = None,
-) -> AttachedGenerator:
-    """Give ``plan`` to the Locust master that stands by at ``address``.
-
-    It is dealt to the workers that have joined, or to ``workers`` of them; their spools are written
-    to ``directory`` as they come in, what the master says to ``log``. Raises CannotStart.
-    """
-    host, port = address
-    try:
-        async with asyncio.timeout(_CONNECT_S):
-            reader, writer = await asyncio.open_connection(host, port, limit=_LINE_BYTES)
-    except (OSError, TimeoutError) as error:
-        why = str(error) or f"no answer in {_CONNECT_S:g} s"
-        raise CannotStart("locust", f"master does not answer at {host}:{port}: {why}") from None
-    first: dict[str, Any] = {"token": token, "plan": encode(plan)}
-    if workers is not None:
-        first["workers"] = workers
-    writer.write(orjson.dumps(first) + b"\n")
-    return AttachedGenerator(reader, writer, address, directory, log)
