@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import gevent
 from gevent.queue import Empty, Queue
-from locust.runners import MasterRunner
+from locust.dispatch import UsersDispatcher
+from locust.runners import MasterRunner, WorkerNode
 
 from loadgen.cluster import (
     BROKEN,
@@ -60,6 +61,14 @@ class Member:
     """In the order of joining."""
 
 
+class Dealt(UsersDispatcher):
+    """Users stay with the workers that were there when the round began. Locust would deal them out
+    anew when another joins, and so take one away from a worker that is sending its share."""
+
+    def add_worker(self, worker_node: WorkerNode) -> None:
+        """It takes part from the next round on, for which Locust makes a new dispatcher."""
+
+
 class Members:
     """Who has joined. Other Locust workers, which have not said hello, are left alone."""
 
@@ -67,6 +76,7 @@ class Members:
         self._runner = runner
         self._said: dict[str, Mapping[str, Any]] = {}
         self.round: Round | None = None
+        runner.environment.dispatcher_class = Dealt
         runner.register_message(HELLO, self._hello)
         for kind in FROM_WORKERS:
             runner.register_message(kind, self._heard)

@@ -1,5 +1,6 @@
-"""The bench's side of a Locust that it did not start: a master that stands by in a container, spoken
-to over TCP, whose workers send back what they record.
+"""The bench's side of a Locust that it did not start: a master that stands by in a container.
+
+It is spoken to over TCP, and its workers send back what they record.
 """
 
 from __future__ import annotations
