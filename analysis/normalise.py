@@ -286,7 +286,7 @@ def _mark_steps(columns: Columns, names: Names, said: Said, tree: _Tree, links: 
 
     takes = names.receives & ((kind == Kind.CONSUMER) | (kind == Kind.CLIENT))
     received = np.flatnonzero(alone & takes)
-    of = _handlers(columns, names, service, received)
+    of = _handlers(columns, names, said, received)
     received, of = received[of >= 0], of[of >= 0]
     mark(tree.flags, received, Flag.STEP)
     rootless = parent[received] < 0
@@ -311,16 +311,22 @@ def _mark_steps(columns: Columns, names: Names, said: Said, tree: _Tree, links: 
     mark(tree.flags, sent[alone[sent] & single], Flag.STEP)
 
 
-def _handlers(columns: Columns, names: Names, service: I32, received: NDArray[np.intp]) -> I32:
+def _handlers(columns: Columns, names: Names, said: Said, received: NDArray[np.intp]) -> I32:
     """For each of ``received`` the row that handled the message; -1 where none did."""
     consumer = columns.kind == Kind.CONSUMER
     ends = ~names.receives & (columns.parent >= 0) & (consumer | (columns.kind == Kind.SERVER))
-    place = (columns.trace, columns.parent, service)
-    there = _equal(
-        (*place, names.destination), np.flatnonzero(ends & (names.destination >= 0)), received
-    )
-    silent = _equal(place, np.flatnonzero(ends & consumer & (names.destination < 0)), received)
-    return np.where(there >= 0, there, silent)
+    stated = np.flatnonzero(ends & (names.destination >= 0))
+    silent = np.flatnonzero(ends & consumer & (names.destination < 0))
+    place = (columns.trace, columns.parent, said.service)
+    found = np.full(len(received), NONE, np.int32)
+    # Its own replica's before another's, to which the message may have gone as well.
+    for keys, among in (
+        ((*place, names.destination, said.instance), stated),
+        ((*place, names.destination), stated),
+        (place, silent),
+    ):
+        found = np.where(found >= 0, found, _equal(keys, among, received))
+    return found
 
 
 def _equal(keys: tuple[I32, ...], among: NDArray[np.intp], rows: NDArray[np.intp]) -> I32:

@@ -219,6 +219,22 @@ def test_a_message_from_the_generator_has_one_root_its_handler() -> None:
     assert path.on_path.tolist() == [False, True]
 
 
+def test_a_message_that_two_replicas_took_has_each_receiving_below_its_own_handler() -> None:
+    traces = Traces()
+    said: dict[str, object] = {"messaging.destination.name": "stock.placed"}
+    taken = said | {"messaging.operation.type": "receive"}
+    for replica, at in (("0", 3), ("1", 8)):
+        place = {"instance": replica, "host": f"host-{replica}"}
+        end = (Kind.CONSUMER, taken), (Kind.SERVER, said)
+        for (kind, says), start in zip(end, (at, at + 1), strict=True):
+            traces.span(
+                TRACE, GENERATOR, "stock", "s", start, start + 1, kind, attributes=says, **place
+            )
+    found = traces.normalised(skew=True)
+    assert found.spans.parent.tolist() == [1, -1, 3, -1]
+    assert found.repairs["shifted"] == 0
+
+
 def test_receiving_before_the_handler_began_is_not_outside_of_anything() -> None:
     traces = Traces()
     received(traces, GENERATOR, "stock")
