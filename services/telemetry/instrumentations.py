@@ -177,9 +177,17 @@ def _kafka_hooks(provider: TracerProvider) -> KafkaHooks:
     instrumentor.uninstrument()
     for (kind, name), method in zip(_KAFKA_PATCHED, before, strict=True):
         setattr(kind, name, method)
+
+    async def taken(consumer: Any) -> Any:
+        while True:
+            try:
+                return await getone.__get__(consumer)()
+            except UnicodeDecodeError:
+                # Trace context that is no text: a stranger's message, which we would not take.
+                continue
+
     return KafkaHooks(
-        send=lambda producer, *what, **how: send.__get__(producer)(*what, **how),
-        getone=lambda consumer: getone.__get__(consumer)(),
+        send=lambda producer, *what, **how: send.__get__(producer)(*what, **how), getone=taken
     )
 
 

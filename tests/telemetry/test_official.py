@@ -306,6 +306,25 @@ def test_code_that_instruments_kafka_itself_keeps_that_and_a_hop_is_not_traced_b
 
 
 @pytest.mark.parametrize("instrumentation", PLACES)
+def test_a_message_of_others_whose_trace_context_is_no_text_does_no_harm(
+    instrumentation: str, broker: Broker
+) -> None:
+    async def main() -> list[tuple[str, Span]]:
+        async with opened(instrumentation, broker) as shop:
+            producer = AIOKafkaProducer(bootstrap_servers=broker.address)
+            await producer.start()
+            for partition in await producer.partitions_for("audit.log"):
+                await producer.send_and_wait(
+                    "audit.log", b"", partition=partition, headers=[("traceparent", b"\xff")]
+                )
+            await producer.stop()
+            await shop.enter(CAME)
+            return shop.spans()
+
+    assert [span.name for _, span in bounded(main)].count("process audit.log") == 1
+
+
+@pytest.mark.parametrize("instrumentation", PLACES)
 def test_nothing_is_recorded_of_an_unsampled_request(instrumentation: str, broker: Broker) -> None:
     assert spans_in(trade(instrumentation, broker, sampled=False)) == []
 
