@@ -5,11 +5,12 @@ split; parents are resolved within their trace; cycles of parents are broken; cl
 where asked. Times stay as recorded throughout.
 
 Libraries for messaging write spans of their own steps, with the kinds of a hop. These are marked as
-steps, where nothing hangs below them:
+steps, the first and the last where nothing hangs below them:
 
 - One that only received (``messaging.operation.type``; a CONSUMER, by newer conventions a CLIENT)
   where another of its service has the same parent and so handled the message: a SERVER or CONSUMER
   with the same destination, or a CONSUMER that names none. Without a parent it is hung below that.
+- A CLIENT that received, with a CONSUMER of its service right below it: that is no server of it.
 - A PRODUCER right below a CLIENT or PRODUCER of its service with the same destination, unless that
   one received, something is linked to it, or there are several: each is a message then.
 
@@ -297,6 +298,11 @@ def _mark_steps(columns: Columns, names: Names, said: Said, tree: _Tree, links: 
     apart = rootless | (service[parent[received]] != service[received])
     mark(tree.flags, received[apart], Flag.ASYNC)
 
+    handling = np.flatnonzero((kind == Kind.CONSUMER) & ~names.receives & (parent >= 0))
+    poll = parent[handling]
+    polled = takes[poll] & (kind[poll] == Kind.CLIENT) & (service[poll] == service[handling])
+    mark(tree.flags, poll[polled], Flag.STEP)
+
     sent = np.flatnonzero((kind == Kind.PRODUCER) & (parent >= 0))
     above = parent[sent]
     inner = (
@@ -319,6 +325,8 @@ def _handlers(columns: Columns, names: Names, said: Said, received: NDArray[np.i
     silent = np.flatnonzero(ends & consumer & (names.destination < 0))
     place = (columns.trace, columns.parent, said.service)
     found = np.full(len(received), NONE, np.int32)
+    if len(received) == 0:
+        return found
     # Its own replica's before another's, to which the message may have gone as well.
     for keys, among in (
         ((*place, names.destination, said.instance), stated),

@@ -123,6 +123,22 @@ def test_a_receiving_may_be_a_client_as_newer_conventions_have_it() -> None:
     assert hops(traces) == ["gateway->stock.stock.placed"]
 
 
+def test_a_poll_is_no_call_to_what_handles_a_message_below_it() -> None:
+    traces = Traces()
+    producer = traces.request(TRACE).publish("stock", "placed", 1, 2, None)
+    said: dict[str, object] = {
+        "messaging.system": "kafka",
+        "messaging.destination.name": "stock.placed",
+    }
+    taken = said | {"messaging.operation.type": "receive"}
+    poll = traces.span("poll", None, "stock", "poll", 3, 9, Kind.CLIENT, attributes=taken)
+    traces.span(
+        "poll", poll, "stock", "process", 4, 9, Kind.CONSUMER, attributes=said, links=[producer]
+    )
+    assert steps(traces) == [False, False, True, False]
+    assert hops(traces) == ["gateway->stock.stock.placed"]
+
+
 def test_a_consumer_that_says_nothing_of_its_destination_handled_what_was_received() -> None:
     traces = Traces()
     producer = traces.request(TRACE).publish("stock", "placed", 1, 2, None)
