@@ -112,6 +112,7 @@ class Names:
         address = said.column(says.ADDRESS)
         address = np.where(address >= 0, self._coded(address), self._hosts(url))
         target = self._coded(said.column(says.TARGET))
+        destination = self._coded(said.column(says.DESTINATION))
         texts = {
             "method": self._coded(said.column(says.HTTP_METHOD)),
             "route": self._coded(said.column(says.HTTP_ROUTE)),
@@ -120,7 +121,7 @@ class Names:
             "rpc_service": self._coded(said.column(says.RPC_SERVICE)),
             "rpc_method": self._coded(said.column(says.RPC_METHOD)),
             "messaging": self._coded(said.column(says.MESSAGING_SYSTEM)),
-            "destination": self._coded(said.column(says.DESTINATION)),
+            "destination": destination,
             "database": self._coded(said.column(says.DATABASE)),
             "target": target,
             "peer": self._coded(said.column(says.PEER)),
@@ -149,7 +150,7 @@ class Names:
                 NONE if found.protocol is None else self._codes[found.protocol],
             ]
         self.operation, self.template, self.peer, self.protocol = derived[:, combination.of]
-        self.target = target
+        self.target, self.destination = target, destination
         self.receives = said.tells(says.MESSAGING_OPERATION, says.RECEIVE)
         self.failed = self._failures(columns, said)
 

@@ -6,7 +6,7 @@ the services counted, what the collector received, and what the scenario implies
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -18,7 +18,7 @@ from analysis.settings import Settings as AnalysisSettings
 from hopbench import checks, latency, metrics
 from hopbench.checks import Observed, Sent
 from hopbench.doubts import Doubt, void
-from hopbench.engines.port import BrokerKind, Settings
+from hopbench.engines.port import BrokerKind, Instrumentation, ProcessReport, Settings
 from hopbench.latency import Counts, Headline, Latency
 from hopbench.limits import Limits
 from hopbench.trial import Trial
@@ -168,10 +168,9 @@ def _replayed(trial: Trial, sent: pl.DataFrame) -> tuple[int | None, str | None]
     evidence = trial.evidence
     if evidence is None or not trial.settings.tracing:
         return None, None
-    for what in ("timeouts", "retries"):
-        fired = sum(getattr(process, what) for process in evidence.processes)
-        if fired:
-            return None, f"{fired} {what} fired, so the number of spans cannot be replayed"
+    unforeseen = unforeseen_spans(evidence.processes, trial.settings.instrumentation)
+    if unforeseen is not None:
+        return None, f"{unforeseen}, so the number of spans cannot be replayed"
     if sent.filter(pl.col("status") == "timeout").height:
         return None, "requests timed out, so the number of spans cannot be replayed"
     places = {str(e.target): i for i, e in enumerate(trial.plan.scenario.load.entries)}
@@ -188,6 +187,21 @@ def _replayed(trial: Trial, sent: pl.DataFrame) -> tuple[int | None, str | None]
         measured_from_ns=evidence.measured_from_ns - evidence.start_ns,
     )
     return expected.spans, expected.reason or None
+
+
+def unforeseen_spans(
+    processes: Sequence[ProcessReport], instrumentation: Instrumentation
+) -> str | None:
+    """What happened in a round that makes spans of which the scenario knows nothing."""
+    for what in ("timeouts", "retries"):
+        fired = sum(getattr(process, what) for process in processes)
+        if fired:
+            return f"{fired} {what} fired"
+    twice = sum(sum(process.redelivered.values()) for process in processes)
+    # Ours opens a span where a message is handled, the library's where it comes.
+    if twice and instrumentation == "official":
+        return f"{twice} messages came twice"
+    return None
 
 
 def _calls_per_request(found: Analysis) -> float | None:

@@ -7,10 +7,11 @@ Where a library falls short, it is made up for here and nowhere else:
 - The gRPC client's interceptor never ends the span of a call that is cancelled, and sees no
   metadata in its hooks: an interceptor of ours inside it does both.
 - aiokafka's patches two classes, for one provider a process; the patches are taken back, and bound
-  to each service's own producers and consumers. It opens ``<topic> send`` (until the producer has
-  the message, not until the broker has) and ``<topic> receive`` (before the handler runs), so the
-  hop itself, PRODUCER and CONSUMER or CLIENT and SERVER, is still opened by our telemetry around
-  them. Reading is by ``getone``: each poll with ``getmany`` would begin a trace of its own.
+  to each service's own producers and consumers, in place of one that is there already. It opens
+  ``<topic> send`` (until the producer has the message, not until the broker has) and ``<topic>
+  receive`` (before the handler runs), so the hop itself, PRODUCER and CONSUMER or CLIENT and
+  SERVER, is still opened by our telemetry around them. Reading is by ``getone``: each poll with
+  ``getmany`` would begin a trace of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import asyncio
 import os
 import warnings
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from aiohttp import TraceConfig, TraceRequestEndParams, TraceRequestStartParams, web
@@ -36,6 +37,7 @@ from opentelemetry.instrumentation.grpc import (
     aio_server_interceptor,
     filters,
 )
+from opentelemetry.instrumentation.utils import unwrap
 from opentelemetry.trace import Span, StatusCode, TracerProvider, get_current_span
 
 from services import ticket
@@ -150,14 +152,42 @@ def _http_trace_config(provider: TracerProvider) -> TraceConfig:
     return config
 
 
+class _KafkaInstrumentor(AIOKafkaInstrumentor):
+    """Apart from the process's one: instrumentors are singletons, and a library may use that."""
+
+    _instance = None
+
+
+_KAFKA_PATCHED: Final = (
+    (AIOKafkaProducer, "send"),
+    (AIOKafkaConsumer, "getone"),
+    (AIOKafkaConsumer, "getmany"),
+)
+
+
 def _kafka_hooks(provider: TracerProvider) -> KafkaHooks:
-    instrumentor = AIOKafkaInstrumentor()
+    before = [vars(kind)[name] for kind, name in _KAFKA_PATCHED]
+    if AIOKafkaInstrumentor().is_instrumented_by_opentelemetry:
+        # Around that patch, ours would trace each message twice.
+        for kind, name in _KAFKA_PATCHED:
+            unwrap(kind, name)
+    instrumentor = _KafkaInstrumentor()
     instrumentor.instrument(tracer_provider=provider)
     send, getone = vars(AIOKafkaProducer)["send"], vars(AIOKafkaConsumer)["getone"]
     instrumentor.uninstrument()
+    for (kind, name), method in zip(_KAFKA_PATCHED, before, strict=True):
+        setattr(kind, name, method)
+
+    async def taken(consumer: Any) -> Any:
+        while True:
+            try:
+                return await getone.__get__(consumer)()
+            except UnicodeDecodeError:
+                # Trace context that is no text: a stranger's message, which we would not take.
+                continue
+
     return KafkaHooks(
-        send=lambda producer, *what, **how: send.__get__(producer)(*what, **how),
-        getone=lambda consumer: getone.__get__(consumer)(),
+        send=lambda producer, *what, **how: send.__get__(producer)(*what, **how), getone=taken
     )
 
 

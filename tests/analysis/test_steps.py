@@ -16,20 +16,32 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 GENERATOR = TRACE[16:]
 
 
-def received(traces: Traces, parent: Span | str | None, service: str, **other: str) -> Span:
+def received(
+    traces: Traces,
+    parent: Span | str | None,
+    service: str,
+    kind: Kind = Kind.CONSUMER,
+    **other: str,
+) -> Span:
     said = {
         "messaging.system": "kafka",
         "messaging.destination.name": f"{service}.placed",
         "messaging.operation.type": "receive",
     } | other
     at = (3, 3.1)
-    return traces.span(TRACE, parent, service, "receive", *at, Kind.CONSUMER, attributes=said)
+    return traces.span(TRACE, parent, service, "receive", *at, kind, attributes=said)
 
 
-def handled(traces: Traces, parent: Span | str, service: str, kind: Kind = Kind.CONSUMER) -> Span:
+def handled(
+    traces: Traces,
+    parent: Span | str,
+    service: str,
+    kind: Kind = Kind.CONSUMER,
+    topic: str = "",
+) -> Span:
     said = {
         "messaging.system": "kafka",
-        "messaging.destination.name": f"{service}.placed",
+        "messaging.destination.name": topic or f"{service}.placed",
         "messaging.operation.type": "process",
     }
     return traces.span(TRACE, parent, service, "process", 4, 9, kind, attributes=said)
@@ -101,6 +113,66 @@ def test_a_request_over_a_queue_is_one_hop_with_a_step_at_each_end() -> None:
     assert not found.messages.any()
 
 
+def test_a_receiving_may_be_a_client_as_newer_conventions_have_it() -> None:
+    traces = Traces()
+    producer = traces.request(TRACE).publish("stock", "placed", 1, 2, None)
+    received(traces, producer, "stock", Kind.CLIENT)
+    handled(traces, producer, "stock")
+    assert steps(traces) == [False, False, True, False]
+    assert traces.table().has(Flag.ASYNC).tolist() == [False, False, True, True]
+    assert hops(traces) == ["gateway->stock.stock.placed"]
+
+
+def test_a_poll_is_no_call_to_what_handles_a_message_below_it() -> None:
+    traces = Traces()
+    producer = traces.request(TRACE).publish("stock", "placed", 1, 2, None)
+    said: dict[str, object] = {
+        "messaging.system": "kafka",
+        "messaging.destination.name": "stock.placed",
+    }
+    taken = said | {"messaging.operation.type": "receive"}
+    poll = traces.span("poll", None, "stock", "poll", 3, 9, Kind.CLIENT, attributes=taken)
+    traces.span(
+        "poll", poll, "stock", "process", 4, 9, Kind.CONSUMER, attributes=said, links=[producer]
+    )
+    assert steps(traces) == [False, False, True, False]
+    assert hops(traces) == ["gateway->stock.stock.placed"]
+
+
+def test_a_consumer_that_says_nothing_of_its_destination_handled_what_was_received() -> None:
+    traces = Traces()
+    producer = traces.request(TRACE).publish("stock", "placed", 1, 2, None)
+    received(traces, producer, "stock")
+    traces.span(TRACE, producer, "stock", "handle", 4, 9, Kind.CONSUMER)
+    assert steps(traces) == [False, False, True, False]
+
+
+def test_a_poll_that_links_to_what_it_received_makes_that_no_hop() -> None:
+    traces = Traces()
+    producer = traces.request(TRACE).publish("stock", "placed", 1, 2, None)
+    taken = received(traces, producer, "stock")
+    handled(traces, producer, "stock")
+    said = {"messaging.operation.type": "receive", "messaging.destination.name": "stock.placed"}
+    traces.span("poll", None, "stock", "poll", 3, 4, Kind.CONSUMER, attributes=said, links=[taken])
+    assert steps(traces) == [False, False, True, False, False]
+    assert hops(traces) == ["gateway->stock.stock.placed"]
+
+
+@pytest.mark.parametrize("beside", ["a message of another topic", "a request over HTTP"])
+def test_what_handled_something_else_does_not_stand_for_what_was_received(beside: str) -> None:
+    # One span led to both: what sent them was not recorded.
+    traces = Traces()
+    sender = traces.request(TRACE).internal("send all", 1, 2)
+    received(traces, sender, "stock")
+    if beside == "a request over HTTP":
+        said = {"http.request.method": "POST", "url.path": "/quote"}
+        traces.span(TRACE, sender, "stock", "serve", 4, 5, Kind.SERVER, attributes=said)
+    else:
+        handled(traces, sender, "stock", topic="stock.moved")
+    assert not any(steps(traces))
+    assert len(hops(traces)) == 2
+
+
 @pytest.mark.parametrize(
     "why", ["another destination", "another service", "something below", "linked to"]
 )
@@ -116,6 +188,30 @@ def test_a_producer_below_a_caller_is_a_hop_if_it_sends_something_else(why: str)
         handled(traces, sent, "stock")
     if why == "linked to":
         traces.span("other", None, "stock", "n", 3, 4, Kind.CONSUMER, links=[sent])
+    assert not any(steps(traces))
+
+
+def test_each_of_several_messages_that_one_call_sends_is_a_hop() -> None:
+    traces = Traces()
+    batch = traces.request(TRACE).publish("stock", "placed", 1, 4, None)
+    said = {"messaging.system": "kafka", "messaging.destination.name": "stock.placed"}
+    for at in (1, 2, 3):
+        traces.span(TRACE, batch, "gateway", "send", at, at + 1, Kind.PRODUCER, attributes=said)
+    assert not any(steps(traces))
+
+
+def test_a_producer_that_names_no_destination_is_a_hop_below_another_of_its_name() -> None:
+    traces = Traces()
+    outer = traces.span(TRACE, traces.request(TRACE), "gateway", "enqueue", 1, 4, Kind.PRODUCER)
+    traces.span(TRACE, outer, "gateway", "enqueue", 2, 3, Kind.PRODUCER)
+    assert not any(steps(traces))
+
+
+def test_a_message_that_is_put_back_where_it_was_received_is_a_hop() -> None:
+    traces = Traces()
+    taken = received(traces, None, "stock", Kind.CLIENT)
+    said = {"messaging.system": "kafka", "messaging.destination.name": "stock.placed"}
+    traces.span(TRACE, taken, "stock", "send", 3, 4, Kind.PRODUCER, attributes=said)
     assert not any(steps(traces))
 
 
@@ -137,6 +233,22 @@ def test_a_message_from_the_generator_has_one_root_its_handler() -> None:
     path = critical_path(spans, PRESETS["reference"])
     assert path.is_root.tolist() == [False, True]
     assert path.on_path.tolist() == [False, True]
+
+
+def test_a_message_that_two_replicas_took_has_each_receiving_below_its_own_handler() -> None:
+    traces = Traces()
+    said: dict[str, object] = {"messaging.destination.name": "stock.placed"}
+    taken = said | {"messaging.operation.type": "receive"}
+    for replica, at in (("0", 3), ("1", 8)):
+        place = {"instance": replica, "host": f"host-{replica}"}
+        end = (Kind.CONSUMER, taken), (Kind.SERVER, said)
+        for (kind, says), start in zip(end, (at, at + 1), strict=True):
+            traces.span(
+                TRACE, GENERATOR, "stock", "s", start, start + 1, kind, attributes=says, **place
+            )
+    found = traces.normalised(skew=True)
+    assert found.spans.parent.tolist() == [1, -1, 3, -1]
+    assert found.repairs["shifted"] == 0
 
 
 def test_receiving_before_the_handler_began_is_not_outside_of_anything() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hopbench import messages
+from hopbench.account import unforeseen_spans
 from hopbench.doubts import CODES, Doubt
 from hopbench.engines.port import BrokerKind, ProcessReport
 
@@ -54,6 +55,14 @@ def test_messages_that_came_twice_are_told_by_topic() -> None:
         Doubt("redelivered", "3 messages came twice to b.go and were handled once"),
         Doubt("redelivered", "1 messages came twice to c.go and were handled once"),
     ]
+
+
+def test_a_message_that_came_twice_has_another_span_where_the_library_opens_it() -> None:
+    twice = [process(), process(redelivered={"b.go": 2})]
+    assert unforeseen_spans(twice, "official") == "2 messages came twice"
+    assert unforeseen_spans(twice, "lean") is None
+    assert unforeseen_spans([process()], "official") is None
+    assert unforeseen_spans([process(retries=3)], "lean") == "3 retries fired"
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,12 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+from aiokafka import AIOKafkaProducer
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as official_bytes
+from opentelemetry.instrumentation.aiokafka import AIOKafkaInstrumentor
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from analysis.complete import complete_traces
@@ -282,6 +285,43 @@ def test_the_official_instrumentation_of_kafka_adds_its_steps(traded: Traded) ->
         if is_step(span)
     ]
     assert sorted(steps) == [(kind, f"{CAME.trace_id:032x}") for kind in (4, 4, 5, 5)]
+
+
+def test_code_that_instruments_kafka_itself_keeps_that_and_a_hop_is_not_traced_by_it_too(
+    broker: Broker, traded: Traded
+) -> None:
+    theirs, seen = TracerProvider(), InMemorySpanExporter()
+    theirs.add_span_processor(SimpleSpanProcessor(seen))
+    instrumentor = AIOKafkaInstrumentor()
+    instrumentor.instrument(tracer_provider=theirs)
+    patched = vars(AIOKafkaProducer)["send"]
+    try:
+        names = Counter(span.name for _, span in spans_in(trade("official", broker)))
+        assert instrumentor.is_instrumented_by_opentelemetry
+        assert vars(AIOKafkaProducer)["send"] is patched
+    finally:
+        instrumentor.uninstrument()
+    assert names == Counter(span.name for _, span in spans_in(traded["official"]))
+    assert not {span.name for span in seen.get_finished_spans()} & set(names)
+
+
+@pytest.mark.parametrize("instrumentation", PLACES)
+def test_a_message_of_others_whose_trace_context_is_no_text_does_no_harm(
+    instrumentation: str, broker: Broker
+) -> None:
+    async def main() -> list[tuple[str, Span]]:
+        async with opened(instrumentation, broker) as shop:
+            producer = AIOKafkaProducer(bootstrap_servers=broker.address)
+            await producer.start()
+            for partition in await producer.partitions_for("audit.log"):
+                await producer.send_and_wait(
+                    "audit.log", b"", partition=partition, headers=[("traceparent", b"\xff")]
+                )
+            await producer.stop()
+            await shop.enter(CAME)
+            return shop.spans()
+
+    assert [span.name for _, span in bounded(main)].count("process audit.log") == 1
 
 
 @pytest.mark.parametrize("instrumentation", PLACES)
