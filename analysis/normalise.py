@@ -1,18 +1,8 @@
 """From what was written down to a span table, with every repair counted.
 
 In this order: exact duplicates are dropped; ids that a client and its server share (Zipkin) are
-split; parents are resolved within their trace; cycles of parents are broken; clock skew is shifted
-where asked. Times stay as recorded throughout.
-
-Libraries for messaging write spans of their own steps, with the kinds of a hop. These are marked as
-steps, the first and the last where nothing hangs below them:
-
-- One that only received (``messaging.operation.type``; a CONSUMER, by newer conventions a CLIENT)
-  where another of its service has the same parent and so handled the message: a SERVER or CONSUMER
-  with the same destination, or a CONSUMER that names none. Without a parent it is hung below that.
-- A CLIENT that received, with a CONSUMER of its service right below it: that is no server of it.
-- A PRODUCER right below a CLIENT or PRODUCER of its service with the same destination, unless that
-  one received, something is linked to it, or there are several: each is a message then.
+split; parents are resolved within their trace; cycles of parents are broken; steps at one end of a
+hop are marked (steps.py); clock skew is shifted where asked. Times stay as recorded throughout.
 
 The generator of this project makes no span and sends the last 16 hex digits of the trace id as its
 parent id: a span whose absent parent has that id is a root, not an orphan.
@@ -43,6 +33,7 @@ from analysis.spans import (
     SpanTable,
     mark,
 )
+from analysis.steps import mark_steps
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
@@ -77,7 +68,7 @@ def normalise(recorder: Recorder, *, skew: bool = False) -> Normalised:
     names.inherit(tree.parent)
     flags = tree.flags
     links = _links(recorder, columns, table_row)
-    _mark_steps(columns, names, said, tree, links)
+    mark_steps(columns, names, said, tree.parent, flags, links)
     repairs["orphan"] = int((flags & np.uint16(Flag.ORPHAN) != 0).sum())
     forest = Forest(tree.parent)
     mark(flags, names.failed, Flag.ERROR)
@@ -277,73 +268,6 @@ def _asynchronous(columns: Columns, parent: I32, service: I32) -> Bool:
         consumes &= (columns.kind[above] == Kind.PRODUCER) | (service[above] != service)
     found: Bool = below & (consumes | columns.follows)
     return found
-
-
-def _mark_steps(columns: Columns, names: Names, said: Said, tree: _Tree, links: Links) -> None:
-    """Mark what is no hop of its own; see the module's text."""
-    parent, kind, service = tree.parent, columns.kind, said.service
-    alone = np.ones(len(parent), np.bool_)
-    alone[parent[parent >= 0]] = False
-
-    takes = names.receives & ((kind == Kind.CONSUMER) | (kind == Kind.CLIENT))
-    received = np.flatnonzero(alone & takes)
-    of = _handlers(columns, names, said, received)
-    received, of = received[of >= 0], of[of >= 0]
-    mark(tree.flags, received, Flag.STEP)
-    rootless = parent[received] < 0
-    parent[received[rootless]] = of[rootless]
-    # It is where its handler is; that one is an orphan as before.
-    tree.flags[received[rootless]] &= ~np.uint16(Flag.ORPHAN)
-    # Nobody waits for a message to be taken, but who takes it.
-    apart = rootless | (service[parent[received]] != service[received])
-    mark(tree.flags, received[apart], Flag.ASYNC)
-
-    handling = np.flatnonzero((kind == Kind.CONSUMER) & ~names.receives & (parent >= 0))
-    poll = parent[handling]
-    polled = takes[poll] & (kind[poll] == Kind.CLIENT) & (service[poll] == service[handling])
-    mark(tree.flags, poll[polled], Flag.STEP)
-
-    sent = np.flatnonzero((kind == Kind.PRODUCER) & (parent >= 0))
-    above = parent[sent]
-    inner = (
-        (((kind[above] == Kind.CLIENT) & ~names.receives[above]) | (kind[above] == Kind.PRODUCER))
-        & (service[above] == service[sent])
-        & (names.destination[above] == names.destination[sent])
-        & (names.destination[sent] >= 0)
-    )
-    sent, above = sent[inner], above[inner]
-    alone[links.target[links.target >= 0]] = False
-    single = np.bincount(above, minlength=len(parent))[above] == 1
-    mark(tree.flags, sent[alone[sent] & single], Flag.STEP)
-
-
-def _handlers(columns: Columns, names: Names, said: Said, received: NDArray[np.intp]) -> I32:
-    """For each of ``received`` the row that handled the message; -1 where none did."""
-    consumer = columns.kind == Kind.CONSUMER
-    ends = ~names.receives & (columns.parent >= 0) & (consumer | (columns.kind == Kind.SERVER))
-    stated = np.flatnonzero(ends & (names.destination >= 0))
-    silent = np.flatnonzero(ends & consumer & (names.destination < 0))
-    place = (columns.trace, columns.parent, said.service)
-    found = np.full(len(received), NONE, np.int32)
-    if len(received) == 0:
-        return found
-    # Its own replica's before another's, to which the message may have gone as well.
-    for keys, among in (
-        ((*place, names.destination, said.instance), stated),
-        ((*place, names.destination), stated),
-        (place, silent),
-    ):
-        found = np.where(found >= 0, found, _equal(keys, among, received))
-    return found
-
-
-def _equal(keys: tuple[I32, ...], among: NDArray[np.intp], rows: NDArray[np.intp]) -> I32:
-    """For each of ``rows`` one of ``among`` that has the same ``keys``; -1 for none."""
-    both = np.concatenate((among, rows))
-    same = distinct(*(key[both] for key in keys))
-    found = np.full(same.count, NONE, np.int32)
-    found[same.of[: len(among)]] = among
-    return found[same.of[len(among) :]]
 
 
 def _links(recorder: Recorder, columns: Columns, table_row: I32) -> Links:
