@@ -71,6 +71,7 @@ variants:
   grpc: {refactors: [{op: protocol, all: true, to: grpc}]}
 """
 
+CLIENT, PRODUCER = Span.SPAN_KIND_CLIENT, Span.SPAN_KIND_PRODUCER
 Call = tuple[Any, ...]
 
 
@@ -100,9 +101,11 @@ def calls(trial: Path) -> dict[bytes, Counter[Call]]:
             caller = dict(attributes(resource.resource.attributes))["service.name"]
             for scope in resource.scope_spans:
                 for span in scope.spans:
-                    if span.kind in (Span.SPAN_KIND_CLIENT, Span.SPAN_KIND_PRODUCER):
+                    said = dict(attributes(span.attributes))
+                    # What lacks a mode is a library's own step of a message, and no call.
+                    if span.kind in (CLIENT, PRODUCER) and "hopbench.mode" in said:
                         of_trace = found.setdefault(span.trace_id, Counter())
-                        of_trace[call(str(caller), dict(attributes(span.attributes)))] += 1
+                        of_trace[call(str(caller), said)] += 1
     return found
 
 
