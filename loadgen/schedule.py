@@ -173,7 +173,7 @@ def kolmogorov_p(distance: float, n: int) -> float:
     """The chance that ``n`` draws lie at least so far (0 to 1) from their own distribution.
 
     Kolmogorov's limit with the correction of Stephens (1970): within 20 % of the exact value for
-    20 draws or more, down to 1e-4; for fewer it is too large, which rejects less.
+    20 draws or more, down to 1e-4. For fewer, small ones come out too large, which rejects less.
     """
     root = n**0.5
     scaled = (root + 0.12 + 0.11 / root) * distance
