@@ -61,7 +61,7 @@ _OWN: Final = ":mode=1777,uid=1000,gid=1000"
 
 GENERATOR_SHARES: Final = 8192
 """Of CPU time, where 1024 is everybody's: on shared cores requests leave when they are due, and the
-others have what is left, which is nearly all. Without, 7 of 10 rounds of `orders` and `protocols`
+others have what is left, which is nearly all. Without, 9 of 12 rounds of `orders` and `protocols`
 were void by `lag` on two cores; with it, 3 of 12."""
 
 # What the host reaches, by kind: the variable with its port there, and the port inside.
