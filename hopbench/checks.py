@@ -84,9 +84,17 @@ class Observed:
     """Services that a fault of the scenario makes stand still."""
 
 
+FOLLOW_FROM_A_DEATH: Final = frozenset({"spans_mismatch", "redelivered"})
+"""A part takes its spans and its counts with it, and another member of the group handles its
+messages: beside ``broken`` these are no doubts of their own, and lead away from it."""
+
+
 def judge(observed: Observed, limits: Limits) -> tuple[Doubt, ...]:
     """Every doubt about one round, in the order of :data:`CHECKS`."""
-    return tuple(doubt for check in CHECKS for doubt in check(observed, limits))
+    doubts = tuple(doubt for check in CHECKS for doubt in check(observed, limits))
+    if any(doubt.code == "broken" for doubt in doubts):
+        return tuple(doubt for doubt in doubts if doubt.code not in FOLLOW_FROM_A_DEATH)
+    return doubts
 
 
 def _whole(o: Observed, limits: Limits) -> Iterator[Doubt]:
@@ -99,13 +107,6 @@ def _whole(o: Observed, limits: Limits) -> Iterator[Doubt]:
         yield Doubt("broken", first.removesuffix("; its log ends:"))
     if evidence.undrained is not None:
         yield Doubt("undrained", evidence.undrained)
-
-
-def _broken(o: Observed) -> bool:
-    """A part's death takes its spans and its counts with it, and another member of the group
-    handles its messages: spans and messages that differ are no doubt beside ``broken``, and lead
-    away from it."""
-    return o.evidence is not None and o.evidence.broken is not None
 
 
 def _own(o: Observed, limits: Limits) -> Iterator[Doubt]:
@@ -284,7 +285,7 @@ def _spans(o: Observed, limits: Limits) -> Iterator[Doubt]:
             yield Doubt(
                 "spans_lost", f"{lost} of {o.spans_expected} spans that ended did not arrive"
             )
-        elif lost < 0 and not _broken(o):
+        elif lost < 0:
             yield Doubt(
                 "spans_mismatch",
                 f"{o.spans_received} spans arrived, {o.spans_expected} ended",
@@ -292,9 +293,7 @@ def _spans(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if o.spans_by_scenario is None:
         if o.replay_refused is not None:
             yield Doubt("replay", o.replay_refused)
-    elif (
-        o.spans_received is not None and o.spans_received != o.spans_by_scenario and not _broken(o)
-    ):
+    elif o.spans_received is not None and o.spans_received != o.spans_by_scenario:
         yield Doubt(
             "spans_mismatch",
             f"{o.spans_received} spans arrived, the scenario implies {o.spans_by_scenario}",
@@ -335,9 +334,7 @@ def _metrics(o: Observed, limits: Limits) -> Iterator[Doubt]:
 
 def _messages(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if o.evidence is not None:
-        for doubt in messages.counted(o.evidence.processes, o.broker):
-            if doubt.code != "redelivered" or not _broken(o):
-                yield doubt
+        yield from messages.counted(o.evidence.processes, o.broker)
 
 
 def _broker(o: Observed, limits: Limits) -> Iterator[Doubt]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
+from hopbench.deploy.parts import Container
 from hopbench.deploy.rendering import compose_deployment
 from hopbench.engines import tracestores
 from hopbench.estimate import Estimate
@@ -34,20 +35,19 @@ class Started:
 
 def containers(plan: RunPlan, cost: Estimate, image: str) -> tuple[Started, ...]:
     """Of ``--engine compose`` on a host, by role, in the order in which they come up."""
-    deployment = compose_deployment(plan, cost, (), image)
-    counts: dict[str, Started] = {}
-    for container in deployment.containers:
-        # A node's one container holds all replicas of its services.
-        count = container.replicas if container.kind == "locust-worker" else 1
-        before = counts.get(container.kind)
-        counts[container.kind] = Started(
-            container.kind,
+    of_kind: dict[str, list[Container]] = {}
+    for container in compose_deployment(plan, cost, (), image).containers:
+        of_kind.setdefault(container.kind, []).append(container)
+    return tuple(
+        Started(
+            kind,
             "container",
-            count + (before.count if before else 0),
-            container.image,
-            count * container.memory_mb + ((before.limit_mib or 0) if before else 0),
+            sum(each.count for each in alike),
+            alike[0].image,
+            sum(each.count * each.memory_mb for each in alike),
         )
-    return tuple(counts.values())
+        for kind, alike in of_kind.items()
+    )
 
 
 def processes(plan: RunPlan) -> tuple[Started, ...]:

@@ -235,7 +235,7 @@ def _dry(
         }
     )
     settings = planned.settings
-    where = _containers(parts) if driven else f"{cost.processes} processes"
+    where = _containers(parts) if driven else None
     output.show(f"{planned.scenario.name}: {_told(cost, len(turns), where)}")
     output.show(
         f"engine {settings.engine}, tracing {'on' if settings.tracing else 'off'}"

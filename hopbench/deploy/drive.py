@@ -30,7 +30,6 @@ from hopbench.deploy.parts import (
     KAFKA_PORT,
     QUERY_PORT,
     WEB_PORT,
-    Container,
     Deployment,
     own_image,
 )
@@ -204,7 +203,7 @@ def _images(deployment: Deployment, project: Project, output: Output) -> None:
 
 def _up(project: Project, deployment: Deployment, output: Output) -> None:
     others = [c for c in deployment.containers if c is not deployment.bench]
-    output.note(f"starting {sum(_count(c) for c in others)} containers, project {project.name}")
+    output.note(f"starting {sum(c.count for c in others)} containers, project {project.name}")
     up = ("--progress", "plain", "up", "-d", "--no-build", "--pull", "never", "--no-deps")
     # The bench waits for the rest itself.
     checked = [c.name for c in others if c.kind in ("kafka", "jaeger")]
@@ -213,10 +212,6 @@ def _up(project: Project, deployment: Deployment, output: Output) -> None:
         project.do("docker compose up", *up, *(c.name for c in others), bound_s=_UP_S)
         project.do("docker compose up", *up, "--wait", *checked, bound_s=_UP_S)
     output.note(f"they are up after {monotonic() - began:.0f} s; the bench starts")
-
-
-def _count(container: Container) -> int:
-    return container.replicas if container.kind == "locust-worker" else 1
 
 
 def _bench(project: Project) -> int:

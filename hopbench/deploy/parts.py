@@ -81,6 +81,11 @@ class Container:
     services: tuple[str, ...] = ()
     """Of a node: whose processes it runs."""
 
+    @property
+    def count(self) -> int:
+        """How many Compose starts: there, a node's one container holds all replicas."""
+        return self.replicas if self.kind == "locust-worker" else 1
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:

@@ -102,7 +102,7 @@ class Link:
         consumer.assign(assigned)
         for partition, offset in (await consumer.end_offsets(assigned)).items():
             consumer.seek(partition, offset)
-        self._pump(consumer, take, hooks)
+        self._readers.append(asyncio.create_task(self._pump(consumer, take, hooks)))
 
     async def join(
         self, topics: Iterable[str], take: Take, hooks: KafkaHooks | None = None
@@ -122,7 +122,7 @@ class Link:
         )
         membership = Membership(consumer, self._doubt)
         consumer.subscribe(list(topics), listener=membership)
-        self._pump(consumer, take, hooks)
+        self._readers.append(asyncio.create_task(self._pump(consumer, take, hooks)))
         try:
             async with asyncio.timeout(_JOIN_S):
                 await membership.assigned.wait()
@@ -159,24 +159,20 @@ class Link:
                 self._site.peer, f"no Kafka at {self.broker.address}: {error}"
             ) from error
 
-    def _pump(self, consumer: Any, take: Take, hooks: KafkaHooks | None) -> None:
-        async def many() -> None:
-            for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
+    async def _pump(self, consumer: Any, take: Take, hooks: KafkaHooks | None) -> None:
+        while True:
+            try:
+                if hooks is None:
+                    batches = (await consumer.getmany(timeout_ms=_POLL_MS)).values()
+                else:
+                    batches = ((await hooks.getone(consumer),),)
+            except KafkaError as error:
+                self._doubt(error)
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            for records in batches:
                 for record in records:
                     take(record)
-
-        async def one(getone: Callable[[Any], Awaitable[Any]]) -> None:
-            take(await getone(consumer))
-
-        async def pump() -> None:
-            while True:
-                try:
-                    await (many() if hooks is None else one(hooks.getone))
-                except KafkaError as error:
-                    self._doubt(error)
-                    await asyncio.sleep(_PAUSE_S)
-
-        self._readers.append(asyncio.create_task(pump()))
 
     async def send(
         self,
