@@ -13,7 +13,7 @@ from analysis.readers import Read
 from analysis.reading import Skipped
 from hopbench.jaeger import Jaeger, Unanswered, checked_url, pages
 from services.errors import BadInput
-from services.scenario import units
+from services.scenario.text import units
 
 SCHEMES: Final = ("http://", "https://")
 LIMIT: Final = 1_000

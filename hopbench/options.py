@@ -14,7 +14,8 @@ from hopbench.engines.port import EngineName, Settings
 from hopbench.engines.port import Instrumentation as InstrumentationName
 from hopbench.jaeger import addresses
 from services.errors import BadInput
-from services.scenario import model, units
+from services.scenario import model
+from services.scenario.text import units
 from services.scenario.validate import arrivals
 
 T = TypeVar("T")
@@ -111,7 +112,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No notes and no progress."
 
 
 def quantity(flag: str, text: str | None, parse: Callable[[object], T]) -> T | None:
-    """``text`` of ``flag`` by one of services.scenario.units. Raises BadInput naming the flag."""
+    """``text`` of ``flag`` by one of services.scenario.text.units.
+
+    Raises BadInput naming the flag.
+    """
     if text is None:
         return None
     try:

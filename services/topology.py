@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from services.ports import Wire, wire_of
-from services.scenario.edges import KAFKA
 from services.scenario.model import Call, Entry, Publish, Scenario, Target
+from services.scenario.text.edges import KAFKA
 from services.scenario.tree import walk
 
 T = TypeVar("T")

@@ -17,10 +17,11 @@ from hopbench.doubts import CODES
 from hopbench.exits import Exit
 from hopbench.limits import Limits
 from services.errors import BadInput
-from services.scenario import findings, units
+from services.scenario import findings
 from services.scenario.parse import parse_text
 from services.scenario.refactors import OPERATORS
 from services.scenario.schema import scenario_schema
+from services.scenario.text import units
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -24,7 +24,7 @@ from analysis.intervals import line
 from analysis.observed import Candidate, Observed, Shown, conclude, of_calls, where_of
 from analysis.pairs import Place
 from analysis.quantiles import median, rank
-from services.scenario.units import time_text
+from services.scenario.text.units import time_text
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]

@@ -31,9 +31,9 @@ from hopbench.lookback import Wanted
 from hopbench.output import Output
 from hopbench.rundir import RunDir
 from services.errors import BadInput
-from services.scenario import units
 from services.scenario.facts import EMPTY, Facts, facts_of
 from services.scenario.refactors import BASELINE
+from services.scenario.text import units
 
 Variant = Annotated[
     str | None,

@@ -13,7 +13,7 @@ from hopbench.exits import Exit
 from hopbench.output import STDOUT, Output
 from services.errors import BadInput
 from services.scenario.parse import bundled
-from services.scenario.reader import did_you_mean
+from services.scenario.text.reader import did_you_mean
 
 
 def starter(name: str | None) -> str:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Final
 
 from services.scenario.model import Expectation
-from services.scenario.reader import items, mapping, text, word
 from services.scenario.refactors.operator import edge_ref
-from services.scenario.source import Node
+from services.scenario.text.reader import items, mapping, text, word
+from services.scenario.text.source import Node
 
 KINDS: Final = (
     "chatty.sequential",

@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Final, Literal
 
 from services.errors import BadInput
-from services.scenario import edges
 from services.scenario.findings import read_expectations
 from services.scenario.limits import MAX_NAME, MAX_PROCESSES, MAX_REPLICAS
 from services.scenario.model import Operation, Refactor, Scenario, Service, Variant
 from services.scenario.names import is_name
-from services.scenario.reader import (
+from services.scenario.refactors import BASELINE, apply_refactor, read_refactor
+from services.scenario.steps import read_steps
+from services.scenario.steps.kind import Place
+from services.scenario.steps.time import WHERE, Where
+from services.scenario.text import edges
+from services.scenario.text.reader import (
     Reader,
     bad,
     bad_name,
@@ -33,11 +37,7 @@ from services.scenario.reader import (
     text,
     word,
 )
-from services.scenario.refactors import BASELINE, apply_refactor, read_refactor
-from services.scenario.source import MAX_BYTES, Leaf, List, Map, Node, decode, tree
-from services.scenario.steps import read_steps
-from services.scenario.steps.kind import Place
-from services.scenario.steps.time import WHERE, Where
+from services.scenario.text.source import MAX_BYTES, Leaf, List, Map, Node, decode, tree
 from services.scenario.traffic import Later, Lines, read_faults, read_load
 from services.scenario.validate import errors
 

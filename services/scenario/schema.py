@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from services.scenario import findings, units
+from services.scenario import findings
 from services.scenario.limits import MAX_ITEMS, MAX_NAME, MAX_PROCESSES, MAX_REPLICAS
 from services.scenario.model import PROTOCOLS
 from services.scenario.names import PATTERN
 from services.scenario.parse import BALANCES, VERSION
 from services.scenario.refactors import BASELINE
+from services.scenario.text import units
 from services.scenario.traffic import MAX_IN_FLIGHT
 
 Schema = dict[str, Any]

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from services.errors import BadInput
-from services.scenario import edges, units
 from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import (
     PROTOCOLS,
@@ -23,7 +22,11 @@ from services.scenario.model import (
     Protocol,
     Target,
 )
-from services.scenario.reader import (
+from services.scenario.refactors.operator import edge_ref
+from services.scenario.steps.choice import weight
+from services.scenario.text import edges, units
+from services.scenario.text.amounts import SIZE, TIME
+from services.scenario.text.reader import (
     Reader,
     bad,
     integer,
@@ -36,10 +39,7 @@ from services.scenario.reader import (
     text,
     word,
 )
-from services.scenario.refactors.operator import edge_ref
-from services.scenario.source import Leaf, Node
-from services.scenario.spread import SIZE, TIME
-from services.scenario.steps.choice import weight
+from services.scenario.text.source import Leaf, Node
 
 Lines = dict[tuple[str, ...], int]
 

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from services.scenario.capacity import shape, worst_calls
-from services.scenario.edges import KAFKA
 from services.scenario.graph import callees, ordered, reached
 from services.scenario.limits import MAX_ARRIVALS, MAX_CALLS
 from services.scenario.model import (
@@ -45,7 +44,8 @@ from services.scenario.model import (
 )
 from services.scenario.names import camel
 from services.scenario.packing import packed
-from services.scenario.reader import did_you_mean
+from services.scenario.text.edges import KAFKA
+from services.scenario.text.reader import did_you_mean
 from services.scenario.tree import Steps, blocks, operations, walk
 
 BUSY = 0.8

@@ -24,7 +24,7 @@ from aiokafka.partitioner import murmur2
 
 from services.errors import CannotStart
 from services.scenario import names
-from services.scenario.edges import KAFKA
+from services.scenario.text.edges import KAFKA
 from services.topology import Topology
 from services.transports.site import Broker, Counters
 

@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from services.errors import BadInput
-from services.scenario import edges
 from services.scenario.findings import KINDS as FINDINGS
 from services.scenario.parse import parse_text
-from services.scenario.reader import Reader, mapping
 from services.scenario.refactors import OPERATORS
 from services.scenario.schema import scenario_schema
-from services.scenario.source import node_of
 from services.scenario.steps import KINDS
+from services.scenario.text import edges
+from services.scenario.text.reader import Reader, mapping
+from services.scenario.text.source import node_of
 from services.scenario.traffic import Later, read_load
 from tests.scenario.build import text
 

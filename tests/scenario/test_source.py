@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.errors import BadInput
-from services.scenario.source import MAX_DEPTH, Leaf, List, Map, Node, decode, tree
+from services.scenario.text.source import MAX_DEPTH, Leaf, List, Map, Node, decode, tree
 
 
 def plain(node: Node) -> object:

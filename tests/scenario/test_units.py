@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scenario import units
-from services.scenario.units import Unreadable
+from services.scenario.text import units
+from services.scenario.text.units import Unreadable
 
 positive = st.floats(min_value=0, max_value=9e18, allow_subnormal=False)
 

@@ -11,7 +11,6 @@ from typing import Final
 
 from services.errors import BadInput
 from services.scenario.model import Refactor, Scenario
-from services.scenario.reader import bad, did_you_mean, mapping, quoted, text
 from services.scenario.refactors.asyncify import ASYNCIFY
 from services.scenario.refactors.batch import BATCH
 from services.scenario.refactors.bound import BOUND
@@ -21,7 +20,8 @@ from services.scenario.refactors.merge import MERGE
 from services.scenario.refactors.operator import Operator
 from services.scenario.refactors.parallelize import PARALLELIZE
 from services.scenario.refactors.protocol import PROTOCOL
-from services.scenario.source import Node, node_of
+from services.scenario.text.reader import bad, did_you_mean, mapping, quoted, text
+from services.scenario.text.source import Node, node_of
 
 OPERATORS: Final[Mapping[str, Operator]] = {
     "batch": BATCH,

@@ -21,8 +21,8 @@ from services.scenario.model import (
     Service,
     Step,
 )
-from services.scenario.reader import Reader
 from services.scenario.refactors.operator import Operator, calls_of, edge_ref, matches, rewritten
+from services.scenario.text.reader import Reader
 from services.scenario.tree import Steps, blocks, operations, walk, with_operations
 
 

@@ -7,7 +7,6 @@ from typing import Final
 
 from services.errors import BadInput
 from services.scenario.model import Batch, Call, Operation, Publish, Scenario, Service, Step
-from services.scenario.reader import Reader, integer
 from services.scenario.refactors.joining import joined
 from services.scenario.refactors.operator import (
     Operator,
@@ -17,6 +16,7 @@ from services.scenario.refactors.operator import (
     of_edge,
     rewritten,
 )
+from services.scenario.text.reader import Reader, integer
 from services.scenario.tree import with_operations
 
 

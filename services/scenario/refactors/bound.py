@@ -19,8 +19,8 @@ from services.scenario.model import (
     Service,
     Step,
 )
-from services.scenario.reader import Reader, integer
 from services.scenario.refactors.operator import Operator, calls_of, edge_ref, matches, rewritten
+from services.scenario.text.reader import Reader, integer
 from services.scenario.tree import with_operations
 
 

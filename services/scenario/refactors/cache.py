@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from services.errors import BadInput
-from services.scenario import units
 from services.scenario.model import Cache, Scenario
-from services.scenario.reader import Reader, optional, positive, quantity, word
 from services.scenario.refactors.operator import Operator, calls_of, edge_ref
-from services.scenario.source import Node
+from services.scenario.text import units
+from services.scenario.text.reader import Reader, optional, positive, quantity, word
+from services.scenario.text.source import Node
 
 _SCOPE: Final[Callable[[str | None, Node], Literal["request", "process"]]] = word(
     ("request", "process")

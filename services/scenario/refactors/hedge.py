@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Final
 
 from services.errors import BadInput
-from services.scenario.edges import delay_text, hedge_delay
 from services.scenario.model import Call, Hedge, HedgePolicy, Operation, Scenario, Service, Step
-from services.scenario.reader import Reader
 from services.scenario.refactors.operator import Operator, calls_of, edge_ref, matches, rewritten
+from services.scenario.text.edges import delay_text, hedge_delay
+from services.scenario.text.reader import Reader
 from services.scenario.tree import with_operations
 
 

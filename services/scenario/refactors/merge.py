@@ -6,8 +6,8 @@ from typing import Final
 
 from services.errors import BadInput
 from services.scenario.model import Merge, Scenario
-from services.scenario.reader import Reader
 from services.scenario.refactors.operator import Operator, calls_of, edge_ref
+from services.scenario.text.reader import Reader
 
 
 def _read(r: Reader) -> Merge:

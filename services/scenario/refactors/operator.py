@@ -9,8 +9,8 @@ from typing import Any, Final
 from services.errors import BadInput
 from services.scenario.model import Call, EdgeRef, Publish, Refactor, Scenario, Step
 from services.scenario.names import is_name
-from services.scenario.reader import Reader, bad, did_you_mean, shown, text
-from services.scenario.source import Node
+from services.scenario.text.reader import Reader, bad, did_you_mean, shown, text
+from services.scenario.text.source import Node
 from services.scenario.tree import Steps, operations, walk, with_blocks
 
 _FORM: Final = "write caller->callee.operation or caller.operation->callee.operation"

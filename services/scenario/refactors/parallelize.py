@@ -15,7 +15,6 @@ from typing import Final
 
 from services.errors import BadInput
 from services.scenario.capacity import in_flight
-from services.scenario.edges import target
 from services.scenario.model import (
     Operation,
     Parallel,
@@ -25,9 +24,10 @@ from services.scenario.model import (
     Service,
     Step,
 )
-from services.scenario.reader import Reader, did_you_mean, integer, optional
 from services.scenario.refactors.joining import Talk, resolved, unrolled, with_after
 from services.scenario.refactors.operator import Operator
+from services.scenario.text.edges import target
+from services.scenario.text.reader import Reader, did_you_mean, integer, optional
 from services.scenario.tree import Steps, operations, with_blocks, with_operations
 
 

@@ -18,8 +18,8 @@ from services.scenario.model import (
     Service,
     Step,
 )
-from services.scenario.reader import Reader, bad, boolean, word
 from services.scenario.refactors.operator import Operator, calls_of, edge_ref, matches, rewritten
+from services.scenario.text.reader import Reader, bad, boolean, word
 from services.scenario.tree import operations, walk, with_operations
 
 

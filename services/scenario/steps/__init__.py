@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.scenario.model import Step
-from services.scenario.reader import bad, boolean, did_you_mean, items, mapping, name, shown
-from services.scenario.source import Leaf, List, Node
 from services.scenario.steps import calls, choice, fail, groups, time
 from services.scenario.steps.kind import Common, Kind, Place, WritePlace, child
+from services.scenario.text.reader import bad, boolean, did_you_mean, items, mapping, name, shown
+from services.scenario.text.source import Leaf, List, Node
 from services.scenario.tree import Steps
 
 KINDS: Final[Mapping[str, Kind]] = {

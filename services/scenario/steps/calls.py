@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.scenario import edges
 from services.scenario.model import Call, Edge, Mode, OnErrorFallback, Publish
-from services.scenario.reader import Reader, bad
-from services.scenario.source import Node
 from services.scenario.steps.kind import Common, Kind, Place, WritePlace
+from services.scenario.text import edges
+from services.scenario.text.reader import Reader, bad
+from services.scenario.text.source import Node
 
 
 def _read_edge(node: Node, r: Reader, common: Common, place: Place, mode: Mode) -> Edge:

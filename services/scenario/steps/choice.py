@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from services.scenario.model import Choice, Option
-from services.scenario.reader import Reader, bad, items, mapping, shown
-from services.scenario.source import Leaf, Node
 from services.scenario.steps.kind import Common, Kind, Place, WritePlace, child
+from services.scenario.text.reader import Reader, bad, items, mapping, shown
+from services.scenario.text.source import Leaf, Node
 
 
 def weight(file: str | None, node: Node) -> float:

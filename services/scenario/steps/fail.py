@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.scenario import units
 from services.scenario.model import Fail
-from services.scenario.reader import Reader, quantity
-from services.scenario.source import Node
 from services.scenario.steps.kind import Common, Kind, Place, WritePlace
+from services.scenario.text import units
+from services.scenario.text.reader import Reader, quantity
+from services.scenario.text.source import Node
 
 
 def _read(node: Node, r: Reader, common: Common, place: Place) -> Fail:

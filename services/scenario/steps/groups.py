@@ -6,9 +6,9 @@ from typing import Final
 
 from services.scenario.limits import MAX_ITEMS
 from services.scenario.model import Parallel, Repeat, Sequence
-from services.scenario.reader import Reader, integer, mapping, optional
-from services.scenario.source import List, Node
 from services.scenario.steps.kind import Common, Kind, Place, WritePlace
+from services.scenario.text.reader import Reader, integer, mapping, optional
+from services.scenario.text.source import List, Node
 
 
 def _read_sequence(node: Node, r: Reader, common: Common, place: Place) -> Sequence:

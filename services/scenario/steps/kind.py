@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypedDict
 
 from services.errors import BadInput
-from services.scenario.edges import Values
 from services.scenario.model import Step
-from services.scenario.reader import Reader
-from services.scenario.source import Node
+from services.scenario.text.edges import Values
+from services.scenario.text.reader import Reader
+from services.scenario.text.source import Node
 from services.scenario.tree import Steps
 
 MAX_NESTING: Final = 40

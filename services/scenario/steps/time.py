@@ -7,10 +7,10 @@ from typing import Final, Literal
 
 from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Sleep, Work
-from services.scenario.reader import Reader, mapping, optional, word
-from services.scenario.source import Node
-from services.scenario.spread import FAMILIES, TIME, is_distribution
 from services.scenario.steps.kind import Common, Kind, Place, WritePlace
+from services.scenario.text.amounts import FAMILIES, TIME, is_distribution
+from services.scenario.text.reader import Reader, mapping, optional, word
+from services.scenario.text.source import Node
 
 Where = Literal["loop", "thread", "process"]
 WHERE: Final[Callable[[str | None, Node], Where]] = word(("loop", "thread", "process"))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from services.scenario import units
 from services.scenario.distributions import Constant
 from services.scenario.limits import MAX_ITEMS, MAX_REPLICAS
 from services.scenario.model import (
@@ -27,7 +26,9 @@ from services.scenario.model import (
     Target,
 )
 from services.scenario.names import is_name
-from services.scenario.reader import (
+from services.scenario.text import units
+from services.scenario.text.amounts import SIZE
+from services.scenario.text.reader import (
     Reader,
     bad,
     integer,
@@ -39,8 +40,7 @@ from services.scenario.reader import (
     text,
     word,
 )
-from services.scenario.source import Map, Node
-from services.scenario.spread import SIZE
+from services.scenario.text.source import Map, Node
 
 Read = Callable[[str | None, Node], Any]
 Values = Mapping[str, Any]

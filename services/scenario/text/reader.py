@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from services.errors import BadInput
 from services.scenario.names import is_name
-from services.scenario.source import Leaf, List, Map, Node
-from services.scenario.units import Unreadable
+from services.scenario.text.source import Leaf, List, Map, Node
+from services.scenario.text.units import Unreadable
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
@@ -157,7 +157,7 @@ def integer(at_least: int, at_most: int = 2**63 - 1) -> Callable[[str | None, No
 
 
 def quantity(parse: Callable[[object], T]) -> Callable[[str | None, Node], T]:
-    """Reads with one of the functions of :mod:`services.scenario.units`."""
+    """Reads with one of the functions of :mod:`services.scenario.text.units`."""
 
     def read(file: str | None, node: Node) -> T:
         if not isinstance(node, Leaf) or node.value is None:

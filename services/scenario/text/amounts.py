@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from services.scenario import reader, units
 from services.scenario.distributions import (
     Constant,
     Distribution,
@@ -29,8 +28,9 @@ from services.scenario.distributions import (
     Percentiles,
     Uniform,
 )
-from services.scenario.reader import Reader, bad, items, mapping, quantity
-from services.scenario.source import Leaf, Map, Node
+from services.scenario.text import reader, units
+from services.scenario.text.reader import Reader, bad, items, mapping, quantity
+from services.scenario.text.source import Leaf, Map, Node
 
 _PERCENTILE: Final = re.compile(r"p([0-9]{1,2}(?:\.[0-9]+)?)")
 FAMILIES: Final = ("uniform", "exponential", "lognormal", "empirical")
