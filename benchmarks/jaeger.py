@@ -32,8 +32,8 @@ from hopbench.engines.virtual import RECORDS_PER_REQUEST, Due
 from hopbench.jaeger import Jaeger, addresses, connected
 from hopbench.readback import CONNECTIONS, Readback, Sought, Window, sought, windows
 from loadgen.schedule import arrivals
+from services.scenario.file.parser import load
 from services.scenario.model import Scenario
-from services.scenario.parse import load
 from services.simulation import simulate
 from services.telemetry.encode import encode_spans
 from services.telemetry.export import Request, Sender

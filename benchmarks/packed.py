@@ -24,9 +24,9 @@ from hopbench.engines.port import Settings
 from hopbench.engines.supervisor import directory_of, job, start_supervisor
 from hopbench.memory import resident_mb
 from hopbench.parts import start_part
-from services.scenario.generate import generate
+from services.scenario.file.parser import parse_text
+from services.scenario.file.synthesis import generate
 from services.scenario.packing import packs
-from services.scenario.parse import parse_text
 
 READY_S: Final = 60.0
 RESIDENT_MB: Final = 4 * 1024**3 / 1e6

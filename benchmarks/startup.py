@@ -22,8 +22,8 @@ from hopbench import broker
 from hopbench.engines.port import Settings
 from hopbench.engines.supervisor import directory_of, job, start_supervisor
 from hopbench.parts import start_part
-from services.scenario.parse import load
-from services.scenario.render import to_yaml
+from services.scenario.file.parser import load
+from services.scenario.file.writer import to_yaml
 
 SECONDS = 5.0
 MEGABYTES = 80.0

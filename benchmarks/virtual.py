@@ -20,8 +20,8 @@ from typing import Final
 from services.behaviour import Behaviour
 from services.ports import Directory, Incoming, Outgoing, Reply, Status
 from services.replay import SpanCount
+from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
-from services.scenario.parse import parse_text
 from services.simulation import Arrival, simulate
 from services.telemetry.lean import LeanTelemetry
 from services.ticket import entry_ticket

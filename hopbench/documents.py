@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any, Final
 
 from services.errors import BadInput
-from services.scenario.schema import scenario_schema
+from services.scenario.file.schema import scenario_schema
 
 SCENARIO: Final = "scenario"
 """The scenario file's schema is made from the tables that its parser uses."""

@@ -15,8 +15,8 @@ from hopbench.engines.port import Instrumentation as InstrumentationName
 from hopbench.jaeger import addresses
 from services.errors import BadInput
 from services.scenario import model
+from services.scenario.file.validation import arrivals
 from services.scenario.text import units
-from services.scenario.validate import arrivals
 
 T = TypeVar("T")
 

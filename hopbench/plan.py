@@ -19,10 +19,10 @@ from hopbench.limits import Limits
 from hopbench.rundir import RunDir
 from services.errors import BadInput
 from services.scenario.chance import round_seed
+from services.scenario.file.parser import parse_text
+from services.scenario.file.writer import to_yaml
 from services.scenario.model import Scenario
-from services.scenario.parse import parse_text
 from services.scenario.refactors import BASELINE, apply
-from services.scenario.render import to_yaml
 
 SCHEMA: Final = "hopbench.run-plan/1"
 _ROUND_BITS: Final = 20

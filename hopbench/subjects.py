@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from hopbench.gates import EDGE_FIELDS, EdgeRow, Subject, Subjects
 from hopbench.plan import RunPlan
-from services.scenario.findings import KINDS
+from services.scenario.file.expectations import KINDS
 from services.scenario.model import Call, Publish, Scenario
 from services.scenario.refactors import BASELINE
 from services.scenario.tree import operations, walk

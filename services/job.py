@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
-from services.scenario.parse import parse_text
 from services.scenario.refactors import apply
 from services.topology import Topology, topology
 from services.transports.site import Broker

@@ -75,8 +75,8 @@ def test_imports_point_one_way(path: str) -> None:
     ("path", "source"),
     [
         ("services/node.py", "import hopbench.run"),
-        ("services/scenario/parse.py", "from services.ports import Wire"),
-        ("services/scenario/parse.py", "from services import topology"),
+        ("services/scenario/file/parser.py", "from services.ports import Wire"),
+        ("services/scenario/file/parser.py", "from services import topology"),
         ("analysis/findings.py", "from services import node"),
         ("analysis/findings.py", "def late():\n    import loadgen.read"),
         ("loadgen/dispatch.py", "from analysis import quantiles"),

@@ -13,8 +13,8 @@ from rich.text import Text
 from hopbench import options
 from hopbench.exits import Exit
 from hopbench.output import Output
-from services.scenario.difference import Difference, EdgeSide, StepsChange, difference
-from services.scenario.parse import load
+from services.scenario.file.difference import Difference, EdgeSide, StepsChange, difference
+from services.scenario.file.parser import load
 from services.scenario.refactors import BASELINE, apply
 
 _STYLES = {"+": "green", "-": "red"}

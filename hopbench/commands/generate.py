@@ -11,7 +11,7 @@ import typer
 from hopbench.commands.init import write_new
 from hopbench.exits import Exit
 from hopbench.output import STDOUT, Output
-from services.scenario.generate import MAX_SERVICES, Shape, generate
+from services.scenario.file.synthesis import MAX_SERVICES, Shape, generate
 
 
 def command(

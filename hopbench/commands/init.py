@@ -12,7 +12,7 @@ import typer
 from hopbench.exits import Exit
 from hopbench.output import STDOUT, Output
 from services.errors import BadInput
-from services.scenario.parse import bundled
+from services.scenario.file.parser import bundled
 from services.scenario.text.reader import did_you_mean
 
 
@@ -22,7 +22,7 @@ def starter(name: str | None) -> str:
     Raises BadInput with the names that exist.
     """
     if name is None:
-        return resources.files("services.scenario").joinpath("starter.yaml").read_text("utf-8")
+        return resources.files("services.scenario.file").joinpath("starter.yaml").read_text("utf-8")
     known = bundled()
     if name not in known:
         hint = did_you_mean(name, known) or f"bundled: {', '.join(known)}"

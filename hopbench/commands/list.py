@@ -9,7 +9,7 @@ from rich.table import Table
 from hopbench import options
 from hopbench.exits import Exit
 from hopbench.output import Output
-from services.scenario.parse import bundled, parse_text
+from services.scenario.file.parser import bundled, parse_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from hopbench.deploy.kubernetes import Cluster
 from hopbench.exits import Exit
 from hopbench.output import STDOUT, Output
 from services.errors import BadInput
-from services.scenario.parse import load
+from services.scenario.file.parser import load
 
 KUBERNETES: Final = "kubernetes"
 

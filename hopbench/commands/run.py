@@ -40,8 +40,8 @@ from hopbench.plan import RunPlan, Turn
 from hopbench.rundir import RunDir
 from hopbench.summary import summarise
 from services.errors import BadInput
+from services.scenario.file.parser import Loaded, load
 from services.scenario.model import Scenario
-from services.scenario.parse import Loaded, load
 
 TELL_ABOVE_MINUTES: Final = 0.5
 HERE: Final = ("local", "virtual")

@@ -15,7 +15,7 @@ from hopbench.limits import Limits
 from hopbench.output import STDOUT, Output, write_document
 from hopbench.up import Up, up
 from services.errors import BadInput
-from services.scenario.parse import load
+from services.scenario.file.parser import load
 from services.scenario.refactors import BASELINE
 
 Variants = Annotated[

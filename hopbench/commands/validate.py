@@ -14,10 +14,10 @@ from hopbench import options
 from hopbench.exits import Exit
 from hopbench.output import Output
 from services.scenario.capacity import Shape, shape
+from services.scenario.file.parser import Loaded, load
+from services.scenario.file.validation import Problem, validate
 from services.scenario.model import Scenario
-from services.scenario.parse import Loaded, load
 from services.scenario.refactors import variant_scenarios
-from services.scenario.validate import Problem, validate
 
 
 def shapes(scenario: Scenario) -> dict[str, Shape]:

@@ -13,7 +13,7 @@ from hopbench.deploy.pods import Object
 from hopbench.deploy.rendering import default_plan, deployment_of
 from hopbench.estimate import estimate
 from hopbench.output import STDOUT, Output
-from services.scenario.parse import Loaded
+from services.scenario.file.parser import Loaded
 
 _HEAD: Final = """\
 The scenario {name} on Kubernetes, by `hopbench render kubernetes`:

@@ -15,7 +15,7 @@ from hopbench.engines.port import EngineName, Settings
 from hopbench.estimate import Estimate, estimate
 from hopbench.limits import Limits
 from hopbench.plan import RunPlan, plan_of
-from services.scenario.parse import Loaded
+from services.scenario.file.parser import Loaded
 
 # Measured in containers, in MB: the supervisor with its fork server, and what a replica adds.
 _NODE_MB: Final = 90

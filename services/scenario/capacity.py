@@ -100,7 +100,7 @@ Of = dict[Target, _Linear]
 
 
 def shape(scenario: Scenario) -> Shape:
-    """For a scenario that :func:`services.scenario.validate.validate` finds no error in."""
+    """For a scenario that :func:`services.scenario.file.validation.validate` finds no error in."""
     order, cycle = ordered(callees(scenario))
     if cycle is not None:
         raise ValueError("a scenario with a cycle has no shape")

@@ -1,6 +1,6 @@
 """The scenario: frozen values for topology, behaviour, load, faults and variants.
 
-Invariants, checked by :mod:`services.scenario.validate` and relied on everywhere else:
+Invariants, checked by :mod:`services.scenario.file.validation` and relied on everywhere else:
 
 - every target names a service and an operation that exist;
 - synchronous calls form no cycle;

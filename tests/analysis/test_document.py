@@ -13,7 +13,7 @@ from analysis.reading import Skipped
 from analysis.settings import Settings
 from hopbench import documents
 from services.scenario.facts import EMPTY
-from services.scenario.findings import KINDS
+from services.scenario.file.expectations import KINDS
 from tests.analysis.build import MS, Traces
 from tests.analysis.test_analyse import shop
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from services.ports import Status
+from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
-from services.scenario.parse import parse_text
 from tests.behaviour.world import run
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from textwrap import dedent, indent
 
 from services.ports import Clock, Incoming, Outgoing, Reply, TraceContext, Wire
+from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
-from services.scenario.parse import parse_text
 from services.simulation import Arrival, Outcome, SimulationResult, simulate
 from services.telemetry.port import Attempt, Fanout, Scope
 

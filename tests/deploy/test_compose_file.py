@@ -11,8 +11,8 @@ import yaml
 from hopbench import cli
 from hopbench.deploy import compose, parts, rendering
 from hopbench.exits import Exit
+from services.scenario.file.parser import bundled, load, parse_text
 from services.scenario.model import Scenario
-from services.scenario.parse import bundled, load, parse_text
 from services.scenario.refactors import BASELINE, apply
 from services.topology import topology, uses_kafka
 

@@ -20,7 +20,7 @@ from hopbench import waiting
 from hopbench.deploy import cluster, kubernetes
 from hopbench.deploy.kubernetes import Cluster
 from services.errors import BadInput
-from services.scenario.parse import Loaded, bundled, load
+from services.scenario.file.parser import Loaded, bundled, load
 
 VERSIONS = ("1.30", "1.37")
 NAMES = tuple(bundled())

@@ -14,7 +14,7 @@ import yaml
 
 from hopbench.deploy import cluster
 from hopbench.deploy.kubernetes import Cluster
-from services.scenario.parse import bundled, load
+from services.scenario.file.parser import bundled, load
 from tests.deploy import kubelet
 from tests.deploy.forwarder import Forwarder
 

@@ -20,8 +20,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from hopbench.exits import Exit
+from services.scenario.file.parser import load
 from services.scenario.names import camel
-from services.scenario.parse import load
 from services.scenario.tree import operations
 from tests.faults.harness import Bench, Site, alive
 

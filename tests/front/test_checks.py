@@ -14,7 +14,7 @@ from hopbench.doubts import CODES, void
 from hopbench.engines.port import Evidence, ProcessReport, RoundPlan, Settings
 from hopbench.limits import Limits
 from loadgen.schedule import MEASURED, arrivals
-from services.scenario.parse import parse_text
+from services.scenario.file.parser import parse_text
 
 SCENARIO = parse_text(
     """

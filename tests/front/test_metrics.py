@@ -7,7 +7,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from hopbench import metrics
 from hopbench.metrics import Point
 from hopbench.spool import open_spool
-from services.scenario.parse import parse_text
+from services.scenario.file.parser import parse_text
 
 ENTRIES = parse_text(
     """

@@ -22,8 +22,8 @@ from hopbench.limits import Limits
 from hopbench.rundir import RunDir
 from hopbench.summary import summarise
 from services.errors import CannotStart
+from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
-from services.scenario.parse import parse_text
 
 SCENARIO = """\
 version: 1

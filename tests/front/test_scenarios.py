@@ -14,7 +14,7 @@ import pytest
 
 from hopbench import cli
 from hopbench.exits import Exit
-from services.scenario.parse import bundled
+from services.scenario.file.parser import bundled
 
 Places = dict[str, Any]
 WHERE = ("caller", "caller_operation", "callee", "operation", "protocol", "instance")

@@ -15,7 +15,7 @@ from hopbench.engines.tracestores import Watch
 from hopbench.jaeger import Jaeger, Unanswered, addresses
 from hopbench.readback import SLACK_NS, Readback, Sought, sought, windows
 from loadgen.schedule import arrivals
-from services.scenario.parse import parse_text
+from services.scenario.file.parser import parse_text
 from tests.jaeger.stand_in import SECOND_NS, Span, Store, serving, shop, trace
 
 T0 = 1_800_000_000 * SECOND_NS

@@ -16,7 +16,7 @@ from hopbench.retention import BASE_MB, MAX_TRACES_VARIABLE, MEMORY_VARIABLE, SP
 from hopbench.rundir import RunDir
 from loadgen.schedule import arrivals
 from services.errors import BadInput
-from services.scenario.parse import load
+from services.scenario.file.parser import load
 
 WITH = Settings("local", "embedded", True, 0.5, "lean", None, jaeger="http://127.0.0.1:16686")
 WITHOUT = replace(WITH, jaeger=None)

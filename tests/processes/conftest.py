@@ -8,7 +8,7 @@ import pytest
 
 from hopbench.engines.port import RoundPlan, Settings
 from services.scenario.chance import round_seed
-from services.scenario.parse import parse_text
+from services.scenario.file.parser import parse_text
 from services.scenario.refactors import apply
 
 SCENARIO = """

@@ -21,7 +21,7 @@ from hopbench.engines.places import Place
 from hopbench.engines.port import Evidence, RoundPlan
 from hopbench.engines.wall import WallEngine
 from services.errors import CannotStart
-from services.scenario.parse import load
+from services.scenario.file.parser import load
 from tests.fleet import Fleet, Member, fleet
 from tests.processes.conftest import SCENARIO, plan, settings
 from tests.processes.test_round import run

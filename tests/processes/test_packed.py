@@ -15,7 +15,7 @@ from hopbench.engines.port import Evidence
 from hopbench.engines.supervisor import Supervisor, directory_of
 from services import descriptors
 from services.errors import CannotStart
-from services.scenario.parse import parse_text
+from services.scenario.file.parser import parse_text
 from services.topology import topology
 from tests.processes.conftest import SCENARIO, plan, settings
 from tests.processes.test_node import on_a_node
@@ -113,7 +113,7 @@ import asyncio, resource, sys
 from services.errors import CannotStart
 from services.job import Job
 from services.process import Process
-from services.scenario.parse import parse_text
+from services.scenario.file.parser import parse_text
 from services.topology import topology
 
 scenario = parse_text(sys.stdin.read())

@@ -6,7 +6,7 @@ import pytest
 
 from hopbench.engines.places import Place, check, places
 from services.errors import BadInput
-from services.scenario.parse import parse_text
+from services.scenario.file.parser import parse_text
 from tests.processes.conftest import EVENTS, SCENARIO, settings
 
 GIVEN = {

@@ -12,7 +12,7 @@ import asyncio, sys
 from opentelemetry import trace
 from services.job import Job
 from services.process import Process
-from services.scenario.parse import parse_text
+from services.scenario.file.parser import parse_text
 from services.topology import topology
 
 SCENARIO = parse_text(

@@ -17,7 +17,7 @@ from loadgen.read import merged, read
 from loadgen.schedule import arrivals
 from services.errors import CannotStart
 from services.ports import Address
-from services.scenario.parse import parse_text
+from services.scenario.file.parser import parse_text
 from tests.processes.conftest import plan, settings
 from tests.processes.test_round import alive, handled, run
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textwrap import dedent, indent
 
+from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario, Step
-from services.scenario.parse import parse_text
 
 CALLEES = """
   b:

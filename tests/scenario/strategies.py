@@ -21,7 +21,9 @@ from services.scenario.distributions import (
     Percentiles,
     Uniform,
 )
-from services.scenario.findings import KINDS
+from services.scenario.file.expectations import KINDS
+from services.scenario.file.parser import parse_text
+from services.scenario.file.steps.kind import child, default_id
 from services.scenario.model import (
     Call,
     Choice,
@@ -52,8 +54,6 @@ from services.scenario.model import (
     Target,
     Work,
 )
-from services.scenario.parse import parse_text
-from services.scenario.steps.kind import child, default_id
 
 Draw = Callable[[Any], Any]
 

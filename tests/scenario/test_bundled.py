@@ -10,12 +10,12 @@ import yaml
 
 from services.scenario.capacity import calls_by_edge, shape
 from services.scenario.facts import EMPTY, facts_of
+from services.scenario.file.parser import bundled, parse_text
+from services.scenario.file.schema import scenario_schema
+from services.scenario.file.validation import validate
 from services.scenario.model import Call, Scenario
-from services.scenario.parse import bundled, parse_text
 from services.scenario.refactors import apply, variant_scenarios
-from services.scenario.schema import scenario_schema
 from services.scenario.tree import operations, walk
-from services.scenario.validate import validate
 
 ROLES = {
     *("gateway", "order", "inventory", "price", "payment", "fraud"),
@@ -103,7 +103,7 @@ def test_protocols_asks_the_same_over_all_three() -> None:
 
 
 def test_the_starter_is_a_scenario_without_errors_or_warnings() -> None:
-    text = resources.files("services.scenario").joinpath("starter.yaml").read_text("utf-8")
+    text = resources.files("services.scenario.file").joinpath("starter.yaml").read_text("utf-8")
     starter = parse_text(text, "starter.yaml")
     for variant in variant_scenarios(starter).values():
         assert validate(variant) == ()

@@ -14,8 +14,8 @@ from hopbench.commands import diff, init, validate
 from hopbench.commands.list import listed, table
 from hopbench.exits import Exit
 from services.errors import BadInput
-from services.scenario.difference import difference
-from services.scenario.parse import bundled, load, parse_text
+from services.scenario.file.difference import difference
+from services.scenario.file.parser import bundled, load, parse_text
 from services.scenario.refactors import apply
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from services.scenario.capacity import shape as shape_of
 from services.scenario.capacity import worst_calls
-from services.scenario.generate import (
+from services.scenario.file.parser import parse_text
+from services.scenario.file.synthesis import (
     DEPTH,
     FAN_OUT,
     MAX_SERVICES,
@@ -19,10 +20,9 @@ from services.scenario.generate import (
     Shape,
     generate,
 )
+from services.scenario.file.validation import validate
 from services.scenario.graph import callees, reached
 from services.scenario.packing import packed, packs
-from services.scenario.parse import parse_text
-from services.scenario.validate import validate
 
 SHAPES = get_args(Shape)
 drawn = settings(max_examples=40, deadline=None)

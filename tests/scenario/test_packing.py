@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.errors import BadInput
+from services.scenario.file.parser import bundled, parse_text
+from services.scenario.file.validation import validate
+from services.scenario.file.writer import to_yaml
 from services.scenario.model import Scenario
 from services.scenario.packing import packed, packs
-from services.scenario.parse import bundled, parse_text
 from services.scenario.refactors import apply
-from services.scenario.render import to_yaml
-from services.scenario.validate import validate
 from tests.scenario.strategies import scenarios
 
 drawn = settings(

@@ -8,6 +8,7 @@ import pytest
 
 from services.errors import BadInput
 from services.scenario.distributions import Constant, Percentiles, Uniform
+from services.scenario.file.parser import bundled, load, parse_text
 from services.scenario.model import (
     Call,
     Choice,
@@ -29,7 +30,6 @@ from services.scenario.model import (
     Target,
     Work,
 )
-from services.scenario.parse import bundled, load, parse_text
 from tests.scenario.build import scenario, steps_of, text
 
 MS = 1_000_000

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from services.errors import BadInput
 from services.scenario.capacity import shape
+from services.scenario.file.parser import bundled, parse_text
+from services.scenario.file.validation import validate
 from services.scenario.model import (
     Asyncify,
     Batch,
@@ -35,7 +37,6 @@ from services.scenario.model import (
     Step,
     Target,
 )
-from services.scenario.parse import bundled, parse_text
 from services.scenario.refactors import (
     OPERATORS,
     apply,
@@ -45,7 +46,6 @@ from services.scenario.refactors import (
     variant_scenarios,
 )
 from services.scenario.tree import Steps, blocks, operations, walk
-from services.scenario.validate import validate
 from tests.scenario.build import scenario, steps_of
 from tests.scenario.strategies import talks
 

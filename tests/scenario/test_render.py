@@ -10,11 +10,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.scenario.file.parser import bundled, parse_text
+from services.scenario.file.schema import scenario_schema
+from services.scenario.file.writer import to_plain, to_yaml
 from services.scenario.model import Scenario
-from services.scenario.parse import bundled, parse_text
 from services.scenario.refactors import apply
-from services.scenario.render import to_plain, to_yaml
-from services.scenario.schema import scenario_schema
 from tests.scenario.strategies import scenarios
 
 SCHEMA = jsonschema.Draft202012Validator(scenario_schema())

@@ -9,15 +9,15 @@ import pytest
 import yaml
 
 from services.errors import BadInput
-from services.scenario.findings import KINDS as FINDINGS
-from services.scenario.parse import parse_text
+from services.scenario.file.expectations import KINDS as FINDINGS
+from services.scenario.file.load import Later, read_load
+from services.scenario.file.parser import parse_text
+from services.scenario.file.schema import scenario_schema
+from services.scenario.file.steps import KINDS
 from services.scenario.refactors import OPERATORS
-from services.scenario.schema import scenario_schema
-from services.scenario.steps import KINDS
 from services.scenario.text import edges
 from services.scenario.text.reader import Reader, mapping
 from services.scenario.text.source import node_of
-from services.scenario.traffic import Later, read_load
 from tests.scenario.build import text
 
 SCHEMA = scenario_schema()

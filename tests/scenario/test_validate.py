@@ -11,11 +11,11 @@ from scipy.stats import binom
 
 from services.errors import BadInput
 from services.scenario.capacity import calls_by_edge, shape
+from services.scenario.file.parser import bundled, parse_text
+from services.scenario.file.validation import validate
 from services.scenario.graph import callees, ordered
 from services.scenario.model import Call, Operation, Origin, Scenario, Service, Step, Target
-from services.scenario.parse import bundled, parse_text
 from services.scenario.refactors import variant_scenarios
-from services.scenario.validate import validate
 from tests.scenario.build import scenario, steps_of
 from tests.scenario.strategies import scenarios
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from services.scenario import findings
+from services.scenario.file import expectations
+from services.scenario.file.load import MAX_IN_FLIGHT
+from services.scenario.file.parser import BALANCES, VERSION
 from services.scenario.limits import MAX_ITEMS, MAX_NAME, MAX_PROCESSES, MAX_REPLICAS
 from services.scenario.model import PROTOCOLS
 from services.scenario.names import PATTERN
-from services.scenario.parse import BALANCES, VERSION
 from services.scenario.refactors import BASELINE
 from services.scenario.text import units
-from services.scenario.traffic import MAX_IN_FLIGHT
 
 Schema = dict[str, Any]
 
@@ -349,7 +349,7 @@ def _variants() -> Schema:
         "bound": ({**edge, "max": _count()}, ("edge", "max")),
         "hedge": ({**edge, "after": _or("p95", _ref("duration"))}, ("edge", "after")),
     }
-    where = _mapping({key: {"type": "string"} for key in findings.WHERE})
+    where = _mapping({key: {"type": "string"} for key in expectations.WHERE})
     refactors = _list(_ref("refactor"))
     return {
         "refactor": {
@@ -372,6 +372,6 @@ def _variants() -> Schema:
             ]
         },
         "expectation": _mapping(
-            {"kind": {"enum": list(findings.KINDS)}, **edge, "where": where}, ("kind",)
+            {"kind": {"enum": list(expectations.KINDS)}, **edge, "where": where}, ("kind",)
         ),
     }

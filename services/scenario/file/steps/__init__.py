@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from services.scenario.file.steps import calls, choice, fail, groups, time
+from services.scenario.file.steps.kind import Common, Kind, Place, WritePlace, child
 from services.scenario.model import Step
-from services.scenario.steps import calls, choice, fail, groups, time
-from services.scenario.steps.kind import Common, Kind, Place, WritePlace, child
 from services.scenario.text.reader import bad, boolean, did_you_mean, items, mapping, name, shown
 from services.scenario.text.source import Leaf, List, Node
 from services.scenario.tree import Steps

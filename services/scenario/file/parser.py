@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Final, Literal
 
 from services.errors import BadInput
-from services.scenario.findings import read_expectations
+from services.scenario.file.expectations import read_expectations
+from services.scenario.file.load import Later, Lines, read_faults, read_load
+from services.scenario.file.steps import read_steps
+from services.scenario.file.steps.kind import Place
+from services.scenario.file.steps.time import WHERE, Where
+from services.scenario.file.validation import errors
 from services.scenario.limits import MAX_NAME, MAX_PROCESSES, MAX_REPLICAS
 from services.scenario.model import Operation, Refactor, Scenario, Service, Variant
 from services.scenario.names import is_name
 from services.scenario.refactors import BASELINE, apply_refactor, read_refactor
-from services.scenario.steps import read_steps
-from services.scenario.steps.kind import Place
-from services.scenario.steps.time import WHERE, Where
 from services.scenario.text import edges
 from services.scenario.text.reader import (
     Reader,
@@ -38,8 +40,6 @@ from services.scenario.text.reader import (
     word,
 )
 from services.scenario.text.source import MAX_BYTES, Leaf, List, Map, Node, decode, tree
-from services.scenario.traffic import Later, Lines, read_faults, read_load
-from services.scenario.validate import errors
 
 Balance = Literal["round_robin", "random", "least_pending"]
 BALANCES: Final[tuple[Balance, ...]] = ("round_robin", "random", "least_pending")

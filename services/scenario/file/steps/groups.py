@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.scenario.file.steps.kind import Common, Kind, Place, WritePlace
 from services.scenario.limits import MAX_ITEMS
 from services.scenario.model import Parallel, Repeat, Sequence
-from services.scenario.steps.kind import Common, Kind, Place, WritePlace
 from services.scenario.text.reader import Reader, integer, mapping, optional
 from services.scenario.text.source import List, Node
 

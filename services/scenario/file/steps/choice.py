@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.scenario.file.steps.kind import Common, Kind, Place, WritePlace, child
 from services.scenario.model import Choice, Option
-from services.scenario.steps.kind import Common, Kind, Place, WritePlace, child
 from services.scenario.text.reader import Reader, bad, items, mapping, shown
 from services.scenario.text.source import Leaf, Node
 

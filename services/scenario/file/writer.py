@@ -11,13 +11,13 @@ from typing import Final
 
 import yaml
 
-from services.scenario.findings import write_expectations
+from services.scenario.file.expectations import write_expectations
+from services.scenario.file.load import write_faults, write_load
+from services.scenario.file.steps import write_steps
+from services.scenario.file.steps.kind import WritePlace
 from services.scenario.model import Call, Origin, Publish, Scenario, Service, Variant
 from services.scenario.names import is_name
 from services.scenario.refactors import to_mapping
-from services.scenario.steps import write_steps
-from services.scenario.steps.kind import WritePlace
-from services.scenario.traffic import write_faults, write_load
 from services.scenario.tree import operations, walk
 
 _DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

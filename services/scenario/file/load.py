@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from services.errors import BadInput
 from services.scenario.distributions import Constant, Distribution
+from services.scenario.file.steps.choice import weight
 from services.scenario.model import (
     PROTOCOLS,
     EdgeRef,
@@ -23,7 +24,6 @@ from services.scenario.model import (
     Target,
 )
 from services.scenario.refactors.operator import edge_ref
-from services.scenario.steps.choice import weight
 from services.scenario.text import edges, units
 from services.scenario.text.amounts import SIZE, TIME
 from services.scenario.text.reader import (

@@ -10,9 +10,9 @@ from difflib import ndiff
 import yaml
 
 from services.scenario.capacity import Shape, calls_by_edge, calls_of, shape
+from services.scenario.file.steps import write_steps
+from services.scenario.file.steps.kind import WritePlace
 from services.scenario.model import Call, Edge, Operation, Publish, Scenario
-from services.scenario.steps import write_steps
-from services.scenario.steps.kind import WritePlace
 from services.scenario.text.edges import delay_text
 from services.scenario.tree import operations, walk
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from services.scenario.distributions import Constant, Distribution
+from services.scenario.file.steps.kind import Common, Kind, Place, WritePlace
 from services.scenario.model import Sleep, Work
-from services.scenario.steps.kind import Common, Kind, Place, WritePlace
 from services.scenario.text.amounts import FAMILIES, TIME, is_distribution
 from services.scenario.text.reader import Reader, mapping, optional, word
 from services.scenario.text.source import Node

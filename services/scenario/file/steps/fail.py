@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from services.scenario.file.steps.kind import Common, Kind, Place, WritePlace
 from services.scenario.model import Fail
-from services.scenario.steps.kind import Common, Kind, Place, WritePlace
 from services.scenario.text import units
 from services.scenario.text.reader import Reader, quantity
 from services.scenario.text.source import Node
