@@ -51,12 +51,12 @@ from benchmarks.shop import (
 )
 from benchmarks.sink import sink
 from services.clock import WallClock
-from services.ports import Incoming, Reply, Status, TraceContext
 from services.telemetry import official as instrument
 from services.telemetry.derive import Shape, span_shape
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.pipeline import Pipeline, resource_attributes
 from services.telemetry.records import CLIENT, SERVER
+from services.wire.ports import Incoming, Reply, Status, TraceContext
 
 PROTOCOLS: Final[tuple[ProtocolName, ...]] = ("http", "grpc")
 IN_FLIGHT: Final = 16

@@ -40,8 +40,8 @@ from services.telemetry.export import Request, Sender
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.pipeline import resource_attributes
 from services.telemetry.records import SAMPLED
-from services.topology import Topology
 from services.virtual import VirtualClock
+from services.wire.topology import Topology
 
 SPANS: Final = 100_000
 TARGET_S: Final = 20.0

@@ -32,9 +32,9 @@ from loadgen import launch
 from loadgen.plan import Plan
 from loadgen.read import merged, read
 from loadgen.schedule import MEASURED
-from services.ports import Address
 from services.scenario.distributions import Constant
 from services.scenario.model import Entry, Load, Protocol, Target
+from services.wire.ports import Address
 
 PROTOCOLS: Final[tuple[Protocol, ...]] = ("http", "grpc")
 TARGET_RPS: Final[dict[str, float]] = {"http": 4000.0, "grpc": 2000.0}

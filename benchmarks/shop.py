@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from typing import Final, Literal
 
 from services import transports
-from services.ports import Address, Incoming, Outgoing, Reply, TraceContext, wire_of
 from services.scenario.distributions import Constant
 from services.scenario.model import Edge, KafkaOptions, OnErrorFail, Origin, Target
-from services.topology import Topology
 from services.transports.site import Counters, Hooks, Site
+from services.wire.ports import Address, Incoming, Outgoing, Reply, TraceContext, wire_of
+from services.wire.topology import Topology
 
 ProtocolName = Literal["http", "grpc"]
 REQUEST_BYTES: Final = 64

@@ -30,13 +30,13 @@ import uvloop
 
 from benchmarks.shop import TICKET, connected, sent, shop
 from benchmarks.sink import sink
-from services import ticket, traceparent
 from services.clock import WallClock
-from services.ports import Incoming, Reply, Status, TraceContext
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.pipeline import Pipeline, resource_attributes
 from services.transports import listener
 from services.transports.site import Counters, Site
+from services.wire import ticket, traceparent
+from services.wire.ports import Incoming, Reply, Status, TraceContext
 
 RATE_RPS: Final = 800.0
 TARGET: Final = 1.3

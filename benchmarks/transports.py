@@ -34,11 +34,11 @@ from benchmarks.hop import IN_FLIGHT, Side, bare_grpc, bare_http, ratio, slice_o
 from benchmarks.shop import REQUEST_BYTES, RESPONSE_BYTES, TICKET
 from hopbench import broker as brokers
 from services import transports
-from services.ports import Address, Incoming, Outgoing, Reply, Status, Wire
 from services.scenario.model import KafkaOptions, Mode, Protocol, Target
-from services.topology import Topology
 from services.transports.link import FETCH_WAIT_MS
 from services.transports.site import Broker, Counters, Site
+from services.wire.ports import Address, Incoming, Outgoing, Reply, Status, Wire
+from services.wire.topology import Topology
 
 _SPARE_S: Final = 60.0
 Opened = Callable[[], AbstractAsyncContextManager[Side]]

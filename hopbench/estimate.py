@@ -13,7 +13,7 @@ from services.scenario.chance import round_seed
 from services.scenario.model import Load, Scenario
 from services.scenario.packing import packs
 from services.simulation import Arrival
-from services.topology import topology, uses_kafka
+from services.wire.topology import topology, uses_kafka
 
 PROBE: Final = 40
 """Requests of each variant that are simulated, at most, to learn how many spans one makes."""

@@ -12,7 +12,7 @@ from hopbench.engines import tracestores
 from hopbench.estimate import Estimate
 from hopbench.plan import RunPlan
 from services.scenario.packing import packs
-from services.topology import topology, uses_kafka
+from services.wire.topology import topology, uses_kafka
 
 Kind = Literal["process", "container", "attached"]
 

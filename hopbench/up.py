@@ -28,11 +28,11 @@ from loadgen.launch import LOCUSTFILE
 from loadgen.plan import Plan, announce
 from services.death import stop_asked
 from services.errors import CannotStart
-from services.ports import Directory
 from services.scenario.model import Scenario
 from services.scenario.names import camel
-from services.topology import topology, uses_kafka
 from services.transports.site import Broker
+from services.wire.ports import Directory
+from services.wire.topology import topology, uses_kafka
 
 SCHEMA = "hopbench.up/1"
 _GRACE_NS = 2_000_000_000

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from loadgen.plan import Plan
 from loadgen.schedule import NO_KEY, Schedule
-from services import traceparent
-from services.ports import TraceContext
-from services.ticket import encode_header, entry_ticket
+from services.wire import traceparent
+from services.wire.ports import TraceContext
+from services.wire.ticket import encode_header, entry_ticket
 
 _FIRST_ATTEMPT = 0
 

@@ -41,12 +41,12 @@ from loadgen.schedule import NO_KEY, Schedule, select
 from services.clock import WallClock
 from services.death import ORPHANED, die_with
 from services.errors import BadInput, CannotStart
-from services.ports import Outgoing, Reply, Status, TraceContext
-from services.ticket import entry_ticket
 from services.title import set_title
-from services.topology import GENERATOR, entrance
 from services.transports.kafka import KafkaTransport
 from services.transports.site import Counters, Site
+from services.wire.ports import Outgoing, Reply, Status, TraceContext
+from services.wire.ticket import entry_ticket
+from services.wire.topology import GENERATOR, entrance
 
 _TELL_S: Final = 0.1
 _FLUSH_TELLS: Final = 2

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from loadgen.schedule import Schedule, arrivals, share
 from services.errors import BadInput
-from services.ports import Address, Directory
 from services.scenario.distributions import (
     Constant,
     Distribution,
@@ -27,6 +26,7 @@ from services.scenario.distributions import (
 )
 from services.scenario.model import Entry, Load, Scenario, Target
 from services.transports.site import Broker
+from services.wire.ports import Address, Directory
 
 SCHEMA: Final = "hopbench.plan/1"
 PLAN_VARIABLE: Final = "HOPBENCH_PLAN"

@@ -23,11 +23,11 @@ from typing import Final, Literal
 from services import cpu
 from services.bias import Bias
 from services.errors import CannotStart
-from services.ports import Cancellable
 from services.scenario.model import Scenario, Work
 from services.scenario.tree import walk
 from services.timerfd import AbsoluteTimer, absolute_timer
 from services.timers import Timers
+from services.wire.ports import Cancellable
 
 Where = Literal["loop", "thread", "process"]
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from services.scenario.model import Protocol
-from services.topology import Topology
+from services.wire.topology import Topology
 
 BASE: Final = 64
 """Of a process without services: libraries, loop, channel, exporters."""

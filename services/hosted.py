@@ -14,7 +14,6 @@ from services.behaviour import Behaviour
 from services.clock import WallClock
 from services.errors import CannotStart
 from services.job import Job
-from services.ports import Directory, Listener, Transport
 from services.scenario.model import Protocol
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.outlet import PACE, Outlet
@@ -27,6 +26,7 @@ from services.transports.site import (
     Hooks,
     Site,
 )
+from services.wire.ports import Directory, Listener, Transport
 
 if TYPE_CHECKING:
     from services.telemetry.official import OfficialPipeline

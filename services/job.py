@@ -11,8 +11,8 @@ from typing import Any
 from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
 from services.scenario.refactors import apply
-from services.topology import Topology, topology
 from services.transports.site import Broker
+from services.wire.topology import Topology, topology
 
 
 @dataclass(frozen=True, slots=True)

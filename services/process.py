@@ -33,10 +33,10 @@ from services.death import ORPHANED
 from services.errors import CannotStart
 from services.hosted import Hosted
 from services.job import Job
-from services.ports import Address
 from services.telemetry.outlet import Outlet
 from services.transports.site import PACKED_CONNECTIONS
 from services.vitals import Heartbeat, Pauses, cpu_ns
+from services.wire.ports import Address
 
 BROKEN = 5
 _AT_ONCE = 64

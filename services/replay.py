@@ -16,11 +16,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from services.ports import Incoming, Outgoing, Reply, Status, TraceContext, Wire
 from services.scenario.model import Call, Scenario
 from services.scenario.tree import walk
 from services.simulation import Arrival, SimulationResult, simulate
 from services.telemetry.port import Attempt, Fanout, Scope
+from services.wire.ports import Incoming, Outgoing, Reply, Status, TraceContext, Wire
 
 
 class Expected(NamedTuple):

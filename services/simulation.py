@@ -13,15 +13,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from services import ticket
 from services.behaviour import Behaviour, Counters
-from services.ports import Incoming, Outgoing, Reply, Status, TraceContext, Wire
 from services.scenario.chance import request_key, uniform
 from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Entry, Scenario, Target
 from services.scenario.model import Protocol as WireProtocol
 from services.telemetry.port import Telemetry
-from services.topology import GENERATOR, Topology, entrance, topology
 from services.transports.memory import (
     Endpoint,
     HopLatency,
@@ -32,6 +29,9 @@ from services.transports.memory import (
 from services.transports.site import Counters as WireCounters
 from services.transports.site import Site
 from services.virtual import VirtualClock, VirtualLoop, run_virtual, virtual_loop
+from services.wire import ticket
+from services.wire.ports import Incoming, Outgoing, Reply, Status, TraceContext, Wire
+from services.wire.topology import GENERATOR, Topology, entrance, topology
 
 HOPS_PER_TASK: Final = 32
 """A hop nests about ten frames; Python's recursion limit is a thousand."""

@@ -75,7 +75,7 @@ def test_imports_point_one_way(path: str) -> None:
     ("path", "source"),
     [
         ("services/node.py", "import hopbench.run"),
-        ("services/scenario/file/parser.py", "from services.ports import Wire"),
+        ("services/scenario/file/parser.py", "from services.wire.ports import Wire"),
         ("services/scenario/file/parser.py", "from services import topology"),
         ("analysis/findings.py", "from services import node"),
         ("analysis/findings.py", "def late():\n    import loadgen.read"),

@@ -17,7 +17,7 @@ from hopbench.engines.places import LOCUST_VARIABLE, NODES_VARIABLE
 from hopbench.retention import MAX_TRACES_VARIABLE, MEMORY_VARIABLE
 from services.scenario.model import Scenario
 from services.scenario.packing import packed, packs
-from services.topology import topology, uses_kafka
+from services.wire.topology import topology, uses_kafka
 
 Kind = Literal["node", "kafka", "jaeger", "locust", "locust-worker", "bench"]
 

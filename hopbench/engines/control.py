@@ -14,7 +14,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from hopbench.engines.port import ProcessReport
 from services.errors import CannotStart
 from services.node import STOP_SLACK_S
-from services.ports import Directory
+from services.wire.ports import Directory
 
 CALL_BOUND_S: Final = 60.0
 """The node has bounds of its own, all shorter; this one is for a node that hangs."""

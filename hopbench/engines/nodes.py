@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 from hopbench.engines.control import Last, NodeControl
 from hopbench.engines.port import ProcessReport
 from services.errors import CannotStart
-from services.ports import Directory
 from services.scenario.packing import Group
+from services.wire.ports import Directory
 
 T = TypeVar("T")
 

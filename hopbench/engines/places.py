@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from hopbench.engines.port import EngineName, Settings
 from services.errors import BadInput
 from services.scenario.model import Scenario
-from services.topology import topology, uses_kafka
+from services.wire.topology import topology, uses_kafka
 
 NODES_VARIABLE: Final = "HOPBENCH_NODES"
 LOCUST_VARIABLE: Final = "HOPBENCH_LOCUST"

@@ -16,9 +16,9 @@ from hopbench.parts import Part, start_part
 from services.errors import CannotStart
 from services.forks import ending, tail
 from services.node import TOKEN_HEADER, TOKEN_VARIABLE
-from services.ports import Address
 from services.scenario.model import Scenario
 from services.scenario.packing import packs
+from services.wire.ports import Address
 
 _END_S = 2.0
 """A node that refuses a connection is about to end."""

@@ -36,8 +36,8 @@ from hopbench.hostload import shares, used
 from hopbench.parts import Part, start_part
 from loadgen.plan import Plan
 from services.scenario.model import Scenario
-from services.topology import topology, uses_kafka
 from services.transports import site
+from services.wire.topology import topology, uses_kafka
 
 HEAD_START_NS: Final = 300_000_000
 """From the order to begin to the schedule's zero: every process has heard it by then,

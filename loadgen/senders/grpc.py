@@ -16,12 +16,12 @@ from loadgen.heads import Heads
 from loadgen.samples import ERROR, OK, TIMEOUT
 from loadgen.senders.port import Answer
 from loadgen.senders.way import Way
-from services import ticket, traceparent
 from services.errors import CannotStart
 from services.pb.hop_pb2 import HopReply, HopRequest
-from services.ports import Address
 from services.scenario.names import camel
-from services.transports.payload import payload
+from services.wire import ticket, traceparent
+from services.wire.payload import payload
+from services.wire.ports import Address
 
 CHANNELS: Final = 4
 """To each replica."""

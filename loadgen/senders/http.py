@@ -19,10 +19,10 @@ from loadgen.heads import Heads
 from loadgen.samples import ERROR, OK, TIMEOUT
 from loadgen.senders.port import Answer
 from loadgen.senders.way import Way
-from services import ticket, traceparent
 from services.errors import CannotStart
-from services.ports import Address
-from services.transports.payload import payload
+from services.wire import ticket, traceparent
+from services.wire.payload import payload
+from services.wire.ports import Address
 
 _CONNECT_S: Final = 5.0
 _BLOCK: Final = 64 * 1024

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.ports import Address
 from services.scenario.model import Entry
+from services.wire.ports import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.scenario.chance import item_key, uniform
 from services.scenario.distributions import Constant, Distribution
-from services.ticket import Item
+from services.wire.ticket import Item
 
 
 class Cost:

@@ -33,10 +33,10 @@ from services.behaviour.replica import (
     Runner,
     StepFailed,
 )
-from services.ports import Outgoing, Reply, Status, TraceContext
 from services.scenario.chance import item_key, uniform
 from services.scenario.model import Call, OnErrorFail, OnErrorIgnore, Publish
 from services.telemetry.port import Fanout
+from services.wire.ports import Outgoing, Reply, Status, TraceContext
 
 CANCELLED: Final = Reply(Status.CANCELLED, 0, "cancelled")
 TIMED_OUT: Final = Reply(Status.TIMEOUT, 0, "deadline passed")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.ports import Incoming
 from services.scenario.chance import item_key, uniform
 from services.scenario.model import Call, Fault, Publish, Scenario
 from services.scenario.tree import walk
+from services.wire.ports import Incoming
 
 Caller = tuple[str, str]
 """Service and operation."""

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any, Final
 
 from services.behaviour.replica import current_task
-from services.ports import Reply, Status
+from services.wire.ports import Reply, Status
 
 _OK: Final = Status.OK
 _REMEMBERED: Final = 256

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from services import ticket
 from services.scenario.model import Edge, Origin
-from services.ticket import Item
+from services.wire import ticket
+from services.wire.ticket import Item
 
 
 class Carried(NamedTuple):

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.behaviour.balance import Balancer, balancer
-from services.ports import Cancellable, Clock, Transport
 from services.scenario.model import Protocol as WireProtocol
 from services.scenario.model import Scenario
 from services.telemetry.port import Fanout, Scope, Telemetry
-from services.topology import Topology
+from services.wire.ports import Cancellable, Clock, Transport
+from services.wire.topology import Topology
 
 
 @dataclass(slots=True)

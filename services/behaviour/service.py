@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from services import ticket
 from services.behaviour.edges import CANCELLED, TIMED_OUT
 from services.behaviour.faults import faults_of, latency_ns, strikes
 from services.behaviour.replica import (
@@ -22,11 +21,12 @@ from services.behaviour.replica import (
 )
 from services.behaviour.steps import hangs_on_items, prepare
 from services.places import Places
-from services.ports import Clock, Incoming, Reply, Status, Transport
 from services.scenario.model import Fault, Scenario
 from services.scenario.model import Protocol as WireProtocol
 from services.telemetry.port import Telemetry
-from services.topology import Topology
+from services.wire import ticket
+from services.wire.ports import Clock, Incoming, Reply, Status, Transport
+from services.wire.topology import Topology
 
 _ANY_ITEM: Final = [0]
 """For operations that cost the same whatever they carry; nobody may change it."""
@@ -37,7 +37,7 @@ class Behaviour:
 
     ``scenario`` is the variant's, with its refactors applied, and ``topology`` its numbering.
     ``transports`` needs the protocols of this service's own edges only. ``round_seed`` keys
-    requests that come without a ticket. :meth:`handle` is a ``services.ports.Handler``.
+    requests that come without a ticket. :meth:`handle` is a ``services.wire.ports.Handler``.
     """
 
     __slots__ = (

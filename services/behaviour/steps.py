@@ -22,12 +22,12 @@ from services.behaviour.amounts import Cost
 from services.behaviour.edges import EdgeRunner
 from services.behaviour.groups import together
 from services.behaviour.replica import Frame, Replica, Runner, StepFailed
-from services.ports import Clock
 from services.scenario import model
 from services.scenario.chance import item_key, uniform
 from services.scenario.distributions import Constant
 from services.scenario.tree import walk
 from services.telemetry.port import Fanout
+from services.wire.ports import Clock
 
 
 def prepare(replica: Replica, steps: Sequence[model.Step]) -> Runner:

@@ -20,7 +20,6 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from services.ports import Status, Wire
 from services.scenario.model import PROTOCOLS
 from services.scenario.model import Protocol as WireProtocol
 from services.scenario.names import grpc_method, http_path, topic
@@ -41,7 +40,8 @@ from services.telemetry.records import (
     Record,
 )
 from services.telemetry.wire import Value
-from services.topology import Topology
+from services.wire.ports import Status, Wire
+from services.wire.topology import Topology
 
 FANOUT: Final = "fanout.parallel"
 
@@ -230,7 +230,7 @@ def _serving(topology: Topology, shape: Shape) -> SpanShape:
             if not shape.keyed:
                 said["url.path"] = route
             if status is not Status.UNAVAILABLE:
-                # The connection was reset instead (services/ports.py, Handler).
+                # The connection was reset instead (services/wire/ports.py, Handler).
                 said["http.response.status_code"] = _HTTP_CODE[status]
                 code = str(_HTTP_CODE[status])
         case "grpc":

@@ -33,7 +33,7 @@ from services.telemetry.records import (
     Record,
 )
 from services.telemetry.tracer import Notes, OpenSpan
-from services.topology import Topology
+from services.wire.topology import Topology
 
 SCOPE: Final = wire.scope("hopbench.services")
 

@@ -40,9 +40,9 @@ from opentelemetry.instrumentation.grpc import (
 from opentelemetry.instrumentation.utils import unwrap
 from opentelemetry.trace import Span, StatusCode, TracerProvider, get_current_span
 
-from services import ticket
-from services.ports import Status
 from services.transports.site import Hooks, KafkaHooks
+from services.wire import ticket
+from services.wire.ports import Status
 
 
 def judge(span: Span, status: Status) -> None:

@@ -22,13 +22,13 @@ from typing import Final
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
-from services import ticket
-from services.ports import Clock, Incoming, Outgoing, Reply, TraceContext, Wire
 from services.scenario.model import PROTOCOLS, Target
 from services.telemetry.port import Attempt, Fanout, Scope
 from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER, Record
 from services.telemetry.tracer import Notes, OpenSpan, SlimSpan
-from services.topology import Topology
+from services.wire import ticket
+from services.wire.ports import Clock, Incoming, Outgoing, Reply, TraceContext, Wire
+from services.wire.topology import Topology
 
 IdSource = Callable[[int], int]
 """Random bits, as ``random.Random.getrandbits``."""

@@ -31,7 +31,7 @@ from typing import Final, Literal
 from services.scenario.model import PROTOCOLS
 from services.telemetry import wire
 from services.telemetry.records import CALLS, CLIENT, CONSUMER, INTERNAL, PRODUCER, REPLICA, Record
-from services.topology import Topology
+from services.wire.topology import Topology
 
 DURATION_BOUNDS_MS: Final = (
     0.1,

@@ -35,7 +35,6 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from services.ports import Clock, Incoming, Outgoing, Reply, Status, TraceContext, Wire
 from services.scenario.model import PROTOCOLS
 from services.telemetry import wire as otlp
 from services.telemetry.derive import FANOUT, Shape, SpanShape, key_attributes, span_shape
@@ -45,8 +44,9 @@ from services.telemetry.lean import LeanAttempt, LeanFanout, LeanScope, LeanTele
 from services.telemetry.pipeline import DEFAULT_PACE, Pace, Pipeline
 from services.telemetry.port import Attempt, Fanout, Scope
 from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER
-from services.topology import Topology
 from services.transports.site import Hooks
+from services.wire.ports import Clock, Incoming, Outgoing, Reply, Status, TraceContext, Wire
+from services.wire.topology import Topology
 
 BATCH_SPANS: Final = 32
 """The SDK's default of 512 triples the P99 of what it observes (MEASUREMENT.md, fact 2)."""

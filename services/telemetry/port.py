@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from services.ports import Incoming, Outgoing, Reply, TraceContext, Wire
+from services.wire.ports import Incoming, Outgoing, Reply, TraceContext, Wire
 
 
 class Scope:

@@ -32,7 +32,7 @@ KIND: Final = 0
 """INTERNAL 1, SERVER 2, CLIENT 3, PRODUCER 4, CONSUMER 5: OTLP's numbers."""
 SITE: Final = 1
 """CLIENT, PRODUCER: index of the edge. SERVER, CONSUMER: index of the operation.
-INTERNAL (``fanout.parallel``): index of the operation it runs in. See services/topology.py."""
+INTERNAL (``fanout.parallel``): index of the operation it runs in. See services/wire/topology.py."""
 TRACE: Final = 2
 """128 bits."""
 SPAN: Final = 3
@@ -43,7 +43,7 @@ START: Final = 6
 """Monotonic ns; exporters add the process's offset to Unix time, taken once at start."""
 END: Final = 7
 STATUS: Final = 8
-"""services.ports.Status. INTERNAL: 0."""
+"""services.wire.ports.Status. INTERNAL: 0."""
 REQUEST_BYTES: Final = 9
 RESPONSE_BYTES: Final = 10
 ATTEMPT: Final = 11

@@ -30,7 +30,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util._decorator import _agnosticcontextmanager
 
-from services.ports import TraceContext
+from services.wire.ports import TraceContext
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes, AttributeValue

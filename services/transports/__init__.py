@@ -12,9 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from services.ports import Listener, Transport
     from services.scenario.model import Protocol as WireProtocol
     from services.transports.site import BrokerKind, Site
+    from services.wire.ports import Listener, Transport
 
 
 class TransportModule(Protocol):

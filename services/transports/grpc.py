@@ -18,10 +18,13 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from services import ticket, traceparent
 from services.errors import CannotStart
 from services.pb import hop_pb2
-from services.ports import (
+from services.scenario.names import camel
+from services.transports.site import GRPC_CHANNELS, BrokerKind, Site
+from services.wire import ticket, traceparent
+from services.wire.payload import payload
+from services.wire.ports import (
     Directory,
     Handler,
     Incoming,
@@ -31,9 +34,6 @@ from services.ports import (
     Status,
     Transport,
 )
-from services.scenario.names import camel
-from services.transports.payload import payload
-from services.transports.site import GRPC_CHANNELS, BrokerKind, Site
 
 PACKAGE: Final = "hopbench.v1"
 

@@ -21,9 +21,11 @@ from aiohttp.connector import TCPConnector
 from aiohttp.cookiejar import DummyCookieJar
 from yarl import URL
 
-from services import ticket, traceparent
 from services.errors import CannotStart
-from services.ports import (
+from services.transports.site import WARM_CONNECTIONS, BrokerKind, Site
+from services.wire import ticket, traceparent
+from services.wire.payload import BLOCK, payload
+from services.wire.ports import (
     Directory,
     Handler,
     Incoming,
@@ -33,8 +35,6 @@ from services.ports import (
     Status,
     Transport,
 )
-from services.transports.payload import BLOCK, payload
-from services.transports.site import WARM_CONNECTIONS, BrokerKind, Site
 
 DETAIL_HEADER: Final = "hopbench-detail"
 CODE_OF_STATUS: Final = {

@@ -34,17 +34,6 @@ from aiokafka.errors import (
     RequestTimedOutError,
 )
 
-from services import ticket, traceparent
-from services.ports import (
-    Directory,
-    Handler,
-    Incoming,
-    Listener,
-    Outgoing,
-    Reply,
-    Status,
-    Transport,
-)
 from services.scenario import names
 from services.scenario.model import KafkaOptions, Mode
 from services.transports.groups import SETTINGS as GROUP
@@ -56,7 +45,6 @@ from services.transports.link import (
     Header,
     Link,
 )
-from services.transports.payload import payload
 from services.transports.seen import Seen
 from services.transports.site import BrokerKind, Site
 from services.transports.tether import BrokerLost
@@ -67,6 +55,18 @@ from services.transports.topics import (
     partitions_asked,
     reply_topic,
     share,
+)
+from services.wire import ticket, traceparent
+from services.wire.payload import payload
+from services.wire.ports import (
+    Directory,
+    Handler,
+    Incoming,
+    Listener,
+    Outgoing,
+    Reply,
+    Status,
+    Transport,
 )
 
 REPLY_TO: Final = "hopbench-reply-to"

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from zlib import crc32
 
-from services.ports import Clock, Directory, Handler, Incoming, Outgoing, Reply, Status
 from services.scenario.model import Protocol as WireProtocol
 from services.transports.site import Site
+from services.wire.ports import Clock, Directory, Handler, Incoming, Outgoing, Reply, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
-from services.ports import Wire
 from services.scenario.model import Protocol as WireProtocol
-from services.topology import Topology
+from services.wire.ports import Wire
+from services.wire.topology import Topology
 
 BrokerKind = Literal["embedded", "kafka"]
 

@@ -25,8 +25,8 @@ from aiokafka.partitioner import murmur2
 from services.errors import CannotStart
 from services.scenario import names
 from services.scenario.text.edges import KAFKA
-from services.topology import Topology
 from services.transports.site import Broker, Counters
+from services.wire.topology import Topology
 
 REPLY_PARTITION: Final = 0
 """Replies to one caller keep to one partition: there is one consumer."""

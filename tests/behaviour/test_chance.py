@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
-from services import ticket
 from services.scenario.model import Scenario
 from services.scenario.refactors import apply
+from services.wire import ticket
 from tests.behaviour.world import run, scenario
 
 BASE = scenario(

@@ -16,12 +16,12 @@ from services import cpu
 from services.behaviour import Behaviour
 from services.bias import Bias
 from services.clock import WallClock, wheres
-from services.ports import Incoming, Reply, Status
 from services.telemetry.lean import LeanTelemetry
-from services.ticket import entry_ticket
-from services.topology import topology
 from services.transports.memory import MemoryListener, MemoryTransport, Network
 from services.transports.site import Counters, Site
+from services.wire.ports import Incoming, Reply, Status
+from services.wire.ticket import entry_ticket
+from services.wire.topology import topology
 from tests.behaviour.world import LEAF, scenario
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

@@ -6,9 +6,9 @@ import asyncio
 from collections import Counter
 
 from services.behaviour.replica import Alarm
-from services.ports import Status
 from services.scenario.model import Scenario
 from services.virtual import VirtualClock, run_virtual, virtual_loop
+from services.wire.ports import Status
 from tests.behaviour.world import LEAF, World, run, scenario
 
 TWO_REPLICAS = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.ports import Status
+from services.wire.ports import Status
 from tests.behaviour.world import LEAF, run, scenario
 
 CALLERS = """

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services import ticket
 from services.behaviour.items import batches, carried, items_of
 from services.scenario.chance import item_key
 from services.scenario.model import Origin
+from services.wire import ticket
 
 counts = st.integers(1, 12)
 origins = st.lists(counts, min_size=1, max_size=4).map(

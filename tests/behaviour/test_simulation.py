@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from services.ports import Incoming, Status
 from services.replay import SpanCount
 from services.scenario.model import Scenario
 from services.simulation import Arrival, SimulationResult, simulate
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.port import Scope
 from services.transports.memory import HopLatency
+from services.wire.ports import Incoming, Status
 from tests.behaviour.world import LEAF, run, scenario
 
 SHOP = scenario(

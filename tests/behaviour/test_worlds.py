@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from services.ports import Status
 from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
+from services.wire.ports import Status
 from tests.behaviour.world import run
 
 

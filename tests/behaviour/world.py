@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from textwrap import dedent, indent
 
-from services.ports import Clock, Incoming, Outgoing, Reply, TraceContext, Wire
 from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
 from services.simulation import Arrival, Outcome, SimulationResult, simulate
 from services.telemetry.port import Attempt, Fanout, Scope
+from services.wire.ports import Clock, Incoming, Outgoing, Reply, TraceContext, Wire
 
 SEED = 7
 

@@ -14,7 +14,7 @@ from hopbench.exits import Exit
 from services.scenario.file.parser import bundled, load, parse_text
 from services.scenario.model import Scenario
 from services.scenario.refactors import BASELINE, apply
-from services.topology import topology, uses_kafka
+from services.wire.topology import topology, uses_kafka
 
 ROOT = Path(__file__).parents[2]
 AWKWARD = """\

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from services.ports import Address
+from services.wire.ports import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from typing import Any
 from loadgen import launch
 from loadgen.plan import Plan
 from loadgen.read import Spool, read
-from services.ports import Address
 from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Entry, Load, Protocol, Target
+from services.wire.ports import Address
 
 SECOND = 1_000_000_000
 MS = 1_000_000

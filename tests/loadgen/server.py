@@ -19,7 +19,7 @@ from aiohttp import web
 
 from services.pb.hop_pb2 import HopReply, HopRequest
 from services.scenario.names import camel
-from services.ticket import parse_header
+from services.wire.ticket import parse_header
 
 WAITS = {"fast": 0.0, "broken": 0.0, "slow": 0.3, "stuck": 30.0}
 Note = Callable[[dict[str, Any]], None]

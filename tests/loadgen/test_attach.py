@@ -9,7 +9,7 @@ import pytest
 
 from hopbench.engines.standing import attach
 from services.errors import CannotStart
-from services.ports import Address
+from services.wire.ports import Address
 from tests.loadgen.rig import entry, load, plan
 
 

@@ -15,7 +15,7 @@ from loadgen.read import merged as put_together
 from loadgen.read import read
 from loadgen.recorder import header, known
 from loadgen.samples import NOT_REACHED
-from services.ports import Address
+from services.wire.ports import Address
 from tests.loadgen.rig import entry, load, plan
 
 ADDRESS = Address("127.0.0.1", 1, 2)

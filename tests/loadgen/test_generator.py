@@ -26,10 +26,10 @@ from loadgen.plan import PLAN_VARIABLE
 from loadgen.read import read
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, TIMEOUT
 from loadgen.schedule import NO_KEY
-from services.ports import Address
 from services.scenario.distributions import Uniform
 from services.scenario.model import Protocol
-from services.ticket import encode_header, entry_ticket
+from services.wire.ports import Address
+from services.wire.ticket import encode_header, entry_ticket
 from tests.loadgen.conftest import Shop
 from tests.loadgen.rig import MS, entry, generator, load, plan
 

@@ -14,7 +14,6 @@ import pytest
 
 from loadgen.plan import PLAN_VARIABLE, Plan, decode, encode, located, up_file
 from services.errors import BadInput
-from services.ports import Address
 from services.scenario.distributions import (
     Constant,
     Distribution,
@@ -25,6 +24,7 @@ from services.scenario.distributions import (
     Uniform,
 )
 from services.scenario.model import Scenario
+from services.wire.ports import Address
 from tests.loadgen.rig import entry, load, plan
 
 HERE = Address("127.0.0.1", 8001, 8002)

@@ -15,7 +15,7 @@ from loadgen.recorder import Ended, Recorder, header, known
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, RECORD, TIMEOUT
 from loadgen.schedule import Schedule
 from services.errors import BadInput
-from services.ports import Address
+from services.wire.ports import Address
 from tests.loadgen.rig import entry, load, plan
 
 START = 1_000_000

@@ -16,7 +16,7 @@ from hopbench.engines.supervisor import Supervisor, directory_of
 from services import descriptors
 from services.errors import CannotStart
 from services.scenario.file.parser import parse_text
-from services.topology import topology
+from services.wire.topology import topology
 from tests.processes.conftest import SCENARIO, plan, settings
 from tests.processes.test_node import on_a_node
 from tests.processes.test_round import alive, handled, run
@@ -114,7 +114,7 @@ from services.errors import CannotStart
 from services.job import Job
 from services.process import Process
 from services.scenario.file.parser import parse_text
-from services.topology import topology
+from services.wire.topology import topology
 
 scenario = parse_text(sys.stdin.read())
 job = Job(

@@ -13,7 +13,7 @@ from opentelemetry import trace
 from services.job import Job
 from services.process import Process
 from services.scenario.file.parser import parse_text
-from services.topology import topology
+from services.wire.topology import topology
 
 SCENARIO = parse_text(
     "{version: 1, name: one, services: {a: {operations: {go: [sleep: 1ms]}}},"

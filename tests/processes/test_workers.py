@@ -16,8 +16,8 @@ from loadgen.plan import Plan
 from loadgen.read import merged, read
 from loadgen.schedule import arrivals
 from services.errors import CannotStart
-from services.ports import Address
 from services.scenario.file.parser import parse_text
+from services.wire.ports import Address
 from tests.processes.conftest import plan, settings
 from tests.processes.test_round import alive, handled, run
 

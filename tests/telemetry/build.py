@@ -9,10 +9,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from services.ports import Incoming, Outgoing, Status, TraceContext, Wire
 from services.scenario.model import PROTOCOLS, KafkaOptions, Mode, Protocol, Target
 from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER, Record
-from services.topology import Topology
+from services.wire.ports import Incoming, Outgoing, Status, TraceContext, Wire
+from services.wire.topology import Topology
 
 TICKET = "00000000000004d2;order.create/1@0"
 TRACE = 0x0AF7651916CD43DD8448EB211C80319C

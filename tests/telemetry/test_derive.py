@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from services.ports import Status
 from services.telemetry.derive import attributes_of, shape_of, span_shape
 from services.telemetry.records import Record
+from services.wire.ports import Status
 from tests.telemetry.build import (
     ASKED,
     GRPC,

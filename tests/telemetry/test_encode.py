@@ -20,7 +20,6 @@ from opentelemetry.trace import (
     TraceFlags,
 )
 
-from services import ports
 from services.telemetry import wire
 from services.telemetry.derive import attributes_of, shape_of, span_shape
 from services.telemetry.encode import SpanEncoder, encode_spans
@@ -36,6 +35,7 @@ from services.telemetry.records import (
     Record,
 )
 from services.telemetry.tracer import Notes
+from services.wire import ports
 from tests.telemetry.build import (
     OFFSET_NS,
     SHOP,

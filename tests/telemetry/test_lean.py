@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from services.ports import Reply, Status, TraceContext
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.records import (
     ATTEMPT,
@@ -22,6 +21,7 @@ from services.telemetry.records import (
     SPAN,
     TRACE,
 )
+from services.wire.ports import Reply, Status, TraceContext
 from tests.telemetry import build
 from tests.telemetry.build import CAME, HTTP, PUBLISHED, SHOP, Ticks, incoming, numbered, outgoing
 

@@ -13,7 +13,6 @@ from opentelemetry.sdk.metrics import export as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from services.ports import Status
 from services.telemetry.metrics import (
     DURATION_BOUNDS_MS,
     Histogram,
@@ -23,6 +22,7 @@ from services.telemetry.metrics import (
     encode_metrics,
 )
 from services.telemetry.records import Record
+from services.wire.ports import Status
 from tests.telemetry.build import (
     GRPC,
     HTTP,

@@ -31,12 +31,12 @@ from analysis.readers import read
 from analysis.spans import SpanTable
 from services import transports
 from services.clock import WallClock
-from services.ports import Address, Incoming, Reply, Status, TraceContext, Transport, Wire
 from services.telemetry import instrumentations, official
 from services.telemetry.encode import encode_spans
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.records import CLIENT, CONSUMER, PRODUCER, SERVER
 from services.transports.site import Broker, Counters, Hooks, Site
+from services.wire.ports import Address, Incoming, Reply, Status, TraceContext, Transport, Wire
 from tests.telemetry.build import (
     ASKED,
     CAME,

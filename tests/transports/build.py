@@ -8,12 +8,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from services import ticket, transports
-from services.ports import Address, Handler, Incoming, Listener, Outgoing, Reply, Status, Transport
-from services.ports import Wire as WireRecord
+from services import transports
 from services.scenario.model import KafkaOptions, Mode, Protocol, Target
-from services.topology import Topology
 from services.transports.site import Broker, Counters, Hooks, Site
+from services.wire import ticket
+from services.wire.ports import (
+    Address,
+    Handler,
+    Incoming,
+    Listener,
+    Outgoing,
+    Reply,
+    Status,
+    Transport,
+)
+from services.wire.ports import Wire as WireRecord
+from services.wire.topology import Topology
 
 Main = Callable[[], Awaitable[None]]
 Run = Callable[[Main], None]

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from services.ports import Incoming, Reply, Status, TraceContext
 from services.scenario.model import PROTOCOLS, Protocol
 from services.transports import TRANSPORTS, load
 from services.transports.site import Broker
+from services.wire.ports import Incoming, Reply, Status, TraceContext
 from tests.transports.build import TICKET, Recorder, Run, outgoing, running, wire
 
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)

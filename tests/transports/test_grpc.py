@@ -16,10 +16,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from services import ticket
 from services.pb import hop_pb2
-from services.ports import Incoming, Reply, Status
 from services.transports.site import Hooks
+from services.wire import ticket
+from services.wire.ports import Incoming, Reply, Status
 from tests.transports.build import Recorder, Run, Running, outgoing, running, wire
 
 ROOT = Path(__file__).parents[2]

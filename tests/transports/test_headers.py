@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services import ticket, traceparent
-from services.ports import TraceContext
+from services.wire import ticket, traceparent
+from services.wire.ports import TraceContext
 
 positive = st.integers(min_value=1)
 

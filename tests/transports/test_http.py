@@ -10,12 +10,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from services import ticket
 from services.errors import CannotStart
-from services.ports import Address, Incoming, Reply, Status
-from services.topology import Topology
 from services.transports import http
 from services.transports.site import Counters, Hooks, Site
+from services.wire import ticket
+from services.wire.ports import Address, Incoming, Reply, Status
+from services.wire.topology import Topology
 from tests.transports.build import Recorder, Run, outgoing, running, wire
 
 

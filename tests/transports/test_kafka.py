@@ -12,9 +12,9 @@ import pytest
 
 from services import transports
 from services.errors import CannotStart
-from services.ports import Incoming, Reply, Status, TraceContext, Wire
 from services.transports.site import Broker, BrokerKind
 from services.transports.topics import partition_for, share
+from services.wire.ports import Incoming, Reply, Status, TraceContext, Wire
 from tests.transports.build import (
     TICKET,
     Recorder,

@@ -10,9 +10,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from services import ticket, transports
+from services import transports
 from services.errors import CannotStart
-from services.ports import Status
 from services.scenario.model import KafkaOptions
 from services.transports.groups import group_name, shared_out
 from services.transports.kafka import CORRELATION, ROUND
@@ -20,6 +19,8 @@ from services.transports.link import idempotent
 from services.transports.seen import Seen
 from services.transports.site import Broker
 from services.transports.topics import partition_for
+from services.wire import ticket
+from services.wire.ports import Status
 from tests.transports.build import GRACE_NS, TICKET, Recorder, Run, outgoing, running, wire
 
 PARTITIONS = 6

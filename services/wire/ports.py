@@ -84,7 +84,7 @@ class Outgoing:
     replica: int
     """Chosen by the caller's balancer; Kafka ignores it, consumers share the topic."""
     ticket: str
-    """Chance's key and the items carried, opaque to transports (services/ticket.py)."""
+    """Chance's key and the items carried, opaque to transports (services/wire/ticket.py)."""
     key: str | None
     """The application's key: path segment, message field, Kafka key."""
     request_bytes: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.ports import TraceContext
+from services.wire.ports import TraceContext
 
 HEADER: Final = "traceparent"
 _LENGTH: Final = 55

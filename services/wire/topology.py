@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from services.ports import Wire, wire_of
 from services.scenario.model import Call, Entry, Publish, Scenario, Target
 from services.scenario.text.edges import KAFKA
 from services.scenario.tree import walk
+from services.wire.ports import Wire, wire_of
 
 T = TypeVar("T")
 
