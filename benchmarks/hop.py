@@ -50,7 +50,7 @@ from benchmarks.shop import (
     shop,
 )
 from benchmarks.sink import sink
-from services.clock import WallClock
+from services.clocks.wall import WallClock
 from services.telemetry import official as instrument
 from services.telemetry.derive import Shape, span_shape
 from services.telemetry.lean import LeanTelemetry

@@ -32,6 +32,7 @@ from hopbench.engines.virtual import RECORDS_PER_REQUEST, Due
 from hopbench.jaeger import Jaeger, addresses, connected
 from hopbench.readback import CONNECTIONS, Readback, Sought, Window, sought, windows
 from loadgen.schedule import arrivals
+from services.clocks.virtual import VirtualClock
 from services.scenario.file.parser import load
 from services.scenario.model import Scenario
 from services.simulation import simulate
@@ -40,7 +41,6 @@ from services.telemetry.export import Request, Sender
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.pipeline import resource_attributes
 from services.telemetry.records import SAMPLED
-from services.virtual import VirtualClock
 from services.wire.topology import Topology
 
 SPANS: Final = 100_000

@@ -30,7 +30,7 @@ import uvloop
 
 from benchmarks.shop import TICKET, connected, sent, shop
 from benchmarks.sink import sink
-from services.clock import WallClock
+from services.clocks.wall import WallClock
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.pipeline import Pipeline, resource_attributes
 from services.transports import listener

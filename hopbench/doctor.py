@@ -29,7 +29,7 @@ from hopbench.cores import ENOUGH
 from hopbench.environment import affinity, cpu_model
 from hopbench.hostload import shares, snapshot
 from hopbench.limits import Limits
-from services.clock import WallClock
+from services.clocks.wall import WallClock
 from services.errors import CannotStart
 
 SCHEMA: Final = "hopbench.doctor/1"

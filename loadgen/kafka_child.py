@@ -38,7 +38,7 @@ from loadgen.plan import Plan, decode, in_flight_parts
 from loadgen.recorder import Ended, Recorder, header, known
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, STATUSES, TIMEOUT
 from loadgen.schedule import NO_KEY, Schedule, select
-from services.clock import WallClock
+from services.clocks.wall import WallClock
 from services.death import ORPHANED, die_with
 from services.errors import BadInput, CannotStart
 from services.title import set_title

@@ -12,7 +12,7 @@ from typing import Final
 from gevent.event import Event
 from gevent.hub import Hub
 
-from services.timerfd import absolute_timer
+from services.clocks.timerfd import absolute_timer
 
 _READ: Final = 1
 _NANO: Final = 1_000_000_000

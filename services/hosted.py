@@ -11,7 +11,7 @@ from opentelemetry import trace
 
 from services import transports
 from services.behaviour import Behaviour
-from services.clock import WallClock
+from services.clocks.wall import WallClock
 from services.errors import CannotStart
 from services.job import Job
 from services.scenario.model import Protocol

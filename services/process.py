@@ -27,7 +27,7 @@ import uvloop
 from opentelemetry import trace
 
 from services import descriptors
-from services.clock import WallClock, wheres
+from services.clocks.wall import WallClock, wheres
 from services.control import Channel, open_channel
 from services.death import ORPHANED
 from services.errors import CannotStart

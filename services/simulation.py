@@ -1,7 +1,7 @@
 """A round in virtual time: every replica of a scenario, and every arrival, in one loop.
 
 The same behaviour as in real processes, on clocks that jump and a wire that is memory. Each
-replica has a clock of its own, on which CPU work competes (services/virtual.py).
+replica has a clock of its own, on which CPU work competes (services/clocks/virtual.py).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from services.behaviour import Behaviour, Counters
+from services.clocks.virtual import VirtualClock, VirtualLoop, run_virtual, virtual_loop
 from services.scenario.chance import request_key, uniform
 from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Entry, Scenario, Target
@@ -28,7 +29,6 @@ from services.transports.memory import (
 )
 from services.transports.site import Counters as WireCounters
 from services.transports.site import Site
-from services.virtual import VirtualClock, VirtualLoop, run_virtual, virtual_loop
 from services.wire import ticket
 from services.wire.ports import Incoming, Outgoing, Reply, Status, TraceContext, Wire
 from services.wire.topology import GENERATOR, Topology, entrance, topology

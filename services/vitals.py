@@ -8,7 +8,7 @@ import resource
 from time import monotonic_ns, process_time_ns
 from typing import Any
 
-from services.bias import Bias
+from services.clocks.bias import Bias
 
 BEAT_NS = 5_000_000
 

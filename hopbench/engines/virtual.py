@@ -29,6 +29,7 @@ from loadgen.plan import Plan
 from loadgen.recorder import Recorder, header, known
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, TIMEOUT
 from loadgen.schedule import Schedule, arrivals
+from services.clocks.virtual import VirtualClock
 from services.scenario.model import Protocol, Scenario
 from services.simulation import Arrival, Outcome, ReplicaResult, SimulationResult, simulate
 from services.telemetry.encode import encode_spans
@@ -36,7 +37,6 @@ from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.metrics import encode_metrics
 from services.telemetry.pipeline import resource_attributes
 from services.telemetry.records import SAMPLED
-from services.virtual import VirtualClock
 from services.wire.ports import Address, Status
 from services.wire.topology import GENERATOR, Topology, topology, uses_kafka
 

@@ -20,9 +20,9 @@ from services.behaviour.replica import (
     StepFailed,
 )
 from services.behaviour.steps import hangs_on_items, prepare
-from services.places import Places
 from services.scenario.model import Fault, Scenario
 from services.scenario.model import Protocol as WireProtocol
+from services.slots import Slots
 from services.telemetry.port import Telemetry
 from services.wire import ticket
 from services.wire.ports import Clock, Incoming, Reply, Status, Transport
@@ -47,9 +47,9 @@ class Behaviour:
         "_measured_from_ns",
         "_operations",
         "_pausing",
-        "_places",
         "_prepared",
         "_replica",
+        "_slots",
         "_telemetry",
         "_unticketed",
         "counters",
@@ -87,7 +87,7 @@ class Behaviour:
         self._keyed: set[str] = set()
         self._faults = faults_of(scenario, service, replica)
         limit = scenario.services[service].max_concurrent
-        self._places = None if limit is None else Places(limit)
+        self._slots = None if limit is None else Slots(limit)
         self._measured_from_ns: int | None = None
         self._unticketed = 0
         self._pausing: asyncio.Task[None] | None = None
@@ -150,19 +150,19 @@ class Behaviour:
 
     async def _run(self, frame: Frame, incoming: Incoming, steps: Runner) -> Reply:
         keys = self._keys(incoming) if incoming.operation in self._keyed else _ANY_ITEM
-        places = self._places
-        if places is None:
+        slots = self._slots
+        if slots is None:
             reply = None if self._faults is None else await self._disturb(incoming, keys)
             if reply is None:
                 await steps.run(frame, keys, 0, None)
         else:
-            await places.take()
+            await slots.take()
             try:
                 reply = None if self._faults is None else await self._disturb(incoming, keys)
                 if reply is None:
                     await steps.run(frame, keys, 0, None)
             finally:
-                places.give()
+                slots.give()
         return Reply(Status.OK, incoming.response_bytes) if reply is None else reply
 
     def _prepare(self, operation: str) -> Runner | None:

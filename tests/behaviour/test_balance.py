@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.behaviour.balance import LeastPending, Random, RoundRobin, another
-from services.places import Places
+from services.clocks.virtual import run_virtual
 from services.scenario.chance import request_key
-from services.virtual import run_virtual
+from services.slots import Slots
 
 
 @pytest.mark.parametrize(
@@ -48,18 +48,18 @@ def test_another_replica_is_any_but_the_first(case: tuple[int, int]) -> None:
     assert others == set(range(replicas)) - {first}
 
 
-def test_places_go_to_who_waited_longest_and_none_is_lost_to_the_cancelled() -> None:
+def test_slots_go_to_who_waited_longest_and_none_is_lost_to_the_cancelled() -> None:
 
     log: list[str] = []
 
     async def main() -> int:
-        places = Places(1)
+        slots = Slots(1)
 
         async def visitor(name: str) -> None:
-            await places.take()
+            await slots.take()
             log.append(name)
             await asyncio.sleep(1)
-            places.give()
+            slots.give()
 
         tasks = [asyncio.ensure_future(visitor(name)) for name in "abcd"]
         await asyncio.sleep(0.5)
@@ -67,7 +67,7 @@ def test_places_go_to_who_waited_longest_and_none_is_lost_to_the_cancelled() -> 
         await asyncio.sleep(0.5)
         tasks[2].cancel()  # just when its turn has come
         await asyncio.wait(tasks)
-        return places.free
+        return slots.free
 
     assert run_virtual(main()) == 1
     assert log in (["a", "d"], ["a", "c", "d"])

@@ -12,10 +12,11 @@ from time import monotonic_ns, thread_time_ns
 import pytest
 import uvloop
 
-from services import cpu
 from services.behaviour import Behaviour
-from services.bias import Bias
-from services.clock import WallClock, wheres
+from services.clocks import cpu
+from services.clocks.bias import Bias
+from services.clocks.timerfd import absolute_timer, timer_of_libc
+from services.clocks.wall import WallClock, wheres
 from services.telemetry.lean import LeanTelemetry
 from services.transports.memory import MemoryListener, MemoryTransport, Network
 from services.transports.site import Counters, Site
@@ -299,8 +300,6 @@ def test_behaviour_is_the_same_code_on_the_wall_clock(loop: str) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
 def test_the_c_library_s_timer_and_python_s_own_are_the_same_timer() -> None:
-    from services.timerfd import absolute_timer, timer_of_libc  # noqa: PLC0415  # Linux only
-
     for timer in (timer_of_libc(), absolute_timer()):
         assert timer is not None
         timer.set(monotonic_ns() + 1_000_000)

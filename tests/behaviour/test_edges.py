@@ -6,8 +6,8 @@ import asyncio
 from collections import Counter
 
 from services.behaviour.replica import Alarm
+from services.clocks.virtual import VirtualClock, run_virtual, virtual_loop
 from services.scenario.model import Scenario
-from services.virtual import VirtualClock, run_virtual, virtual_loop
 from services.wire.ports import Status
 from tests.behaviour.world import LEAF, World, run, scenario
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from services.timers import Timers
-from services.virtual import Stalled, VirtualClock, run_virtual, virtual_loop
+from services.clocks.timers import Timers
+from services.clocks.virtual import Stalled, VirtualClock, run_virtual, virtual_loop
 
 MS = 1_000_000
 

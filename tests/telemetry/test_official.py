@@ -30,7 +30,7 @@ from analysis.pairs import pair
 from analysis.readers import read
 from analysis.spans import SpanTable
 from services import transports
-from services.clock import WallClock
+from services.clocks.wall import WallClock
 from services.telemetry import instrumentations, official
 from services.telemetry.encode import encode_spans
 from services.telemetry.lean import LeanTelemetry

@@ -20,13 +20,13 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic_ns
 from typing import Final, Literal
 
-from services import cpu
-from services.bias import Bias
+from services.clocks import cpu
+from services.clocks.bias import Bias
+from services.clocks.timerfd import AbsoluteTimer, absolute_timer
+from services.clocks.timers import Timers
 from services.errors import CannotStart
 from services.scenario.model import Scenario, Work
 from services.scenario.tree import walk
-from services.timerfd import AbsoluteTimer, absolute_timer
-from services.timers import Timers
 from services.wire.ports import Cancellable
 
 Where = Literal["loop", "thread", "process"]

@@ -1,4 +1,4 @@
-"""A bound on how many go on at once; the others wait in the order in which they came.
+"""Slots: a bound on how many go on at once; the others wait in the order in which they came.
 
 :class:`asyncio.Semaphore` is not that strict, and in some Pythons loses its place when a waiter is
 cancelled just as it is woken.
@@ -11,16 +11,16 @@ from asyncio import CancelledError
 from collections import deque
 
 
-class Places:
+class Slots:
     __slots__ = ("_waiting", "free")
 
     def __init__(self, limit: int) -> None:
         self.free = limit
-        """Places that anyone may take at once; 0 as long as somebody waits."""
+        """Slots that anyone may take at once; 0 as long as somebody waits."""
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def take(self) -> None:
-        """Wait for a place; :meth:`give` must follow."""
+        """Wait for one; :meth:`give` must follow."""
         if self.free:
             self.free -= 1
             return
@@ -30,11 +30,11 @@ class Places:
             await turn
         except CancelledError:
             if not turn.cancelled():
-                self.give()  # the place came together with the cancellation
+                self.give()  # the slot came together with the cancellation
             raise
 
     def give(self) -> None:
-        """Hand the place to who waited longest, or put it back."""
+        """Hand the slot to who waited longest, or put it back."""
         waiting = self._waiting
         while waiting:
             turn = waiting.popleft()

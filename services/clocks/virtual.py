@@ -15,8 +15,8 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, Literal, TypeVar
 
-from services.places import Places
-from services.timers import Timer, Timers
+from services.clocks.timers import Timer, Timers
+from services.slots import Slots
 
 T = TypeVar("T")
 _log = logging.getLogger("asyncio")
@@ -198,8 +198,8 @@ class VirtualClock:
 
     def __init__(self, loop: VirtualLoop, cores: int = 2) -> None:
         self._loop = loop
-        self._python = Places(1)
-        self._cores = Places(cores)
+        self._python = Slots(1)
+        self._cores = Slots(cores)
         self.cpu_ns = 0
         """CPU time used so far, wherever."""
         self.now_ns = lambda: loop.now_ns
@@ -235,7 +235,7 @@ class VirtualClock:
         await self._python.take()
         await self._hold(self._python, ns)
 
-    async def _hold(self, python: Places, ns: int) -> None:
+    async def _hold(self, python: Slots, ns: int) -> None:
         end_ns = self._loop.now_ns + ns
         cancelled: CancelledError | None = None
         try:
