@@ -35,7 +35,7 @@ from loadgen.schedule import arrivals
 from services.clocks.virtual import VirtualClock
 from services.scenario.file.parser import load
 from services.scenario.model import Scenario
-from services.simulation import simulate
+from services.simulation.round import simulate
 from services.telemetry.encode import encode_spans
 from services.telemetry.export import Request, Sender
 from services.telemetry.lean import LeanTelemetry

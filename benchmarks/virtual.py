@@ -19,10 +19,10 @@ from typing import Final
 
 from services.behaviour import Behaviour
 from services.clocks.virtual import VirtualClock, run_virtual, virtual_loop
-from services.replay import SpanCount
 from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
-from services.simulation import Arrival, simulate
+from services.simulation.replay import SpanCount
+from services.simulation.round import Arrival, simulate
 from services.telemetry.lean import LeanTelemetry
 from services.wire.ports import Directory, Incoming, Outgoing, Reply, Status
 from services.wire.ticket import entry_ticket

@@ -24,11 +24,11 @@ from hopbench.limits import Limits
 from hopbench.trial import Trial
 from loadgen.samples import NOT_REACHED
 from loadgen.schedule import MEASURED
-from services.replay import expected_spans
 from services.scenario.facts import facts_of
 from services.scenario.model import Call, Fail, Publish, Scenario
 from services.scenario.tree import operations, walk
-from services.simulation import Arrival
+from services.simulation.replay import expected_spans
+from services.simulation.round import Arrival
 
 HEADLINE_PERCENTS: Final = (50, 95, 99)
 """Those that a variant is summed up by."""

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from hopbench.plan import RunPlan
 from loadgen.schedule import arrivals
-from services.replay import expected_spans
 from services.scenario.capacity import worst_calls
 from services.scenario.chance import round_seed
 from services.scenario.model import Load, Scenario
 from services.scenario.packing import packs
-from services.simulation import Arrival
+from services.simulation.replay import expected_spans
+from services.simulation.round import Arrival
 from services.wire.topology import topology, uses_kafka
 
 PROBE: Final = 40

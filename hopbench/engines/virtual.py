@@ -31,7 +31,7 @@ from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, TIMEOUT
 from loadgen.schedule import Schedule, arrivals
 from services.clocks.virtual import VirtualClock
 from services.scenario.model import Protocol, Scenario
-from services.simulation import Arrival, Outcome, ReplicaResult, SimulationResult, simulate
+from services.simulation.round import Arrival, Outcome, ReplicaResult, SimulationResult, simulate
 from services.telemetry.encode import encode_spans
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.metrics import encode_metrics

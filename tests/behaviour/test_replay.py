@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from services.replay import Expected, expected_spans
-from services.simulation import Arrival, simulate
+from services.simulation.replay import Expected, expected_spans
+from services.simulation.round import Arrival, simulate
 from services.telemetry.lean import LeanTelemetry
 from tests.behaviour.world import LEAF, scenario
 

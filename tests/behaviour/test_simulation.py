@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from services.replay import SpanCount
 from services.scenario.model import Scenario
-from services.simulation import Arrival, SimulationResult, simulate
+from services.simulation.replay import SpanCount
+from services.simulation.round import Arrival, SimulationResult, simulate
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.port import Scope
 from services.transports.memory import HopLatency

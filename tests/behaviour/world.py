@@ -7,7 +7,7 @@ from textwrap import dedent, indent
 
 from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
-from services.simulation import Arrival, Outcome, SimulationResult, simulate
+from services.simulation.round import Arrival, Outcome, SimulationResult, simulate
 from services.telemetry.port import Attempt, Fanout, Scope
 from services.wire.ports import Clock, Incoming, Outgoing, Reply, TraceContext, Wire
 

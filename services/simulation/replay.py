@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 from services.scenario.model import Call, Scenario
 from services.scenario.tree import walk
-from services.simulation import Arrival, SimulationResult, simulate
+from services.simulation.round import Arrival, SimulationResult, simulate
 from services.telemetry.port import Attempt, Fanout, Scope
 from services.wire.ports import Incoming, Outgoing, Reply, Status, TraceContext, Wire
 
