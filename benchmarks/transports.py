@@ -35,7 +35,7 @@ from benchmarks.shop import REQUEST_BYTES, RESPONSE_BYTES, TICKET
 from hopbench import broker as brokers
 from services import transports
 from services.scenario.model import KafkaOptions, Mode, Protocol, Target
-from services.transports.link import FETCH_WAIT_MS
+from services.transports.kafka.link import FETCH_WAIT_MS
 from services.transports.site import Broker, Counters, Site
 from services.wire.ports import Address, Incoming, Outgoing, Reply, Status, Wire
 from services.wire.topology import Topology

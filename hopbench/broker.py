@@ -1,7 +1,7 @@
 """The Kafka broker of a run: the embedded one in a process of its own, or a real one by address.
 
 Embedded means librdkafka's mock cluster, out of the confluent-kafka wheel. It speaks the real
-protocol, but it is not Kafka: services/transports/kafka.py says what it cannot do.
+protocol, but it is not Kafka: services/transports/kafka/transport.py says what it cannot do.
 """
 
 from __future__ import annotations

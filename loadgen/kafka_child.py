@@ -42,7 +42,7 @@ from services.clocks.wall import WallClock
 from services.death import ORPHANED, die_with
 from services.errors import BadInput, CannotStart
 from services.title import set_title
-from services.transports.kafka import KafkaTransport
+from services.transports.kafka.transport import KafkaTransport
 from services.transports.site import Counters, Site
 from services.wire.ports import Outgoing, Reply, Status, TraceContext
 from services.wire.ticket import entry_ticket

@@ -39,7 +39,7 @@ from services.title import set_title
 PRELOAD = (
     "services.transports.http",
     "services.transports.grpc",
-    "services.transports.kafka",
+    "services.transports.kafka.transport",
 )
 """What children will use, beyond what services.process imports itself."""
 BUG = 70

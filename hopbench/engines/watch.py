@@ -9,7 +9,7 @@ from typing import Final
 
 AWAY_S: Final = 45.0
 """A broker that is started again is back within this, and a round survives that: its clients wait
-as long (services/transports/link.py)."""
+as long (services/transports/kafka/link.py)."""
 _LOOK_S: Final = 1.0
 _TRY_S: Final = 2.0
 

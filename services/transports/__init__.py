@@ -28,7 +28,7 @@ class TransportModule(Protocol):
 TRANSPORTS: Mapping[WireProtocol, str] = {
     "http": "services.transports.http",
     "grpc": "services.transports.grpc",
-    "kafka": "services.transports.kafka",
+    "kafka": "services.transports.kafka.transport",
 }
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from services import transports
 from services.errors import CannotStart
+from services.transports.kafka.topics import partition_for, share
 from services.transports.site import Broker, BrokerKind
-from services.transports.topics import partition_for, share
 from services.wire.ports import Incoming, Reply, Status, TraceContext, Wire
 from tests.transports.build import (
     TICKET,

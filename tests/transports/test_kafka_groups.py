@@ -13,12 +13,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from services import transports
 from services.errors import CannotStart
 from services.scenario.model import KafkaOptions
-from services.transports.groups import group_name, shared_out
-from services.transports.kafka import CORRELATION, ROUND
-from services.transports.link import idempotent
-from services.transports.seen import Seen
+from services.transports.kafka.groups import group_name, shared_out
+from services.transports.kafka.link import idempotent
+from services.transports.kafka.seen import Seen
+from services.transports.kafka.topics import partition_for
+from services.transports.kafka.transport import CORRELATION, ROUND
 from services.transports.site import Broker
-from services.transports.topics import partition_for
 from services.wire import ticket
 from services.wire.ports import Status
 from tests.transports.build import GRACE_NS, TICKET, Recorder, Run, outgoing, running, wire

@@ -7,8 +7,8 @@ from time import monotonic
 
 import pytest
 
+from services.transports.kafka.tether import BrokerLost, Tether
 from services.transports.site import Gap
-from services.transports.tether import BrokerLost, Tether
 from tests.transports.build import Run
 
 

@@ -13,10 +13,10 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from services.errors import CannotStart
 from services.scenario.model import KafkaOptions
-from services.transports.groups import SETTINGS as GROUP
-from services.transports.groups import Membership, assignor, group_name
+from services.transports.kafka.groups import SETTINGS as GROUP
+from services.transports.kafka.groups import Membership, assignor, group_name
+from services.transports.kafka.tether import BrokerLost, Tether
 from services.transports.site import Broker, BrokerKind, KafkaHooks, Site
-from services.transports.tether import BrokerLost, Tether
 
 FETCH_WAIT_MS: Final[Mapping[BrokerKind, int]] = {"embedded": 10, "kafka": 500}
 """500 is aiokafka's own default, which a real broker cuts short when a message comes."""

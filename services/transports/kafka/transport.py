@@ -4,9 +4,9 @@ A message goes to the topic ``<service>.<operation>`` and carries an id, of its 
 a request also names the topic of its reply, which carries the same id. Replica r of R takes the
 partitions p with p mod R = r, from end offsets read before the first arrival, so nothing that an
 earlier round left behind is read. On a real broker the replicas of a service are a consumer group
-(services/transports/groups.py); replies, which go to one process, are read without one.
+(services/transports/kafka/groups.py); replies, which go to one process, are read without one.
 
-A real broker may be away for a while (services/transports/link.py, AWAY_S): calls and messages wait
+A real broker may be away for a while (link.py, AWAY_S): calls and messages wait
 for it. What a producer then sends twice has the same id twice, and is handled once.
 
 The embedded broker (librdkafka's mock cluster) is not Kafka. A new message does not end a waiting
@@ -36,8 +36,8 @@ from aiokafka.errors import (
 
 from services.scenario import names
 from services.scenario.model import KafkaOptions, Mode
-from services.transports.groups import SETTINGS as GROUP
-from services.transports.link import (
+from services.transports.kafka.groups import SETTINGS as GROUP
+from services.transports.kafka.link import (
     AWAY_S,
     FETCH_WAIT_MS,
     LARGEST_MESSAGE,
@@ -45,10 +45,9 @@ from services.transports.link import (
     Header,
     Link,
 )
-from services.transports.seen import Seen
-from services.transports.site import BrokerKind, Site
-from services.transports.tether import BrokerLost
-from services.transports.topics import (
+from services.transports.kafka.seen import Seen
+from services.transports.kafka.tether import BrokerLost
+from services.transports.kafka.topics import (
     REPLY_PARTITION,
     ensure,
     partition_for,
@@ -56,6 +55,7 @@ from services.transports.topics import (
     reply_topic,
     share,
 )
+from services.transports.site import BrokerKind, Site
 from services.wire import ticket, traceparent
 from services.wire.payload import payload
 from services.wire.ports import (

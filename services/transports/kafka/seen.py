@@ -10,7 +10,7 @@ REMEMBERED: Final = 1 << 16
 
 
 class Seen:
-    """Message ids (services/transports/kafka.py, CORRELATION), the latest ``limit`` of them."""
+    """Message ids (transport.py, CORRELATION), the latest ``limit`` of them."""
 
     def __init__(self, limit: int = REMEMBERED) -> None:
         self._limit = limit
