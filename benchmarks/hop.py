@@ -51,11 +51,11 @@ from benchmarks.shop import (
 )
 from benchmarks.sink import sink
 from services.clocks.wall import WallClock
-from services.telemetry import official as instrument
-from services.telemetry.derive import Shape, span_shape
 from services.telemetry.lean import LeanTelemetry
+from services.telemetry.official import telemetry as instrument
 from services.telemetry.pipeline import Pipeline, resource_attributes
 from services.telemetry.records import CLIENT, SERVER
+from services.telemetry.spans import Shape, span_shape
 from services.wire.ports import Incoming, Reply, Status, TraceContext
 
 PROTOCOLS: Final[tuple[ProtocolName, ...]] = ("http", "grpc")

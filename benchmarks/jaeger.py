@@ -36,11 +36,11 @@ from services.clocks.virtual import VirtualClock
 from services.scenario.file.parser import load
 from services.scenario.model import Scenario
 from services.simulation.round import simulate
-from services.telemetry.encode import encode_spans
-from services.telemetry.export import Request, Sender
+from services.telemetry.encoding import encode_spans
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.pipeline import resource_attributes
 from services.telemetry.records import SAMPLED
+from services.telemetry.sender import Request, Sender
 from services.wire.topology import Topology
 
 SPANS: Final = 100_000

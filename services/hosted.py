@@ -29,7 +29,7 @@ from services.transports.site import (
 from services.wire.ports import Directory, Listener, Transport
 
 if TYPE_CHECKING:
-    from services.telemetry.official import OfficialPipeline
+    from services.telemetry.official.telemetry import OfficialPipeline
 
 
 class Hosted:
@@ -197,4 +197,4 @@ def instruments(
 
 
 def _official() -> ModuleType:
-    return importlib.import_module("services.telemetry.official")
+    return importlib.import_module("services.telemetry.official.telemetry")

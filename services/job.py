@@ -43,7 +43,7 @@ def read_job(document: Mapping[str, Any]) -> Job:
     settings, endpoints = document["settings"], document["endpoints"]
     if settings["instrumentation"] == "official":
         # Only where it is asked for: the instrumentations cost every process 5 MB.
-        importlib.import_module("services.telemetry.official")
+        importlib.import_module("services.telemetry.official.telemetry")
     scenario = apply(parse_text(document["source"]), document["variant"])
     broker = endpoints["broker"]
     # A bench on another host cannot know it.

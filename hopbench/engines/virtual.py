@@ -32,7 +32,7 @@ from loadgen.schedule import Schedule, arrivals
 from services.clocks.virtual import VirtualClock
 from services.scenario.model import Protocol, Scenario
 from services.simulation.round import Arrival, Outcome, ReplicaResult, SimulationResult, simulate
-from services.telemetry.encode import encode_spans
+from services.telemetry.encoding import encode_spans
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.metrics import encode_metrics
 from services.telemetry.pipeline import resource_attributes

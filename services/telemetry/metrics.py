@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from services.scenario.model import PROTOCOLS
-from services.telemetry import wire
+from services.telemetry import protobuf
 from services.telemetry.records import CALLS, CLIENT, CONSUMER, INTERNAL, PRODUCER, REPLICA, Record
 from services.wire.topology import Topology
 
@@ -59,10 +59,10 @@ _DURATION_BOUNDS_NS: Final = tuple(int(bound * 1e6) for bound in DURATION_BOUNDS
 _SPILL: Final = 256
 """Distinct sizes kept apart before they are folded into buckets."""
 
-SCOPE: Final = wire.scope("hopbench.services")
+SCOPE: Final = protobuf.scope("hopbench.services")
 
-_DELTA: Final = wire.integer(2, 1)
-_MONOTONIC: Final = wire.integer(3, 1)
+_DELTA: Final = protobuf.integer(2, 1)
+_MONOTONIC: Final = protobuf.integer(3, 1)
 
 
 @dataclass(slots=True)
@@ -131,8 +131,8 @@ class Stream:
     protocol: str
     publish: bool
 
-    def attributes(self, *, operation: bool = True) -> dict[str, wire.Value]:
-        said: dict[str, wire.Value] = {"target.service": self.service}
+    def attributes(self, *, operation: bool = True) -> dict[str, protobuf.Value]:
+        said: dict[str, protobuf.Value] = {"target.service": self.service}
         if operation:
             said["rpc.method"] = self.operation
         said["rpc.protocol"] = self.protocol
@@ -142,7 +142,7 @@ class Stream:
 
 
 Sum = int
-Point = tuple[dict[str, wire.Value], Histogram | Sum]
+Point = tuple[dict[str, protobuf.Value], Histogram | Sum]
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,41 +308,41 @@ def encode_metric(metric: Metric, start_unix_ns: int, end_unix_ns: int) -> bytes
     """One ``ScopeMetrics.metrics`` field, empty for a metric without points."""
     if not metric.points:
         return b""
-    times = wire.fixed64(2, start_unix_ns) + wire.fixed64(3, end_unix_ns)
+    times = protobuf.fixed64(2, start_unix_ns) + protobuf.fixed64(3, end_unix_ns)
     points = []
     for attributes, value in metric.points:
         if isinstance(value, Histogram):
-            body = wire.attributes(9, attributes) + times + _histogram(value)
+            body = protobuf.attributes(9, attributes) + times + _histogram(value)
         else:
-            body = wire.attributes(7, attributes) + times + wire.fixed64(6, value)
-        points.append(wire.delimited(1, body))
+            body = protobuf.attributes(7, attributes) + times + protobuf.fixed64(6, value)
+        points.append(protobuf.delimited(1, body))
     data = b"".join(points) + _DELTA
-    head = wire.text(1, metric.name) + wire.text(3, metric.unit)
+    head = protobuf.text(1, metric.name) + protobuf.text(3, metric.unit)
     if metric.kind == "histogram":
-        return wire.delimited(2, head + wire.delimited(9, data))
-    return wire.delimited(2, head + wire.delimited(7, data + _MONOTONIC))
+        return protobuf.delimited(2, head + protobuf.delimited(9, data))
+    return protobuf.delimited(2, head + protobuf.delimited(7, data + _MONOTONIC))
 
 
 def _histogram(of: Histogram) -> bytes:
     bounds, buckets = len(of.bounds), len(of.buckets)
     body = (
-        wire.fixed64(4, of.count)
-        + wire.double(5, of.sum)
-        + wire.delimited(6, struct.pack(f"<{buckets}Q", *of.buckets))
-        + wire.delimited(7, struct.pack(f"<{bounds}d", *of.bounds))
+        protobuf.fixed64(4, of.count)
+        + protobuf.double(5, of.sum)
+        + protobuf.delimited(6, struct.pack(f"<{buckets}Q", *of.buckets))
+        + protobuf.delimited(7, struct.pack(f"<{bounds}d", *of.bounds))
     )
-    return body + wire.double(11, of.min) + wire.double(12, of.max) if of.count else body
+    return body + protobuf.double(11, of.min) + protobuf.double(12, of.max) if of.count else body
 
 
 def metrics_request(resource_field: bytes, fields: Sequence[bytes]) -> bytes:
     """An ``ExportMetricsServiceRequest`` of encoded metrics."""
-    return wire.export_request(resource_field, ((SCOPE, [field for field in fields if field]),))
+    return protobuf.export_request(resource_field, ((SCOPE, [field for field in fields if field]),))
 
 
 def encode_metrics(
     topology: Topology,
     records: Iterable[Record],
-    resource: wire.Attributes,
+    resource: protobuf.Attributes,
     offset_ns: int,
     *,
     start_ns: int,
@@ -357,4 +357,4 @@ def encode_metrics(
         return None
     start, end = start_ns + offset_ns, end_ns + offset_ns
     fields = [encode_metric(metric, start, end) for metric in collected.metrics()]
-    return metrics_request(wire.resource(resource), fields)
+    return metrics_request(protobuf.resource(resource), fields)

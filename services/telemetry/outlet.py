@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final, Protocol
 
-from services.telemetry.export import Sender
 from services.telemetry.pipeline import Pace
+from services.telemetry.sender import Sender
 
 if TYPE_CHECKING:
-    from services.telemetry.official import SharedSpans
+    from services.telemetry.official.telemetry import SharedSpans
 
 PACE: Final = Pace(metrics_s=10.0)
 """Of a pipeline among many: a thousand services would otherwise send 500 times a second."""
@@ -41,7 +41,7 @@ class Outlet:
         self.sender = Sender(traces, metrics, join_bytes=_JOIN_BYTES)
         self.spans: SharedSpans | None = None
         if official:
-            module = importlib.import_module("services.telemetry.official")
+            module = importlib.import_module("services.telemetry.official.telemetry")
             self.spans = module.SharedSpans(traces)
         self._members: Sequence[Member] = ()
         self._at = 0

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from services.telemetry import wire
-from services.telemetry.encode import SCOPE, SpanEncoder
-from services.telemetry.export import Request, Sender
+from services.telemetry import protobuf
+from services.telemetry.encoding import SCOPE, SpanEncoder
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.metrics import Collected, Metric, Metrics, encode_metric, metrics_request
 from services.telemetry.records import SAMPLED
+from services.telemetry.sender import Request, Sender
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ DEFAULT_PACE: Final = Pace()
 
 def resource_attributes(
     service: str, replica: int, variant: str, instrumentation: str = "lean"
-) -> dict[str, wire.Value]:
+) -> dict[str, protobuf.Value]:
     """Who speaks: the resource of spans and metrics of this process."""
     return {
         "service.name": service,
@@ -85,7 +85,7 @@ class Pipeline:
         self,
         telemetry: LeanTelemetry,
         endpoint: str,
-        resource: wire.Attributes,
+        resource: protobuf.Attributes,
         *,
         metrics_endpoint: str | None = None,
         spans: bool = True,
@@ -98,7 +98,7 @@ class Pipeline:
         """``shared``: the ``sender`` is started and closed, and :meth:`step` is called, by somebody
         who does so for several pipelines."""
         self._telemetry = telemetry
-        self._resource = wire.resource(resource)
+        self._resource = protobuf.resource(resource)
         self._spans = spans
         self._deferred = deferred
         self._shared = shared
@@ -237,8 +237,8 @@ class Pipeline:
         if not self._encoded_bytes:
             return
         scopes = [(SCOPE, self._encoded)] if self._encoded else []
-        scopes += [(wire.scope(name), fields) for name, fields in self._opened.items()]
-        body = wire.export_request(self._resource, scopes)
+        scopes += [(protobuf.scope(name), fields) for name, fields in self._opened.items()]
+        body = protobuf.export_request(self._resource, scopes)
         count = sum(len(fields) for _, fields in scopes)
         self._encoded, self._opened, self._encoded_bytes = [], {}, 0
         self._sender.send("traces", Request(body, count))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from services.telemetry.derive import attributes_of, shape_of, span_shape
 from services.telemetry.records import Record
+from services.telemetry.spans import attributes_of, shape_of, span_shape
 from services.wire.ports import Status
 from tests.telemetry.build import (
     ASKED,

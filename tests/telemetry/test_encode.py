@@ -20,9 +20,8 @@ from opentelemetry.trace import (
     TraceFlags,
 )
 
-from services.telemetry import wire
-from services.telemetry.derive import attributes_of, shape_of, span_shape
-from services.telemetry.encode import SpanEncoder, encode_spans
+from services.telemetry import protobuf
+from services.telemetry.encoding import SpanEncoder, encode_spans
 from services.telemetry.records import (
     CONSUMER,
     END,
@@ -34,6 +33,7 @@ from services.telemetry.records import (
     TRACE,
     Record,
 )
+from services.telemetry.spans import attributes_of, shape_of, span_shape
 from services.telemetry.tracer import Notes
 from services.wire import ports
 from tests.telemetry.build import (
@@ -145,7 +145,7 @@ def test_what_user_code_said_is_added_and_its_name_and_status_win() -> None:
     kept = {3: notes}
     out: list[bytes] = []
     SpanEncoder(SHOP, 0).encode([serving(WIRES[0], span=3)], kept, out)
-    (span,) = spans_of(wire.export_request(b"", ((b"", out),)))
+    (span,) = spans_of(protobuf.export_request(b"", ((b"", out),)))
     assert span.name == "reserve all"
     assert said_by(span.attributes)["basket"] == [1, 2]
     assert (span.status.code, span.status.message) == (2, "out of stock")

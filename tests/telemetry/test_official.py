@@ -31,9 +31,10 @@ from analysis.readers import read
 from analysis.spans import SpanTable
 from services import transports
 from services.clocks.wall import WallClock
-from services.telemetry import instrumentations, official
-from services.telemetry.encode import encode_spans
+from services.telemetry.encoding import encode_spans
 from services.telemetry.lean import LeanTelemetry
+from services.telemetry.official import hooks as instrumentations
+from services.telemetry.official import telemetry as official
 from services.telemetry.records import CLIENT, CONSUMER, PRODUCER, SERVER
 from services.transports.site import Broker, Counters, Hooks, Site
 from services.wire.ports import Address, Incoming, Reply, Status, TraceContext, Transport, Wire

@@ -17,9 +17,9 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from services.telemetry.export import Request, Sender
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.pipeline import Pace, Pipeline, resource_attributes
+from services.telemetry.sender import Request, Sender
 from services.telemetry.tracer import SlimTracerProvider
 from tests.telemetry.build import HTTP, SHOP, Ticks, calling, numbered, said_by, spans_of
 

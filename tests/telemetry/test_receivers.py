@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from time import monotonic
 
-from services.telemetry.export import Request, Sender
+from services.telemetry.sender import Request, Sender
 from tests.telemetry.test_pipeline import receiving
 
 BODY = b"\x0a\x00"

@@ -19,10 +19,10 @@ from opentelemetry.trace import (
     TraceFlags,
 )
 
-from services.telemetry.encode import SpanEncoder
+from services.telemetry.encoding import SpanEncoder
 from services.telemetry.lean import LeanTelemetry
+from services.telemetry.protobuf import export_request
 from services.telemetry.tracer import SlimTracerProvider
-from services.telemetry.wire import export_request
 from services.wire.ports import Reply, Status, TraceContext
 from tests.telemetry.build import (
     CAME,

@@ -36,14 +36,14 @@ from opentelemetry.trace import (
 )
 
 from services.scenario.model import PROTOCOLS
-from services.telemetry import wire as otlp
-from services.telemetry.derive import FANOUT, Shape, SpanShape, key_attributes, span_shape
-from services.telemetry.export import Sender
-from services.telemetry.instrumentations import hooks, judge
+from services.telemetry import protobuf as otlp
 from services.telemetry.lean import LeanAttempt, LeanFanout, LeanScope, LeanTelemetry
+from services.telemetry.official.hooks import hooks, judge
 from services.telemetry.pipeline import DEFAULT_PACE, Pace, Pipeline
 from services.telemetry.port import Attempt, Fanout, Scope
 from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER
+from services.telemetry.sender import Sender
+from services.telemetry.spans import FANOUT, Shape, SpanShape, key_attributes, span_shape
 from services.transports.site import Hooks
 from services.wire.ports import Clock, Incoming, Outgoing, Reply, Status, TraceContext, Wire
 from services.wire.topology import Topology

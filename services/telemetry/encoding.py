@@ -14,8 +14,7 @@ from typing import Final
 
 from opentelemetry.trace import SpanKind, StatusCode
 
-from services.telemetry import wire
-from services.telemetry.derive import key_attributes, place, shape_of, span_shape
+from services.telemetry import protobuf
 from services.telemetry.records import (
     ATTEMPT,
     CALLS,
@@ -32,15 +31,16 @@ from services.telemetry.records import (
     STATUS,
     Record,
 )
+from services.telemetry.spans import key_attributes, place, shape_of, span_shape
 from services.telemetry.tracer import Notes, OpenSpan
 from services.wire.topology import Topology
 
-SCOPE: Final = wire.scope("hopbench.services")
+SCOPE: Final = protobuf.scope("hopbench.services")
 
 _ATTRIBUTES: Final = 9
 _HAS_IS_REMOTE: Final = 0x100
 _IS_REMOTE: Final = 0x200
-_ERROR: Final = wire.delimited(15, wire.integer(3, 2))
+_ERROR: Final = protobuf.delimited(15, protobuf.integer(3, 2))
 
 _shape: Final = itemgetter(KIND, SITE, STATUS, ATTEMPT, ITEMS, CALLS, REPLICA)
 _sizes: Final = itemgetter(REQUEST_BYTES, RESPONSE_BYTES)
@@ -54,7 +54,7 @@ _PARENT_ID: Final = 0x2208
 _START: Final = 0x39
 _END: Final = 0x41
 _LINK: Final = 0x6A00 | 18 + 10 + 5
-_LINK_FLAGS: Final = wire.fixed32(6, _HAS_IS_REMOTE | _IS_REMOTE)
+_LINK_FLAGS: Final = protobuf.fixed32(6, _HAS_IS_REMOTE | _IS_REMOTE)
 _LOW: Final = (1 << 64) - 1
 
 _IDS_BYTES: Final = 18 + 10 + 10
@@ -62,7 +62,7 @@ _TIMES_BYTES: Final = 18
 _LINK_BYTES: Final = 35
 
 # A length up to here is one lookup; longer ones (many notes) are computed.
-_LENGTHS: Final = tuple(b"\x12" + wire.varint(n) for n in range(2048))
+_LENGTHS: Final = tuple(b"\x12" + protobuf.varint(n) for n in range(2048))
 
 _TABLE: Final = 4096
 """Entries of a table of things that repeat, before it starts over: a bound, not a tuning."""
@@ -77,11 +77,11 @@ class _Template:
         flags = _HAS_IS_REMOTE | (_IS_REMOTE if shape.kind in _SERVING else 0)
         self.body = b"".join(
             (
-                wire.text(5, span.name),
-                wire.integer(6, shape.kind),
-                wire.attributes(_ATTRIBUTES, span.attributes),
+                protobuf.text(5, span.name),
+                protobuf.integer(6, shape.kind),
+                protobuf.attributes(_ATTRIBUTES, span.attributes),
                 _ERROR if span.error else b"",
-                wire.fixed32(16, flags),
+                protobuf.fixed32(16, flags),
             )
         )
         self.request_size = span.request_size
@@ -99,9 +99,9 @@ class _Template:
             return self.body
         body = self.body
         if self.request_size is not None:
-            body += wire.attribute(_ATTRIBUTES, self.request_size, sizes[0])
+            body += protobuf.attribute(_ATTRIBUTES, self.request_size, sizes[0])
         if self.response_size is not None:
-            body += wire.attribute(_ATTRIBUTES, self.response_size, sizes[1])
+            body += protobuf.attribute(_ATTRIBUTES, self.response_size, sizes[1])
         if len(table) >= _TABLE:
             table.clear()
         table[sizes] = body
@@ -111,7 +111,7 @@ class _Template:
         found = self.keys.get(key)
         if found is None:
             assert self.place is not None
-            found = wire.attributes(_ATTRIBUTES, key_attributes(*self.place, key))
+            found = protobuf.attributes(_ATTRIBUTES, key_attributes(*self.place, key))
             if len(self.keys) >= _TABLE:
                 self.keys.clear()
             self.keys[key] = found
@@ -168,7 +168,7 @@ class SpanEncoder:
             append(
                 b"".join(
                     (
-                        _LENGTHS[size] if size < 2048 else b"\x12" + wire.varint(size),
+                        _LENGTHS[size] if size < 2048 else b"\x12" + protobuf.varint(size),
                         ids,
                         _times(_START, start + offset, _END, end + offset),
                         body,
@@ -185,17 +185,17 @@ class SpanEncoder:
         parent = span.parent
         flags = _HAS_IS_REMOTE | (_IS_REMOTE if parent is not None and parent.is_remote else 0)
         fields = [
-            wire.delimited(1, trace_id.to_bytes(16, "big")),
-            wire.delimited(2, span_id.to_bytes(8, "big")),
-            b"" if parent is None else wire.delimited(4, parent.span_id.to_bytes(8, "big")),
-            wire.text(5, span.name),
-            wire.integer(6, _KINDS[span.kind]),
-            wire.fixed64(7, start),
-            wire.fixed64(8, end),
+            protobuf.delimited(1, trace_id.to_bytes(16, "big")),
+            protobuf.delimited(2, span_id.to_bytes(8, "big")),
+            b"" if parent is None else protobuf.delimited(4, parent.span_id.to_bytes(8, "big")),
+            protobuf.text(5, span.name),
+            protobuf.integer(6, _KINDS[span.kind]),
+            protobuf.fixed64(7, start),
+            protobuf.fixed64(8, end),
             b"" if span.notes is None else _noted(span.notes),
-            wire.fixed32(16, flags),
+            protobuf.fixed32(16, flags),
         ]
-        return wire.delimited(2, b"".join(fields))
+        return protobuf.delimited(2, b"".join(fields))
 
 
 _KINDS: Final = {
@@ -211,37 +211,39 @@ _STATUS: Final = {StatusCode.UNSET: 0, StatusCode.OK: 1, StatusCode.ERROR: 2}
 def _noted(notes: Notes) -> bytes:
     """What user code said, pasted after the template: of a field given twice, protobuf's readers
     keep the last, so that a name or a status given by hand replaces ours."""
-    fields = [wire.attributes(_ATTRIBUTES, notes.attributes)]
+    fields = [protobuf.attributes(_ATTRIBUTES, notes.attributes)]
     if notes.name is not None:
-        fields.append(wire.text(5, notes.name))
+        fields.append(protobuf.text(5, notes.name))
     for event in notes.events:
         body = (
-            wire.fixed64(1, event.time_ns)
-            + wire.text(2, event.name)
-            + wire.attributes(3, event.attributes)
+            protobuf.fixed64(1, event.time_ns)
+            + protobuf.text(2, event.name)
+            + protobuf.attributes(3, event.attributes)
         )
-        fields.append(wire.delimited(11, body))
+        fields.append(protobuf.delimited(11, body))
     for link in notes.links:
         context = link.context
         body = (
-            wire.delimited(1, context.trace_id.to_bytes(16, "big"))
-            + wire.delimited(2, context.span_id.to_bytes(8, "big"))
-            + wire.attributes(4, link.attributes or {})
-            + wire.fixed32(6, _HAS_IS_REMOTE | (_IS_REMOTE if context.is_remote else 0))
+            protobuf.delimited(1, context.trace_id.to_bytes(16, "big"))
+            + protobuf.delimited(2, context.span_id.to_bytes(8, "big"))
+            + protobuf.attributes(4, link.attributes or {})
+            + protobuf.fixed32(6, _HAS_IS_REMOTE | (_IS_REMOTE if context.is_remote else 0))
         )
-        fields.append(wire.delimited(13, body))
+        fields.append(protobuf.delimited(13, body))
     if notes.status is not None:
         description = notes.status.description
-        body = b"" if not description else wire.text(2, description)
-        fields.append(wire.delimited(15, body + wire.integer(3, _STATUS[notes.status.status_code])))
+        body = b"" if not description else protobuf.text(2, description)
+        fields.append(
+            protobuf.delimited(15, body + protobuf.integer(3, _STATUS[notes.status.status_code]))
+        )
     return b"".join(fields)
 
 
 def encode_spans(
-    topology: Topology, records: Sequence[Record], resource: wire.Attributes, offset_ns: int
+    topology: Topology, records: Sequence[Record], resource: protobuf.Attributes, offset_ns: int
 ) -> bytes:
     """An ``ExportTraceServiceRequest`` with the spans of all sampled records of one service
     replica."""
     out: list[bytes] = []
     SpanEncoder(topology, offset_ns).encode(records, {}, out)
-    return wire.export_request(wire.resource(resource), ((SCOPE, out),))
+    return protobuf.export_request(protobuf.resource(resource), ((SCOPE, out),))

@@ -23,6 +23,7 @@ from urllib.parse import quote
 from services.scenario.model import PROTOCOLS
 from services.scenario.model import Protocol as WireProtocol
 from services.scenario.names import grpc_method, http_path, topic
+from services.telemetry.protobuf import Value
 from services.telemetry.records import (
     ATTEMPT,
     CALLS,
@@ -39,7 +40,6 @@ from services.telemetry.records import (
     STATUS,
     Record,
 )
-from services.telemetry.wire import Value
 from services.wire.ports import Status, Wire
 from services.wire.topology import Topology
 
