@@ -19,9 +19,9 @@ from confluent_kafka import KafkaException, Producer, libversion
 from confluent_kafka.admin import AdminClient
 
 from hopbench.parts import Part, start_part
-from services.death import die_with, stop_asked
 from services.errors import BadInput, CannotStart
-from services.title import set_title
+from services.system.death import die_with, stop_asked
+from services.system.title import set_title
 
 SCHEMA: Final = "hopbench.broker/1"
 _START_S: Final = 15.0
@@ -33,7 +33,7 @@ _HINT: Final = "start Kafka there, or leave --broker out to use the embedded bro
 async def start(log: Path) -> Part:
     """Start the embedded broker, which listens at its ``ready["address"]`` (``HOST:PORT``).
 
-    Call from the main thread (services/death.py says why). Raises CannotStart.
+    Call from the main thread (services/system/death.py says why). Raises CannotStart.
     """
     return await start_part("broker", "hopbench.broker", (), log)
 

@@ -31,9 +31,9 @@ from google.rpc.status_pb2 import Status
 from hopbench.addresses import listen
 from hopbench.otlp import SIGNALS, Encoding, Junk, Signal, TooLarge, answer, inflate, take
 from hopbench.spool import Spool, open_spool
-from services.death import die_with, stop_asked
 from services.errors import CannotStart
-from services.title import set_title
+from services.system.death import die_with, stop_asked
+from services.system.title import set_title
 
 LARGEST_REQUEST = 64 * 1024 * 1024
 """Bytes after decompression; the Collector's own default is 20 MiB, a batch of spans is < 1 MiB."""

@@ -1,7 +1,7 @@
 """A part: a process of the bench's own (collector, node) that is started, watched and stopped.
 
-It dies with the bench (services/death.py), tells in one JSON line on its standard output that it
-is ready, and writes everything else to its log.
+It dies with the bench (services/system/death.py), tells in one JSON line on its standard output
+that it is ready, and writes everything else to its log.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 import orjson
 
-from services.children import command, end, ended
-from services.children import environment as inheritance
 from services.errors import CannotStart
 from services.forks import ending, tail
+from services.system.children import command, end, ended
+from services.system.children import environment as inheritance
 
 START_BOUND_S = 20.0
 STOP_BOUND_S = 5.0

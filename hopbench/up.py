@@ -26,10 +26,10 @@ from hopbench.engines.supervisor import Supervisor, directory_of, job, start_sup
 from hopbench.parts import Part, start_part
 from loadgen.launch import LOCUSTFILE
 from loadgen.plan import Plan, announce
-from services.death import stop_asked
 from services.errors import CannotStart
 from services.scenario.model import Scenario
 from services.scenario.names import camel
+from services.system.death import stop_asked
 from services.transports.site import Broker
 from services.wire.ports import Directory
 from services.wire.topology import topology, uses_kafka

@@ -33,7 +33,7 @@ from loadgen.plan import Plan, decode
 from loadgen.users import Dispatcher, given
 from loadgen.worker import Worker
 from services.errors import BadInput
-from services.title import set_title
+from services.system.title import set_title
 
 _PLAN_BYTES: Final = 16 * 1024 * 1024
 _PLAN_S: Final = 10.0

@@ -17,8 +17,8 @@ from gevent.event import AsyncResult, Event
 
 from loadgen.dispatcher import Observe
 from loadgen.plan import Plan, encode
-from services import children
 from services.errors import CannotStart
+from services.system import children
 
 _READY_S: Final = 30.0
 _SILENT_S: Final = 5.0

@@ -39,9 +39,9 @@ from loadgen.recorder import Ended, Recorder, header, known
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, STATUSES, TIMEOUT
 from loadgen.schedule import NO_KEY, Schedule, select
 from services.clocks.wall import WallClock
-from services.death import ORPHANED, die_with
 from services.errors import BadInput, CannotStart
-from services.title import set_title
+from services.system.death import ORPHANED, die_with
+from services.system.title import set_title
 from services.transports.kafka.transport import KafkaTransport
 from services.transports.site import Counters, Site
 from services.wire.ports import Outgoing, Reply, Status, TraceContext

@@ -18,9 +18,9 @@ from typing import Final
 
 from loadgen.cluster import MASTER_PORT
 from loadgen.plan import CONTROL_VARIABLE, PLAN_VARIABLE
-from services import children
-from services.death import die_with
-from services.tokens import TOKEN_VARIABLE
+from services.system import children
+from services.system.death import die_with
+from services.system.tokens import TOKEN_VARIABLE
 
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
 BAD_INPUT: Final = 2

@@ -24,8 +24,8 @@ from loadgen.generator import Generator
 from loadgen.plan import CONTROL_VARIABLE, Plan, located
 from loadgen.samples import NOT_REACHED
 from loadgen.users import FAILURES
-from services.death import die_with
 from services.errors import CannotStart
+from services.system.death import die_with
 
 _HEAD_START_NS: Final = 50_000_000
 """By hand: from the press of Start to the schedule's zero."""

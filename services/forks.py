@@ -13,11 +13,11 @@ from typing import Any
 
 import orjson
 
-from services import children
-from services.children import ended, environment
 from services.control import Channel, open_channel
 from services.errors import CannotStart
 from services.scenario.packing import Group
+from services.system import children
+from services.system.children import ended, environment
 
 _END_S = 2.0
 """From the end of its channel to its own."""

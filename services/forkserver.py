@@ -30,11 +30,11 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from services.death import die_with
 from services.errors import BadInput
 from services.job import Job, read_job
 from services.process import run_services
-from services.title import set_title
+from services.system.death import die_with
+from services.system.title import set_title
 
 PRELOAD = (
     "services.transports.http",

@@ -1,7 +1,7 @@
 """A lease: what runs for somebody is ended soon after that somebody was last heard of.
 
-Processes below a bench die with it (services/death.py). A node in a container does not: there the
-bench renews a lease with every call, and a bench that was killed leaves nothing running.
+Processes below a bench die with it (services/system/death.py). A node in a container does not:
+there the bench renews a lease with every call, and a bench that was killed leaves nothing running.
 """
 
 from __future__ import annotations

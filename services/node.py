@@ -26,15 +26,15 @@ import orjson
 import uvloop
 from aiohttp import web
 
-from services import tokens
-from services.death import die_with, stop_asked
 from services.errors import CannotStart
 from services.forks import Child, Forks, ending, log_end
 from services.health import come_up
-from services.hosts import host_clock
 from services.lease import Lease
 from services.scenario.packing import Group
-from services.title import set_title
+from services.system import tokens
+from services.system.death import die_with, stop_asked
+from services.system.host_clock import host_clock
+from services.system.title import set_title
 
 TOKEN_HEADER = "x-hopbench-token"
 TOKEN_VARIABLE = tokens.TOKEN_VARIABLE

@@ -29,10 +29,10 @@ from opentelemetry import trace
 from services import descriptors
 from services.clocks.wall import WallClock, wheres
 from services.control import Channel, open_channel
-from services.death import ORPHANED
 from services.errors import CannotStart
 from services.hosted import Hosted
 from services.job import Job
+from services.system.death import ORPHANED
 from services.telemetry.outlet import Outlet
 from services.transports.site import PACKED_CONNECTIONS
 from services.vitals import Heartbeat, Pauses, cpu_ns

@@ -13,8 +13,8 @@ from aiohttp import ClientError, ClientSession
 from hopbench.engines.control import NodeControl, told
 from hopbench.engines.places import Place
 from services.errors import CannotStart
-from services.hosts import HostClock, host_clock
 from services.node import TOKEN_HEADER
+from services.system.host_clock import HostClock, host_clock
 
 _LOOK_S: Final = 2.0
 """A node answers ``GET /deaths`` after so long, also where nobody has died: thus both see that the

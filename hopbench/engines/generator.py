@@ -18,9 +18,9 @@ import orjson
 
 from hopbench.parts import STOP_BOUND_S
 from loadgen.launch import command, environment, master_command, worker_command
-from services.children import end
 from services.errors import CannotStart
 from services.forks import ending, tail
+from services.system.children import end
 
 SILENCE_BOUND_S: Final = 20.0
 """It tells twice a second how far it is."""

@@ -18,7 +18,7 @@ from typing import Any
 from hopbench.engines.standing import attach
 from loadgen import launch
 from loadgen.plan import Plan
-from services.tokens import TOKEN_VARIABLE
+from services.system.tokens import TOKEN_VARIABLE
 
 TOKEN = "a token of these tests"
 _BOUND_S = 30.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.hosts import HostClock, host_clock
 from services.lease import Lease
+from services.system.host_clock import HostClock, host_clock
 
 
 def test_a_lease_is_over_when_nobody_has_called_for_its_length() -> None:

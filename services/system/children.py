@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-HOME: Final = str(Path(__file__).parents[1])
+HOME: Final = str(Path(__file__).parents[2])
 """The directory that our packages lie in."""
 
 
