@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from services.control import Channel, open_channel
 from services.errors import CannotStart
+from services.process.channel import Channel, open_channel
 from services.scenario.packing import Group
 from services.system import children
 from services.system.children import ended, environment

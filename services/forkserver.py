@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from services.errors import BadInput
-from services.job import Job, read_job
-from services.process import run_services
+from services.process.job import Job, read_job
+from services.process.process import run_services
 from services.system.death import die_with
 from services.system.title import set_title
 
@@ -41,7 +41,7 @@ PRELOAD = (
     "services.transports.grpc",
     "services.transports.kafka.transport",
 )
-"""What children will use, beyond what services.process imports itself."""
+"""What children will use, beyond what services.process.process imports itself."""
 BUG = 70
 _LARGEST_MESSAGE = 64 * 1024
 

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from services.control import open_channel
+from services.process.channel import open_channel
 
 
 def test_an_answer_that_nobody_waits_for_any_more_is_not_taken_for_the_next() -> None:

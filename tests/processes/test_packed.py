@@ -13,8 +13,8 @@ import pytest
 
 from hopbench.engines.port import Evidence
 from hopbench.engines.supervisor import Supervisor, directory_of
-from services import descriptors
 from services.errors import CannotStart
+from services.process import open_files
 from services.scenario.file.parser import parse_text
 from services.wire.topology import topology
 from tests.processes.conftest import SCENARIO, plan, settings
@@ -100,8 +100,8 @@ def test_files_are_counted_by_listeners_and_connections_at_both_ends() -> None:
     replicas = {name: service.replicas for name, service in scenario.services.items()}
 
     def more(*services: str) -> int:
-        found = descriptors.needed(topology(scenario), services, replicas, 2)
-        return found - descriptors.BASE - descriptors.HEADROOM
+        found = open_files.needed(topology(scenario), services, replicas, 2)
+        return found - open_files.BASE - open_files.HEADROOM
 
     assert more("inventory") == 1 + 2
     assert more("order") > more("inventory") + 2 * 2, "it also calls two replicas of price"
@@ -111,8 +111,8 @@ def test_files_are_counted_by_listeners_and_connections_at_both_ends() -> None:
 LIMITED = """
 import asyncio, resource, sys
 from services.errors import CannotStart
-from services.job import Job
-from services.process import Process
+from services.process.job import Job
+from services.process.process import Process
 from services.scenario.file.parser import parse_text
 from services.wire.topology import topology
 

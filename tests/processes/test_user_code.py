@@ -10,8 +10,8 @@ import pytest
 LIVE = """
 import asyncio, sys
 from opentelemetry import trace
-from services.job import Job
-from services.process import Process
+from services.process.job import Job
+from services.process.process import Process
 from services.scenario.file.parser import parse_text
 from services.wire.topology import topology
 

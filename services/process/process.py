@@ -1,8 +1,8 @@
 """One service process: a replica, or several that a scenario packs into it, on one event loop.
 
 It comes out of the fork server with its job read already, and follows its node's messages on a
-socket (services/control.py). Process → node, first ``{"ready": [{service, replica, host, http_port,
-grpc_port}…]}`` or ``{"error": text}``; then one answer to each message: ``connect``
+socket (services/process/channel.py). Process → node, first ``{"ready": [{service, replica, host,
+http_port, grpc_port}…]}`` or ``{"error": text}``; then one answer to each message: ``connect``
 ``{directory}``, ``begin`` ``{start_ns, measured_from_ns, clock}``, ``counters``, and ``stop``
 ``{grace_ns}``, after which it leaves. Counters and the last answer are ``{"reports": […]}``, one of
 each replica, with the fields of ``hopbench.engines.port.ProcessReport``.
@@ -26,16 +26,16 @@ from typing import Any
 import uvloop
 from opentelemetry import trace
 
-from services import descriptors
 from services.clocks.wall import WallClock, wheres
-from services.control import Channel, open_channel
 from services.errors import CannotStart
-from services.hosted import Hosted
-from services.job import Job
+from services.process import open_files
+from services.process.channel import Channel, open_channel
+from services.process.hosting import Hosted
+from services.process.job import Job
+from services.process.vitals import Heartbeat, Pauses, cpu_ns
 from services.system.death import ORPHANED
 from services.telemetry.outlet import Outlet
 from services.transports.site import PACKED_CONNECTIONS
-from services.vitals import Heartbeat, Pauses, cpu_ns
 from services.wire.ports import Address
 
 BROKEN = 5
@@ -215,8 +215,8 @@ class Process:
 def _room(job: Job, services: Sequence[str]) -> None:
     """Raises CannotStart where the process may not open as many files as it needs."""
     replicas = {name: service.replicas for name, service in job.scenario.services.items()}
-    wanted = descriptors.needed(job.topology, services, replicas, PACKED_CONNECTIONS)
-    limit = descriptors.raise_limit()
+    wanted = open_files.needed(job.topology, services, replicas, PACKED_CONNECTIONS)
+    limit = open_files.raise_limit()
     if wanted > limit:
         raise CannotStart(
             "open files",

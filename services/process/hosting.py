@@ -13,7 +13,7 @@ from services import transports
 from services.behaviour import Behaviour
 from services.clocks.wall import WallClock
 from services.errors import CannotStart
-from services.job import Job
+from services.process.job import Job
 from services.scenario.model import Protocol
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.outlet import PACE, Outlet
