@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from services.errors import CannotStart
-from services.forks import ending, tail
+from services.node.forks import ending, tail
 from services.system.children import command, end, ended
 from services.system.children import environment as inheritance
 

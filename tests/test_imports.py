@@ -74,7 +74,7 @@ def test_imports_point_one_way(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("services/node.py", "import hopbench.run"),
+        ("services/node/server.py", "import hopbench.run"),
         ("services/scenario/file/parser.py", "from services.wire.ports import Wire"),
         ("services/scenario/file/parser.py", "from services import topology"),
         ("analysis/findings.py", "from services import node"),

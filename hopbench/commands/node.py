@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hopbench.exits import Exit
-from services.node import node
+from services.node.server import node
 
 
 def command(

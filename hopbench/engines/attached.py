@@ -13,7 +13,7 @@ from aiohttp import ClientError, ClientSession
 from hopbench.engines.control import NodeControl, told
 from hopbench.engines.places import Place
 from services.errors import CannotStart
-from services.node import TOKEN_HEADER
+from services.node.server import TOKEN_HEADER
 from services.system.host_clock import HostClock, host_clock
 
 _LOOK_S: Final = 2.0

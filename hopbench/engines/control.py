@@ -13,7 +13,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from hopbench.engines.port import ProcessReport
 from services.errors import CannotStart
-from services.node import STOP_SLACK_S
+from services.node.server import STOP_SLACK_S
 from services.wire.ports import Directory
 
 CALL_BOUND_S: Final = 60.0

@@ -19,7 +19,7 @@ import orjson
 from hopbench.parts import STOP_BOUND_S
 from loadgen.launch import command, environment, master_command, worker_command
 from services.errors import CannotStart
-from services.forks import ending, tail
+from services.node.forks import ending, tail
 from services.system.children import end
 
 SILENCE_BOUND_S: Final = 20.0

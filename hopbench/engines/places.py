@@ -19,7 +19,7 @@ from services.wire.topology import topology, uses_kafka
 NODES_VARIABLE: Final = "HOPBENCH_NODES"
 LOCUST_VARIABLE: Final = "HOPBENCH_LOCUST"
 TOKEN_VARIABLE: Final = "HOPBENCH_TOKEN"
-"""The same for every part; services.node has it, too, behind half of the libraries."""
+"""The same for every part; services.node.server has it, too, behind half of the libraries."""
 ADVERTISE_VARIABLE: Final = "HOPBENCH_ADVERTISE"
 ATTACHED: Final[tuple[EngineName, ...]] = ("compose", "kubernetes")
 

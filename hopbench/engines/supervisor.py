@@ -14,8 +14,8 @@ from hopbench.engines.control import NodeControl, first, told
 from hopbench.engines.port import Settings
 from hopbench.parts import Part, start_part
 from services.errors import CannotStart
-from services.forks import ending, tail
-from services.node import TOKEN_HEADER, TOKEN_VARIABLE
+from services.node.forks import ending, tail
+from services.node.server import TOKEN_HEADER, TOKEN_VARIABLE
 from services.scenario.model import Scenario
 from services.scenario.packing import packs
 from services.wire.ports import Address
@@ -72,7 +72,7 @@ class Supervisor(NodeControl):
 async def start_supervisor(log: Path) -> Supervisor:
     """Start a node on loopback. Raises CannotStart."""
     token = secrets.token_urlsafe()
-    part = await start_part("node", "services.node", (), log, {TOKEN_VARIABLE: token})
+    part = await start_part("node", "services.node.server", (), log, {TOKEN_VARIABLE: token})
     return Supervisor(
         part,
         ClientSession(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.lease import Lease
+from services.node.lease import Lease
 from services.system.host_clock import HostClock, host_clock
 
 

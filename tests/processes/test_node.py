@@ -16,8 +16,8 @@ from aiohttp import ClientSession
 from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
 from hopbench.parts import Part, start_part
 from services.errors import CannotStart
-from services.forks import LOG_BYTES
-from services.node import TOKEN_HEADER
+from services.node.forks import LOG_BYTES
+from services.node.server import TOKEN_HEADER
 from tests.processes.conftest import SCENARIO, plan, settings
 
 

@@ -27,9 +27,9 @@ import uvloop
 from aiohttp import web
 
 from services.errors import CannotStart
-from services.forks import Child, Forks, ending, log_end
-from services.health import come_up
-from services.lease import Lease
+from services.node.forks import Child, Forks, ending, log_end
+from services.node.health import come_up
+from services.node.lease import Lease
 from services.scenario.packing import Group
 from services.system import tokens
 from services.system.death import die_with, stop_asked
@@ -364,7 +364,7 @@ def node(host: str = "127.0.0.1", port: int = 0, *, parent: int | None = None) -
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m services.node")
+    parser = argparse.ArgumentParser(prog="python -m services.node.server")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--parent", type=int)

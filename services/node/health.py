@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from services.errors import CannotStart
-from services.forks import Child, ending
+from services.node.forks import Child, ending
 
 START_BOUND_S: Final = 20.0
 """A process that does not listen and answer within it has not come up."""

@@ -155,7 +155,7 @@ def _redirect(log: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m services.forkserver")
+    parser = argparse.ArgumentParser(prog="python -m services.node.fork_server")
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--padding")

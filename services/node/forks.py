@@ -89,7 +89,7 @@ def command(parent: int, fd: int) -> list[str]:
     By name: a node is small, and what the fork server imports is not.
     """
     return children.command(
-        "services.forkserver", f"--parent={parent}", f"--fd={fd}", f"--padding={_PADDING}"
+        "services.node.fork_server", f"--parent={parent}", f"--fd={fd}", f"--padding={_PADDING}"
     )
 
 
