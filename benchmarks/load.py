@@ -30,8 +30,8 @@ import uvloop
 from hopbench.engines.generator import start_generator
 from loadgen import launch
 from loadgen.plan import Plan
-from loadgen.read import merged, read
 from loadgen.schedule import MEASURED
+from loadgen.spool.reader import merged, read
 from services.scenario.distributions import Constant
 from services.scenario.model import Entry, Load, Protocol, Target
 from services.wire.ports import Address

@@ -21,8 +21,8 @@ from hopbench.engines.port import Evidence, RoundPlan, Settings
 from hopbench.metrics import Point
 from hopbench.plan import RunPlan, Turn
 from hopbench.rundir import RunDir, TrialDir
-from loadgen import read as spools
 from loadgen.schedule import Schedule, arrivals
+from loadgen.spool import reader as spools
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,16 +17,16 @@ import gevent
 import numpy as np
 from gevent.event import Event
 
-from loadgen import senders
+from loadgen import sending
 from loadgen.counts import Counts, beside, core_wait_ns, spread
-from loadgen.dispatcher import Dispatcher, Observe
-from loadgen.heads import Heads
 from loadgen.kafka import KafkaEntries
 from loadgen.plan import Plan, in_flight_parts
-from loadgen.recorder import Recorder, header, known
 from loadgen.samples import DROPPED, ERROR, OK, TIMEOUT
 from loadgen.schedule import select
-from loadgen.timer import Timer
+from loadgen.sending.dispatcher import Dispatcher, Observe
+from loadgen.sending.headers import Heads
+from loadgen.sending.timer import Timer
+from loadgen.spool.recorder import Recorder, header, known
 from services.errors import CannotStart
 
 _FLUSH_S: Final = 0.25
@@ -56,7 +56,7 @@ class Generator:
             self._schedule = select(whole, rows)
             row_of: list[int] = rows.tolist()
             self._observe = lambda row, *how: observe(row_of[row], *how)
-        self._senders = senders.of(plan, Heads(self._schedule, plan))
+        self._senders = sending.of(plan, Heads(self._schedule, plan))
         self._dispatcher: Dispatcher | None = None
         self._stopped = False
         self._broken: str | None = None

@@ -15,8 +15,8 @@ import gevent
 from gevent import subprocess
 from gevent.event import AsyncResult, Event
 
-from loadgen.dispatcher import Observe
 from loadgen.plan import Plan, encode
+from loadgen.sending.dispatcher import Observe
 from services.errors import CannotStart
 from services.system import children
 

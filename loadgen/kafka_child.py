@@ -2,8 +2,8 @@
 generator is gevent's.
 
 Started by loadgen/kafka.py, it follows the same schedule under the same rules as
-loadgen/dispatcher.py: a request is sent when it is due, at most so many are in flight, and what
-comes above is dropped. JSON lines on standard input: a plan (hopbench.plan/1), then
+loadgen/sending/dispatcher.py: a request is sent when it is due, at most so many are in flight, and
+what comes above is dropped. JSON lines on standard input: a plan (hopbench.plan/1), then
 ``{"start_ns": …}``, ``{"stop": true}``; its end-of-file ends the process. On standard output:
 
 - ``{"ready": true}``, or ``{"broken": why}`` when it cannot start or go on;
@@ -33,11 +33,11 @@ import numpy as np
 import uvloop
 
 from loadgen.counts import Counts, core_wait_ns, spread
-from loadgen.heads import Heads
 from loadgen.plan import Plan, decode, in_flight_parts
-from loadgen.recorder import Ended, Recorder, header, known
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, STATUSES, TIMEOUT
 from loadgen.schedule import NO_KEY, Schedule, select
+from loadgen.sending.headers import Heads
+from loadgen.spool.recorder import Ended, Recorder, header, known
 from services.clocks.wall import WallClock
 from services.errors import BadInput, CannotStart
 from services.system.death import ORPHANED, die_with

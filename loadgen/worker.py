@@ -39,10 +39,10 @@ from loadgen.cluster import (
     TELL_S,
     Start,
 )
-from loadgen.follow import Follower
 from loadgen.generator import Generator
 from loadgen.plan import decode
 from loadgen.samples import NOT_REACHED
+from loadgen.spool.follower import Follower
 from loadgen.users import FAILURES
 from services.errors import BadInput, CannotStart
 

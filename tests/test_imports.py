@@ -78,7 +78,7 @@ def test_imports_point_one_way(path: str) -> None:
         ("services/scenario/file/parser.py", "from services.wire.ports import Wire"),
         ("services/scenario/file/parser.py", "from services import topology"),
         ("analysis/findings.py", "from services import node"),
-        ("analysis/findings.py", "def late():\n    import loadgen.read"),
+        ("analysis/findings.py", "def late():\n    import loadgen.spool.reader"),
         ("loadgen/dispatch.py", "from analysis import quantiles"),
         ("hopbench/run.py", "import locust"),
         ("loadgen/x.py", "from ..hopbench import run"),

@@ -26,9 +26,9 @@ from hopbench.engines.port import (
 )
 from hopbench.spool import open_spool
 from loadgen.plan import Plan
-from loadgen.recorder import Recorder, header, known
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, TIMEOUT
 from loadgen.schedule import Schedule, arrivals
+from loadgen.spool.recorder import Recorder, header, known
 from services.clocks.virtual import VirtualClock
 from services.scenario.model import Protocol, Scenario
 from services.simulation.round import Arrival, Outcome, ReplicaResult, SimulationResult, simulate

@@ -15,7 +15,7 @@ from typing import Any
 
 from loadgen import launch
 from loadgen.plan import Plan
-from loadgen.read import Spool, read
+from loadgen.spool.reader import Spool, read
 from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Entry, Load, Protocol, Target
 from services.wire.ports import Address

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from loadgen.cluster import Start, dealt, merged
-from loadgen.follow import CHUNK_BYTES, Follower
-from loadgen.read import merged as put_together
-from loadgen.read import read
-from loadgen.recorder import header, known
 from loadgen.samples import NOT_REACHED
+from loadgen.spool.follower import CHUNK_BYTES, Follower
+from loadgen.spool.reader import merged as put_together
+from loadgen.spool.reader import read
+from loadgen.spool.recorder import header, known
 from services.wire.ports import Address
 from tests.loadgen.rig import entry, load, plan
 

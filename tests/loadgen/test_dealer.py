@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loadgen import launch
-from loadgen.read import merged, read
+from loadgen.spool.reader import merged, read
 from tests.loadgen.cluster import free_ports
 from tests.loadgen.conftest import Shop
 from tests.loadgen.rig import entry, load, plan

@@ -23,9 +23,9 @@ import pytest
 
 from loadgen import launch
 from loadgen.plan import PLAN_VARIABLE
-from loadgen.read import read
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, TIMEOUT
 from loadgen.schedule import NO_KEY
+from loadgen.spool.reader import read
 from services.scenario.distributions import Uniform
 from services.scenario.model import Protocol
 from services.wire.ports import Address

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from loadgen.plan import Plan
-from loadgen.read import COLUMNS, merged, read, table, write_parquet
-from loadgen.recorder import Ended, Recorder, header, known
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, RECORD, TIMEOUT
 from loadgen.schedule import Schedule
+from loadgen.spool.reader import COLUMNS, merged, read, table, write_parquet
+from loadgen.spool.recorder import Ended, Recorder, header, known
 from services.errors import BadInput
 from services.wire.ports import Address
 from tests.loadgen.rig import entry, load, plan

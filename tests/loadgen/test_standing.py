@@ -20,8 +20,8 @@ import pytest
 
 from loadgen import launch
 from loadgen.plan import Plan, encode
-from loadgen.read import merged, read
 from loadgen.samples import OK
+from loadgen.spool.reader import merged, read
 from services.errors import CannotStart
 from tests.loadgen.cluster import TOKEN, Cluster, cluster
 from tests.loadgen.conftest import Shop

@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from hopbench.spool import read_spool
-from loadgen.read import read as read_samples
+from loadgen.spool.reader import read as read_samples
 from services.scenario.refactors import apply
 from tests.processes.conftest import plan, settings
 from tests.processes.test_round import run

@@ -20,7 +20,7 @@ from hopbench.engines.local import LocalEngine
 from hopbench.engines.port import Evidence, RoundPlan
 from hopbench.engines.tracestores import spooled
 from hopbench.spool import read_spool
-from loadgen.read import read as read_samples
+from loadgen.spool.reader import read as read_samples
 from services.errors import CannotStart
 from tests.processes.conftest import EVENTS, SCENARIO, plan, settings
 

@@ -10,7 +10,7 @@ import pytest
 
 from hopbench.engines import engine
 from hopbench.engines.port import Evidence, RoundPlan, Settings
-from loadgen.read import read as read_samples
+from loadgen.spool.reader import read as read_samples
 from tests.processes.conftest import EVENTS, plan, settings
 
 

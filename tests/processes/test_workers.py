@@ -13,8 +13,8 @@ import pytest
 
 from hopbench.engines.generator import LocalGenerator, start_generator
 from loadgen.plan import Plan
-from loadgen.read import merged, read
 from loadgen.schedule import arrivals
+from loadgen.spool.reader import merged, read
 from services.errors import CannotStart
 from services.scenario.file.parser import parse_text
 from services.wire.ports import Address

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final
 
-from loadgen.heads import Heads
 from loadgen.plan import Plan
-from loadgen.senders.port import Sender
-from loadgen.senders.way import Way
+from loadgen.sending.headers import Heads
+from loadgen.sending.port import Sender
+from loadgen.sending.way import Way
 
 SENDERS: Final[Mapping[str, str]] = {
-    "http": "loadgen.senders.http",
-    "grpc": "loadgen.senders.grpc",
+    "http": "loadgen.sending.http",
+    "grpc": "loadgen.sending.grpc",
 }
 _WARM_LATENCY_S: Final = 0.05
 """Enough connections are opened beforehand for answers that take so long."""

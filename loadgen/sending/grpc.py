@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple
 import grpc
 from grpc.experimental.gevent import init_gevent  # type: ignore[import-not-found]  # no stub
 
-from loadgen.heads import Heads
 from loadgen.samples import ERROR, OK, TIMEOUT
-from loadgen.senders.port import Answer
-from loadgen.senders.way import Way
+from loadgen.sending.headers import Heads
+from loadgen.sending.port import Answer
+from loadgen.sending.way import Way
 from services.errors import CannotStart
 from services.pb.hop_pb2 import HopReply, HopRequest
 from services.scenario.names import camel

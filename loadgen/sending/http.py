@@ -15,10 +15,10 @@ from typing import Final, NamedTuple
 from gevent import socket
 from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
 
-from loadgen.heads import Heads
 from loadgen.samples import ERROR, OK, TIMEOUT
-from loadgen.senders.port import Answer
-from loadgen.senders.way import Way
+from loadgen.sending.headers import Heads
+from loadgen.sending.port import Answer
+from loadgen.sending.way import Way
 from services.errors import CannotStart
 from services.wire import ticket, traceparent
 from services.wire.payload import payload

@@ -19,10 +19,10 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 
-from loadgen.recorder import Ended, Recorder
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, STATUSES
-from loadgen.senders.port import Answer, Message, Sender
-from loadgen.timer import Timer
+from loadgen.sending.port import Answer, Message, Sender
+from loadgen.sending.timer import Timer
+from loadgen.spool.recorder import Ended, Recorder
 
 _BURST: Final = 16
 """So many late arrivals are spawned before the hub may start them; more would starve it."""
