@@ -14,8 +14,8 @@ import gevent
 from locust.env import Environment
 from locust.runners import MasterRunner
 
-from loadgen.cluster import Start
-from loadgen.master import Members, Round
+from loadgen.cluster.dealing import Start
+from loadgen.cluster.master import Members, Round
 from loadgen.plan import Plan, located
 from loadgen.session import BROKEN, again, end_test
 

@@ -1,6 +1,7 @@
 """One worker's round, whole: schedule, senders, spool, dispatcher, and what watches over them.
 
-Entries over Kafka are sent by a process beside this one (loadgen/kafka.py), from the same schedule.
+Entries over Kafka are sent by a process beside this one (loadgen/kafka/entries.py), from the same
+schedule.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from gevent.event import Event
 
 from loadgen import sending
 from loadgen.counts import Counts, beside, core_wait_ns, spread
-from loadgen.kafka import KafkaEntries
+from loadgen.kafka.entries import KafkaEntries
 from loadgen.plan import Plan, in_flight_parts
 from loadgen.samples import DROPPED, ERROR, OK, TIMEOUT
 from loadgen.schedule import select

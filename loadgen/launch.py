@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from loadgen.cluster import MASTER_PORT
+from loadgen.cluster.dealing import MASTER_PORT
 from loadgen.plan import CONTROL_VARIABLE, PLAN_VARIABLE
 from services.system import children
 from services.system.death import die_with
@@ -112,22 +112,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     # Locust's page looks for options of its own on the command line.
     del sys.argv[1:]
-    from loadgen import apart  # noqa: PLC0415  # see above
+    from loadgen.cluster import processes  # noqa: PLC0415  # see above
 
-    asked = apart.asked_to_end()
+    asked = processes.asked_to_end()
     if options.kind == "worker":
         if options.parent is not None:
             die_with(options.parent, signal.SIGTERM)
-        return apart.run_worker(
+        return processes.run_worker(
             options.master, options.number, below=options.parent is not None, asked=asked
         )
     if options.parent is not None:
         die_with(options.parent, signal.SIGTERM)
         fd, plan = int(os.environ[CONTROL_VARIABLE]), Path(os.environ[PLAN_VARIABLE])
-        return apart.run_one(
+        return processes.run_one(
             fd, plan, expected=options.expect_workers, web=options.web, asked=asked
         )
-    return apart.run_standing(
+    return processes.run_standing(
         options.control,
         bind=options.bind,
         web=options.web,

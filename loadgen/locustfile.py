@@ -17,10 +17,10 @@ import gevent
 from locust import LoadTestShape, events
 from locust.runners import MasterRunner, WorkerRunner
 
+from loadgen.cluster.worker import Worker
 from loadgen.dealer import Dealer
 from loadgen.session import BROKEN, Session
 from loadgen.users import Dispatcher, given
-from loadgen.worker import Worker
 from services.errors import BadInput, CannotStart
 
 __all__ = ("Dispatcher", "Schedule")

@@ -19,7 +19,7 @@ import gevent
 from locust.env import Environment
 from locust.stats import CSV_STATS_INTERVAL_SEC
 
-from loadgen.control import Control
+from loadgen.cluster.control import Control
 from loadgen.generator import Generator
 from loadgen.plan import CONTROL_VARIABLE, Plan, located
 from loadgen.samples import NOT_REACHED

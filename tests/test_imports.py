@@ -23,7 +23,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "locust": ("loadgen",),
     "gevent": ("loadgen",),
-    "uvloop": ("services", "hopbench", "loadgen/kafka_child.py"),
+    "uvloop": ("services", "hopbench", "loadgen/kafka/child.py"),
     "typer": ("hopbench/cli.py", "hopbench/commands", "hopbench/options.py"),
 }
 """Libraries that one place alone may import (a prefix of the file's path)."""

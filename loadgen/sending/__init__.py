@@ -12,8 +12,7 @@ from typing import Final
 
 from loadgen.plan import Plan
 from loadgen.sending.headers import Heads
-from loadgen.sending.port import Sender
-from loadgen.sending.way import Way
+from loadgen.sending.port import Sender, Way
 
 SENDERS: Final[Mapping[str, str]] = {
     "http": "loadgen.sending.http",
@@ -27,7 +26,7 @@ _FEWEST, _MOST = 4, 64
 def of(plan: Plan, heads: Heads) -> dict[int, Sender]:
     """A sender for each entry of the plan, by its number; none is open yet.
 
-    Entries over Kafka have none here: loadgen/kafka.py."""
+    Entries over Kafka have none here: loadgen/kafka/entries.py."""
     entries = plan.load.entries
     total = sum(entry.weight for entry in entries)
     rate = plan.load.rate_rps / plan.workers

@@ -14,8 +14,7 @@ from grpc.experimental.gevent import init_gevent  # type: ignore[import-not-foun
 
 from loadgen.samples import ERROR, OK, TIMEOUT
 from loadgen.sending.headers import Heads
-from loadgen.sending.port import Answer
-from loadgen.sending.way import Way
+from loadgen.sending.port import Answer, Way
 from services.errors import CannotStart
 from services.pb.hop_pb2 import HopReply, HopRequest
 from services.scenario.names import camel

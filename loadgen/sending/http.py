@@ -17,8 +17,7 @@ from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
 
 from loadgen.samples import ERROR, OK, TIMEOUT
 from loadgen.sending.headers import Heads
-from loadgen.sending.port import Answer
-from loadgen.sending.way import Way
+from loadgen.sending.port import Answer, Way
 from services.errors import CannotStart
 from services.wire import ticket, traceparent
 from services.wire.payload import payload

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+from services.scenario.model import Entry
+from services.wire.ports import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where one entry's requests go."""
+
+    entry: Entry
+    addresses: tuple[Address, ...]
+    """By replica number."""
+    warm: int
+    """HTTP connections to open to each replica before the first request."""
 
 
 class Answer(NamedTuple):

@@ -14,7 +14,9 @@ from loadgen import launch
 from loadgen.plan import CONTROL_VARIABLE, PLAN_VARIABLE
 
 
-@pytest.mark.parametrize("module", ["schedule", "plan", "samples", "recorder", "read", "launch"])
+@pytest.mark.parametrize(
+    "module", ["schedule", "plan", "samples", "spool.recorder", "spool.reader", "launch"]
+)
 def test_what_the_bench_imports_brings_neither_locust_nor_gevent(module: str) -> None:
     program = (
         f"import sys, loadgen.{module}\n"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadgen.cluster import Start, dealt, merged
+from loadgen.cluster.dealing import Start, dealt, merged
 from loadgen.samples import NOT_REACHED
 from loadgen.spool.follower import CHUNK_BYTES, Follower
 from loadgen.spool.reader import merged as put_together

@@ -17,7 +17,7 @@ from gevent.queue import Empty, Queue
 from locust.dispatch import UsersDispatcher
 from locust.runners import MasterRunner, WorkerNode
 
-from loadgen.cluster import (
+from loadgen.cluster.dealing import (
     BROKEN,
     FINISHED,
     FROM_WORKERS,

@@ -1,7 +1,7 @@
 """The Kafka entries' share of one round, in a process of its own: aiokafka needs asyncio, and the
 generator is gevent's.
 
-Started by loadgen/kafka.py, it follows the same schedule under the same rules as
+Started by loadgen/kafka/entries.py, it follows the same schedule under the same rules as
 loadgen/sending/dispatcher.py: a request is sent when it is due, at most so many are in flight, and
 what comes above is dropped. JSON lines on standard input: a plan (hopbench.plan/1), then
 ``{"start_ns": …}``, ``{"stop": true}``; its end-of-file ends the process. On standard output:

@@ -27,11 +27,11 @@ from locust.log import setup_logging
 from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV, print_stats, stats_history
 
-from loadgen.control import Control
-from loadgen.master import Members, Round
+from loadgen.cluster.control import Control
+from loadgen.cluster.master import Members, Round
+from loadgen.cluster.worker import Worker
 from loadgen.plan import Plan, decode
 from loadgen.users import Dispatcher, given
-from loadgen.worker import Worker
 from services.errors import BadInput
 from services.system.title import set_title
 

@@ -1,4 +1,4 @@
-"""The process that sends to Kafka entries (loadgen/kafka_child.py), as its parent sees it."""
+"""The process that sends to Kafka entries (loadgen/kafka/child.py), as its parent sees it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class KafkaEntries:
     def begin(self) -> None:
         """Start the process; it connects while the caller does something else."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "loadgen.kafka_child", "--parent", str(os.getpid())],
+            [sys.executable, "-m", "loadgen.kafka.child", "--parent", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=children.environment(os.environ),

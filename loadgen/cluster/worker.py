@@ -25,7 +25,7 @@ from locust.env import Environment
 from locust.exception import RPCError
 from locust.runners import STATE_INIT, WorkerRunner
 
-from loadgen.cluster import (
+from loadgen.cluster.dealing import (
     BROKEN,
     FINISHED,
     HELLO,

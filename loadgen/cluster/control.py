@@ -16,7 +16,7 @@ import gevent
 from gevent import socket
 from gevent.event import AsyncResult
 
-from loadgen.cluster import Start
+from loadgen.cluster.dealing import Start
 
 _SEND_S = 2.0
 """A bench that does not read for so long is as good as gone; nothing waits for it."""
