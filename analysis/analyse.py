@@ -12,13 +12,13 @@ from analysis.complete import complete_traces
 from analysis.critical_path import PRESETS, critical_path
 from analysis.edges import edge_rows, traffic
 from analysis.findings import Finding, ranked
-from analysis.naming import by_scenario
 from analysis.observed import Mode, Observed
 from analysis.pairs import pair
 from analysis.paths import path_rows
 from analysis.services import service_rows
 from analysis.settings import Settings
-from analysis.spans import SpanTable
+from analysis.spans.naming import by_scenario
+from analysis.spans.table import SpanTable
 from services.scenario.facts import Facts
 
 

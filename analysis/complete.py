@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.pairs import Hops
-from analysis.spans import Flag, SpanTable
+from analysis.spans.table import Flag, SpanTable
 
 
 def complete_traces(spans: SpanTable, hops: Hops, *, both_ends: bool) -> NDArray[np.bool_]:

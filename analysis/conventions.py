@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from analysis.spans import Kind
+from analysis.spans.table import Kind
 
 # Spellings, the one to believe first.
 HTTP_METHOD: Final = ("http.request.method", "http.method")

@@ -29,9 +29,9 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.forest import Forest
-from analysis.intervals import side_by_side
-from analysis.spans import NONE, Flag, Kind, SpanTable
+from analysis.arrays.forest import Forest
+from analysis.arrays.intervals import side_by_side
+from analysis.spans.table import NONE, Flag, Kind, SpanTable
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.grouping import counted
+from analysis.arrays.grouping import counted
+from analysis.arrays.quantiles import Quantiles, quantiles_by_group
 from analysis.observed import NS_PER_MS, Observed
 from analysis.pairs import UNKNOWN
-from analysis.quantiles import Quantiles, quantiles_by_group
 
 I64 = NDArray[np.int64]
 

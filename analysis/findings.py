@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal
 
-from analysis.quantiles import Quantiles
+from analysis.arrays.quantiles import Quantiles
 
 Confidence = Literal["high", "medium", "low"]
 

@@ -13,9 +13,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis import conventions as says
-from analysis.grouping import distinct
+from analysis.arrays.grouping import distinct
 from analysis.reading import Codes, Recorder
-from analysis.spans import NONE, Attributes, Kind, Messages, Status
+from analysis.spans.table import NONE, Attributes, Kind, Messages, Status
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]

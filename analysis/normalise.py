@@ -18,21 +18,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.forest import Forest, cyclic
-from analysis.grouping import distinct
-from analysis.ids import matched
+from analysis.arrays.forest import Forest, cyclic
+from analysis.arrays.grouping import distinct
+from analysis.arrays.ids import matched
 from analysis.names import Columns, Names, Said
 from analysis.reading import Recorder, raw
 from analysis.skew import shifts
-from analysis.spans import (
-    NONE,
-    Absent,
-    Flag,
-    Kind,
-    Links,
-    SpanTable,
-    mark,
-)
+from analysis.spans.table import NONE, Absent, Flag, Kind, Links, SpanTable, mark
 from analysis.steps import mark_steps
 
 I32 = NDArray[np.int32]

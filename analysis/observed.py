@@ -14,13 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.grouping import counted, distinct, summed
+from analysis.arrays.quantiles import median, quantiles
 from analysis.critical_path import CriticalPath
 from analysis.findings import Confidence, Evidence, Finding, Hop, Where
-from analysis.grouping import counted, distinct, summed
 from analysis.pairs import Calls, Hops, Place
-from analysis.quantiles import median, quantiles
 from analysis.settings import Settings
-from analysis.spans import Kind, SpanTable
+from analysis.spans.table import Kind, SpanTable
 from services.scenario.facts import Facts
 
 I32 = NDArray[np.int32]

@@ -23,8 +23,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.grouping import counted, distinct
-from analysis.spans import NONE, Flag, Kind, SpanTable
+from analysis.arrays.grouping import counted, distinct
+from analysis.spans.table import NONE, Flag, Kind, SpanTable
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.grouping import counted, distinct, summed
+from analysis.arrays.grouping import counted, distinct, summed
+from analysis.arrays.quantiles import quantiles
 from analysis.observed import NS_PER_MS, Observed
-from analysis.quantiles import quantiles
-from analysis.spans import Kind
+from analysis.spans.table import Kind
 
 I64 = NDArray[np.int64]
 

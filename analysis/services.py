@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import intervals
-from analysis.grouping import counted, distinct
+from analysis.arrays import intervals
+from analysis.arrays.grouping import counted, distinct
+from analysis.arrays.quantiles import quantiles_by_group
 from analysis.observed import NS_PER_MS, Observed
-from analysis.quantiles import quantiles_by_group
-from analysis.spans import Flag, Kind, SpanTable
+from analysis.spans.table import Flag, Kind, SpanTable
 
 I64 = NDArray[np.int64]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.forest import Forest
+from analysis.arrays.forest import Forest
 
 I64 = NDArray[np.int64]
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.grouping import distinct
+from analysis.arrays.grouping import distinct
 from analysis.names import Columns, Names, Said
-from analysis.spans import NONE, Flag, Kind, Links, mark
+from analysis.spans.table import NONE, Flag, Kind, Links, mark
 
 I32 = NDArray[np.int32]
 

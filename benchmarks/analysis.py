@@ -22,7 +22,7 @@ from analysis.readers.content import Content
 from analysis.readers.otlp_binary import OTLP_BINARY
 from analysis.reading import Recorder
 from analysis.settings import Settings
-from analysis.spans import COLUMNS, Absent, Attributes, Kind, Links, Messages, SpanTable
+from analysis.spans.table import COLUMNS, Absent, Attributes, Kind, Links, Messages, SpanTable
 from services.scenario.facts import EMPTY
 
 SERVICES = 12

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import polars as pl
 
-from analysis.quantiles import Quantiles, quantiles, rank
+from analysis.arrays.quantiles import Quantiles, quantiles, rank
 from services.scenario.model import Load
 
 MS: Final = 1e6

@@ -16,7 +16,7 @@ import orjson
 from analysis.analyse import Analysis, analyse
 from analysis.findings import Finding
 from analysis.settings import Settings as AnalysisSettings
-from analysis.spans import SpanTable, concat
+from analysis.spans.table import SpanTable, concat
 from hopbench import latency, rundir, trial
 from hopbench.account import Account, World, account, edges
 from hopbench.doubts import Doubt

@@ -14,8 +14,8 @@ from pathlib import Path
 import polars as pl
 
 from analysis.readers import read_spools
-from analysis.spans import SpanTable, empty
-from analysis.table import read_parquet, write_parquet
+from analysis.spans.parquet import read_parquet, write_parquet
+from analysis.spans.table import SpanTable, empty
 from hopbench import evidence, metrics
 from hopbench.engines.port import Evidence, RoundPlan, Settings
 from hopbench.metrics import Point

@@ -13,12 +13,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import intervals
+from analysis.arrays import intervals
+from analysis.arrays.grouping import distinct, summed
+from analysis.arrays.quantiles import median
 from analysis.findings import Hop, Where
-from analysis.grouping import distinct, summed
 from analysis.observed import NS_PER_MS, Candidate, Observed, Shown, conclude
 from analysis.pairs import Place
-from analysis.quantiles import median
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]

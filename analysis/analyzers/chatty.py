@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from analysis.analyzers.siblings import Siblings, by_edge, each
 from analysis.analyzers.storm import stormy_contexts
+from analysis.arrays.grouping import counted, distinct, highest
+from analysis.arrays.quantiles import median
 from analysis.findings import Confidence
-from analysis.grouping import counted, distinct, highest
 from analysis.observed import Candidate, Observed, Shown, conclude, of_calls, where_of
 from analysis.pairs import Place
-from analysis.quantiles import median
 
 I64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]

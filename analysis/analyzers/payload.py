@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from analysis.arrays.quantiles import median
 from analysis.observed import Candidate, Observed, Shown, conclude, where_of
-from analysis.quantiles import median
 
 
 def oversize(seen: Observed) -> Iterator[Candidate]:

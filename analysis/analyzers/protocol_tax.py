@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from analysis.arrays.quantiles import median
 from analysis.observed import NS_PER_MS, Candidate, Observed, Shown, conclude, where_of
 from analysis.pairs import Place
-from analysis.quantiles import median
 from services.scenario.model import PROTOCOLS
 
 

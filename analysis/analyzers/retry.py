@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.grouping import counted, summed
+from analysis.arrays.grouping import counted, summed
 from analysis.observed import Candidate, Observed, Shown, conclude, where_of
 
 

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import intervals
-from analysis.grouping import counted, distinct, highest, summed
+from analysis.arrays import intervals
+from analysis.arrays.grouping import counted, distinct, highest, summed
 from analysis.observed import Observed
 
 I64 = NDArray[np.int64]

@@ -18,8 +18,8 @@ from analysis.readers.otlp_binary import OTLP_BINARY
 from analysis.readers.otlp_json import OTLP_JSON
 from analysis.readers.zipkin import ZIPKIN
 from analysis.reading import Recorder, Skipped, Unreadable
-from analysis.spans import SpanTable, concat
-from analysis.table import holds_spans, read_parquet
+from analysis.spans.parquet import holds_spans, read_parquet
+from analysis.spans.table import SpanTable, concat
 from analysis.uncollected import uncollected
 from services.errors import BadInput
 

@@ -21,7 +21,7 @@ from analysis.report.figures import count, ms, plural
 from analysis.report.terminal import advised
 from analysis.report.view import finding_row
 from analysis.settings import Settings
-from analysis.spans import concat
+from analysis.spans.table import concat
 from hopbench import conclusion, lookback, options, plan, rundir, subjects, trial
 from hopbench.exits import Exit, worst
 from hopbench.gates import check, judge, parse

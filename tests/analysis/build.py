@@ -16,7 +16,7 @@ from analysis.normalise import Normalised, normalise
 from analysis.observed import Mode
 from analysis.reading import NONE, Recorder
 from analysis.settings import Settings
-from analysis.spans import Kind, SpanTable
+from analysis.spans.table import Kind, SpanTable
 from services.scenario.facts import EMPTY, Facts
 
 MS = 1_000_000

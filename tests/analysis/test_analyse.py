@@ -10,11 +10,11 @@ import pytest
 
 from analysis.analyse import Analysis, analyse
 from analysis.findings import Finding, ranked
-from analysis.naming import by_scenario
 from analysis.normalise import normalise
 from analysis.reading import NONE, Recorder
 from analysis.settings import Settings
-from analysis.spans import Kind, concat, empty
+from analysis.spans.naming import by_scenario
+from analysis.spans.table import Kind, concat, empty
 from services.scenario.facts import EMPTY, Facts
 from tests.analysis.build import Traces, kinds
 

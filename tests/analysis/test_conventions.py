@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from analysis.conventions import Given, Named, failed, host_of, named, path_of, templated
-from analysis.spans import Kind
+from analysis.spans.table import Kind
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.forest import Forest, cyclic
+from analysis.arrays.forest import Forest, cyclic
 
 FORESTS = st.lists(st.integers(0, 10**6), min_size=1, max_size=60).map(
     lambda draws: np.array([d % (i + 1) - 1 for i, d in enumerate(draws)], np.int32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.critical_path import PRESETS, critical_path
-from analysis.spans import Flag, Kind
+from analysis.spans.table import Flag, Kind
 from tests.analysis.build import EPOCH, MS, Traces
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from analysis.complete import complete_traces
 from analysis.pairs import pair
-from analysis.spans import Kind
+from analysis.spans.table import Kind
 from tests.analysis.build import MS, Traces
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.quantiles import NEEDED, Quantiles, quantiles, quantiles_by_group, rank
+from analysis.arrays.quantiles import NEEDED, Quantiles, quantiles, quantiles_by_group, rank
 
 
 def test_a_percentile_needs_as_many_values_as_the_measurement_page_says() -> None:

@@ -17,8 +17,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from analysis.readers import Read, read, read_spools
 from analysis.readers.content import uncompressed
 from analysis.reading import Unreadable
-from analysis.spans import Kind, SpanTable, Status
-from analysis.table import write_parquet
+from analysis.spans.parquet import write_parquet
+from analysis.spans.table import Kind, SpanTable, Status
 from services.errors import BadInput
 
 TRACE, ROOT, CHILD = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7", "b7ad6b7169203331"

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.spans import COLUMNS, Messages, SpanTable, concat, empty
-from analysis.table import read_parquet, write_parquet
+from analysis.spans.parquet import read_parquet, write_parquet
+from analysis.spans.table import COLUMNS, Messages, SpanTable, concat, empty
 from services.errors import BadInput
 from tests.analysis.build import Traces
 

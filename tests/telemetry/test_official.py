@@ -28,7 +28,7 @@ from analysis.complete import complete_traces
 from analysis.critical_path import PRESETS, critical_path
 from analysis.pairs import pair
 from analysis.readers import read
-from analysis.spans import SpanTable
+from analysis.spans.table import SpanTable
 from services import transports
 from services.clocks.wall import WallClock
 from services.telemetry.encoding import encode_spans

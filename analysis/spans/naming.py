@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis.grouping import distinct
-from analysis.spans import NONE, Kind, SpanTable
+from analysis.arrays.grouping import distinct
+from analysis.spans.table import NONE, Kind, SpanTable
 from services.scenario.facts import Facts
 
 

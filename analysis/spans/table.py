@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis.forest import Forest
+from analysis.arrays.forest import Forest
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]

@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from analysis.forest import Forest, cyclic
-from analysis.ids import matched
+from analysis.arrays.forest import Forest, cyclic
+from analysis.arrays.ids import matched
 from analysis.reading import Codes
-from analysis.spans import (
+from analysis.spans.table import (
     COLUMNS,
     NAME_COLUMNS,
     NONE,
