@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.analyse import Analysis
 from analysis.critical_path import PRESETS, Preset, critical_path
-from analysis.readers import Read
+from analysis.reading.inputs import Read
 
 
 def analysis_document(read: Read, found: Analysis) -> dict[str, Any]:

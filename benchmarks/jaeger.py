@@ -27,7 +27,7 @@ from typing import Final
 
 import orjson
 
-from analysis.readers import ANSWERS, read_spools
+from analysis.reading.inputs import ANSWERS, read_spools
 from hopbench.engines.virtual import RECORDS_PER_REQUEST, Due
 from hopbench.jaeger import Jaeger, addresses, connected
 from hopbench.readback import CONNECTIONS, Readback, Sought, Window, sought, windows

@@ -1,7 +1,7 @@
 """What Jaeger's query API answers: traces with their spans, by trace id, and what is no answer.
 
 API v3: ``{"result": {"resourceSpans": …}}``, OTLP's JSON. The older API: ``{"data": [{"traceID",
-"spans", "processes"}]}``. The spans themselves are read by analysis.readers.
+"spans", "processes"}]}``. The spans themselves are read by analysis.reading.inputs.
 """
 
 from __future__ import annotations

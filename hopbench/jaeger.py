@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 import grpc
 from aiohttp import ClientError, ClientResponseError, ClientSession, ClientTimeout
 
-from analysis.uncollected import uncollected
+from analysis.reading.garbage import uncollected
 from hopbench.answers import EMPTY, NoAnswer, Page, document_of, reason_in, span_ids
 from services.errors import BadInput, CannotStart
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from time import time_ns
 from typing import Final
 
-from analysis import readers
-from analysis.readers import Read
-from analysis.reading import Skipped
+from analysis.reading import inputs
+from analysis.reading.inputs import Read
+from analysis.reading.recorder import Skipped
 from hopbench.jaeger import Jaeger, Unanswered, checked_url, pages
 from services.errors import BadInput
 from services.scenario.text import units
@@ -57,7 +57,7 @@ def read(address: str, wanted: Wanted, *, skew: bool = False) -> Read:
             f"{url} has no traces of the last {age}{whose}",
             hint="look further back with --lookback 24h" if found.known else "it has none at all",
         )
-    table = readers.read_pages(found.pages(url), skew=skew)
+    table = inputs.read_pages(found.pages(url), skew=skew)
     left = tuple(
         Skipped(
             url,

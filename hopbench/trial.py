@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from analysis.readers import read_spools
+from analysis.reading.inputs import read_spools
 from analysis.spans.parquet import read_parquet, write_parquet
 from analysis.spans.table import SpanTable, empty
 from hopbench import evidence, metrics

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.forest import Forest, cyclic
 from analysis.arrays.ids import matched
-from analysis.reading import Codes
+from analysis.reading.recorder import Codes
 from analysis.spans.table import (
     COLUMNS,
     NAME_COLUMNS,

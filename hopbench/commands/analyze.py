@@ -12,11 +12,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from analysis import readers
 from analysis.analyse import analyse
 from analysis.document import analysis_document
-from analysis.normalise import REPAIRS
-from analysis.readers import Read
+from analysis.reading import inputs
+from analysis.reading.inputs import Read
+from analysis.reading.normalisation import REPAIRS
 from analysis.report.figures import count, ms, plural
 from analysis.report.terminal import advised
 from analysis.report.view import finding_row
@@ -148,7 +148,7 @@ def taken(
         return _of_run(first.path, variant)
     if variant is not None:
         raise BadInput("--variant is for run directories", hint="leave it out")
-    return readers.read([Path(name) for name in traces], skew=skew), EMPTY
+    return inputs.read([Path(name) for name in traces], skew=skew), EMPTY
 
 
 def _linked(document: dict[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from analysis.analyse import Analysis, analyse
 from analysis.critical_path import CriticalPath, Policy, critical_path
 from analysis.findings import Finding
-from analysis.normalise import Normalised, normalise
 from analysis.observed import Mode
-from analysis.reading import NONE, Recorder
+from analysis.reading.normalisation import Normalised, normalise
+from analysis.reading.recorder import NONE, Recorder
 from analysis.settings import Settings
 from analysis.spans.table import Kind, SpanTable
 from services.scenario.facts import EMPTY, Facts

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from analysis.analyse import Analysis, analyse
 from analysis.critical_path import PRESETS, Preset
 from analysis.document import analysis_document, critical_path_document
-from analysis.normalise import normalise
 from analysis.observed import Mode
-from analysis.readers import Read
-from analysis.reading import NONE, Malformed, Recorder
+from analysis.reading.inputs import Read
+from analysis.reading.normalisation import normalise
+from analysis.reading.recorder import NONE, Malformed, Recorder
 from analysis.settings import Settings
 from services.errors import BadInput
 from services.scenario.facts import EMPTY

@@ -10,8 +10,8 @@ import pytest
 
 from analysis.analyse import Analysis, analyse
 from analysis.findings import Finding, ranked
-from analysis.normalise import normalise
-from analysis.reading import NONE, Recorder
+from analysis.reading.normalisation import normalise
+from analysis.reading.recorder import NONE, Recorder
 from analysis.settings import Settings
 from analysis.spans.naming import by_scenario
 from analysis.spans.table import Kind, concat, empty

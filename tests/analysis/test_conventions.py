@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from analysis.conventions import Given, Named, failed, host_of, named, path_of, templated
+from analysis.reading.conventions import Given, Named, failed, host_of, named, path_of, templated
 from analysis.spans.table import Kind
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from analysis.analyse import analyse
 from analysis.document import analysis_document, critical_path_document
-from analysis.readers import Read
-from analysis.reading import Skipped
+from analysis.reading.inputs import Read
+from analysis.reading.recorder import Skipped
 from analysis.settings import Settings
 from hopbench import documents
 from services.scenario.facts import EMPTY

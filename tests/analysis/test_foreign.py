@@ -10,7 +10,7 @@ import pytest
 
 from analysis.analyse import analyse
 from analysis.document import critical_path_document
-from analysis.readers import read
+from analysis.reading.inputs import read
 from analysis.settings import Settings
 from services.scenario.facts import EMPTY
 

@@ -14,9 +14,9 @@ import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from analysis.readers import Read, read, read_spools
-from analysis.readers.content import uncompressed
-from analysis.reading import Unreadable
+from analysis.reading.formats.content import uncompressed
+from analysis.reading.inputs import Read, read, read_spools
+from analysis.reading.recorder import Unreadable
 from analysis.spans.parquet import write_parquet
 from analysis.spans.table import Kind, SpanTable, Status
 from services.errors import BadInput

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.readers import ANSWERS, read_spools
+from analysis.reading.inputs import ANSWERS, read_spools
 from hopbench.engines.tracestores import Watch
 from hopbench.jaeger import Jaeger, Unanswered, addresses
 from hopbench.readback import SLACK_NS, Readback, Sought, sought, windows

@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from analysis.complete import complete_traces
 from analysis.critical_path import PRESETS, critical_path
 from analysis.pairs import pair
-from analysis.readers import read
+from analysis.reading.inputs import read
 from analysis.spans.table import SpanTable
 from services import transports
 from services.clocks.wall import WallClock

@@ -8,7 +8,7 @@ in their hooks (instrumentations.py), from the ``hopbench`` header.
 Kafka's hops, fan-outs and their ``call.<service>.<operation>`` spans are opened here with the SDK's
 tracer. Of a message, opentelemetry-instrumentation-aiokafka sees the handing over and the taking:
 its ``<topic> send`` and ``<topic> receive`` are below the hop's first span, and are no hops
-themselves (analysis/steps.py).
+themselves (analysis/reading/steps.py).
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from analysis.readers.content import Content, Format
-from analysis.reading import NONE, Malformed, Recorder, Skipped, mapped, padded, text_of
+from analysis.reading.formats.content import Content, Format
+from analysis.reading.recorder import NONE, Malformed, Recorder, Skipped, mapped, padded, text_of
 
 _KINDS: Final[Mapping[str, int]] = {"SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}
 _ID_DIGITS: Final = (16,)

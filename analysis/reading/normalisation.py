@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from analysis.arrays.forest import Forest, cyclic
 from analysis.arrays.grouping import distinct
 from analysis.arrays.ids import matched
-from analysis.names import Columns, Names, Said
-from analysis.reading import Recorder, raw
-from analysis.skew import shifts
+from analysis.reading.names import Columns, Names, Said
+from analysis.reading.recorder import Recorder, raw
+from analysis.reading.skew import shifts
+from analysis.reading.steps import mark_steps
 from analysis.spans.table import NONE, Absent, Flag, Kind, Links, SpanTable, mark
-from analysis.steps import mark_steps
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]

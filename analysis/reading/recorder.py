@@ -1,8 +1,8 @@
 """What a reader hands over: spans as they were written down, column by column, nothing judged.
 
-Every reader fills one :class:`Recorder`; :mod:`analysis.normalise` makes a span table of what it
-recorded. Ids are opaque text. They are joined by their canonical form (hex in lower case) and kept
-as first spelled.
+Every reader fills one :class:`Recorder`; :mod:`analysis.reading.normalisation` makes a span table
+of what it recorded. Ids are opaque text. They are joined by their canonical form (hex in lower
+case) and kept as first spelled.
 """
 
 from __future__ import annotations

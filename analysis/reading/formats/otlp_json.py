@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from analysis.readers.content import Content, Format
-from analysis.reading import (
+from analysis.reading.formats.content import Content, Format
+from analysis.reading.recorder import (
     NONE,
     Malformed,
     Recorder,

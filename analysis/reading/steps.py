@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.grouping import distinct
-from analysis.names import Columns, Names, Said
+from analysis.reading.names import Columns, Names, Said
 from analysis.spans.table import NONE, Flag, Kind, Links, mark
 
 I32 = NDArray[np.int32]

@@ -1,7 +1,7 @@
-"""Trace readers: which formats there are, and how an input finds its own.
+"""Inputs of an analysis: files, directories, spools and answers, each read by the format of its
+content.
 
-The content decides, never the file's name. To add a format: a new file with a :class:`Format`, and
-a line in ``FORMATS``; the first that recognises the content reads it.
+What a file is called decides nothing.
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from analysis.normalise import REPAIRS, normalise
-from analysis.readers.content import Content, Format, uncompressed
-from analysis.readers.jaeger import JAEGER
-from analysis.readers.otlp_binary import OTLP_BINARY
-from analysis.readers.otlp_json import OTLP_JSON
-from analysis.readers.zipkin import ZIPKIN
-from analysis.reading import Recorder, Skipped, Unreadable
+from analysis.reading.formats import FORMATS
+from analysis.reading.formats.content import Content, uncompressed
+from analysis.reading.formats.jaeger import JAEGER
+from analysis.reading.formats.otlp_json import OTLP_JSON
+from analysis.reading.garbage import uncollected
+from analysis.reading.normalisation import REPAIRS, normalise
+from analysis.reading.recorder import Recorder, Skipped, Unreadable
 from analysis.spans.parquet import holds_spans, read_parquet
 from analysis.spans.table import SpanTable, concat
-from analysis.uncollected import uncollected
 from services.errors import BadInput
-
-FORMATS: Final[tuple[Format, ...]] = (OTLP_BINARY, OTLP_JSON, JAEGER, ZIPKIN)
 
 ANSWERS: Final = "traces.jaeger"
 """A round's spool of what a query API answered."""

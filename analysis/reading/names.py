@@ -1,7 +1,7 @@
 """Names and messages of spans, from their attributes: column by column.
 
-Each rule of :mod:`analysis.conventions` runs once for each distinct combination of what it looks
-at, of which there are few, however many spans there are.
+Each rule of :mod:`analysis.reading.conventions` runs once for each distinct combination of what it
+looks at, of which there are few, however many spans there are.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from analysis import conventions as says
 from analysis.arrays.grouping import distinct
-from analysis.reading import Codes, Recorder
+from analysis.reading import conventions as says
+from analysis.reading.recorder import Codes, Recorder
 from analysis.spans.table import NONE, Attributes, Kind, Messages, Status
 
 I32 = NDArray[np.int32]

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 import pyarrow as pa
 
-from analysis.reading import Recorder, Skipped, Unreadable
+from analysis.reading.recorder import Recorder, Skipped, Unreadable
 
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
