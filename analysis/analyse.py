@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from analysis.analyzers import ANALYZERS
-from analysis.complete import complete_traces
-from analysis.critical_path import PRESETS, critical_path
-from analysis.edges import edge_rows, traffic
-from analysis.findings import Finding, ranked
-from analysis.observed import Mode, Observed
-from analysis.pairs import pair
-from analysis.paths import path_rows
-from analysis.services import service_rows
-from analysis.settings import Settings
+from analysis.findings.analyzers import ANALYZERS
+from analysis.findings.finding import Finding, ranked
+from analysis.findings.observed import Mode, Observed
+from analysis.findings.settings import Settings
+from analysis.rows.edges import edge_rows, traffic
+from analysis.rows.paths import path_rows
+from analysis.rows.services import service_rows
 from analysis.spans.naming import by_scenario
 from analysis.spans.table import SpanTable
+from analysis.traces.critical_path import PRESETS, critical_path
+from analysis.traces.pairs import complete_traces, pair
 from services.scenario.facts import Facts
 
 
@@ -53,9 +52,10 @@ def analyse(
 ) -> Analysis:
     """Everything that is known about how these services communicate.
 
-    ``run`` and ``protocols`` judge complete traces only (analysis/complete.py); ``analyze`` judges
-    all, and says with each finding how complete they were. ``requests`` are the complete requests
-    that calls are divided by; None counts the traces judged. Equal input gives equal output.
+    ``run`` and ``protocols`` judge complete traces only (analysis/traces/pairs.py); ``analyze``
+    judges all, and says with each finding how complete they were. ``requests`` are the complete
+    requests that calls are divided by; None counts the traces judged. Equal input gives equal
+    output.
     """
     spans = by_scenario(spans, facts)
     traces = spans.traces

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from analysis.analyse import Analysis
-from analysis.critical_path import PRESETS, Preset, critical_path
 from analysis.reading.inputs import Read
+from analysis.traces.critical_path import PRESETS, Preset, critical_path
 
 
 def analysis_document(read: Read, found: Analysis) -> dict[str, Any]:

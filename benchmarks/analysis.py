@@ -17,11 +17,11 @@ import numpy as np
 import polars as pl
 
 from analysis.analyse import analyse
+from analysis.findings.settings import Settings
 from analysis.reading.formats.content import Content
 from analysis.reading.formats.otlp_binary import OTLP_BINARY
 from analysis.reading.normalisation import normalise
 from analysis.reading.recorder import Recorder
-from analysis.settings import Settings
 from analysis.spans.table import COLUMNS, Absent, Attributes, Kind, Links, Messages, SpanTable
 from services.scenario.facts import EMPTY
 

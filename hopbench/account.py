@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from analysis.analyse import Analysis, analyse
-from analysis.settings import Settings as AnalysisSettings
+from analysis.findings.settings import Settings as AnalysisSettings
 from hopbench import checks, latency, metrics
 from hopbench.checks import Observed, Sent
 from hopbench.doubts import Doubt, void

@@ -14,8 +14,8 @@ from typing import Any, Final
 import orjson
 
 from analysis.analyse import Analysis, analyse
-from analysis.findings import Finding
-from analysis.settings import Settings as AnalysisSettings
+from analysis.findings.finding import Finding
+from analysis.findings.settings import Settings as AnalysisSettings
 from analysis.spans.table import SpanTable, concat
 from hopbench import latency, rundir, trial
 from hopbench.account import Account, World, account, edges

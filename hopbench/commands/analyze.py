@@ -14,13 +14,13 @@ from rich.text import Text
 
 from analysis.analyse import analyse
 from analysis.document import analysis_document
+from analysis.findings.settings import Settings
 from analysis.reading import inputs
 from analysis.reading.inputs import Read
 from analysis.reading.normalisation import REPAIRS
 from analysis.report.figures import count, ms, plural
 from analysis.report.terminal import advised
 from analysis.report.view import finding_row
-from analysis.settings import Settings
 from analysis.spans.table import concat
 from hopbench import conclusion, lookback, options, plan, rundir, subjects, trial
 from hopbench.exits import Exit, worst

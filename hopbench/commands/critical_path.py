@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from analysis.critical_path import PRESETS, Preset
 from analysis.document import critical_path_document
 from analysis.report.figures import ms, plural, share
+from analysis.traces.critical_path import PRESETS, Preset
 from hopbench import options
 from hopbench.commands.analyze import (
     Limit,

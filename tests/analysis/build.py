@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from analysis.analyse import Analysis, analyse
-from analysis.critical_path import CriticalPath, Policy, critical_path
-from analysis.findings import Finding
-from analysis.observed import Mode
+from analysis.findings.finding import Finding
+from analysis.findings.observed import Mode
+from analysis.findings.settings import Settings
 from analysis.reading.normalisation import Normalised, normalise
 from analysis.reading.recorder import NONE, Recorder
-from analysis.settings import Settings
 from analysis.spans.table import Kind, SpanTable
+from analysis.traces.critical_path import CriticalPath, Policy, critical_path
 from services.scenario.facts import EMPTY, Facts
 
 MS = 1_000_000

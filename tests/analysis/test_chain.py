@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.findings import Finding
+from analysis.findings.finding import Finding
 from services.scenario.facts import EMPTY, Facts
 from tests.analysis.build import Traces
 

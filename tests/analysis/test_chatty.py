@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.findings import Where
-from analysis.settings import Settings
+from analysis.findings.finding import Where
+from analysis.findings.settings import Settings
 from services.scenario.facts import EMPTY
 from tests.analysis.build import Traces, kinds
 

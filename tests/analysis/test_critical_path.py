@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.critical_path import PRESETS, Preset, critical_path
 from analysis.spans.table import Kind, SpanTable
+from analysis.traces.critical_path import PRESETS, Preset, critical_path
 from tests.analysis.build import MS, Traces, drawn, own_time, plain
 
 REFERENCE, JAEGER, CRISP, ELASTIC = (

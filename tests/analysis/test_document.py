@@ -8,9 +8,9 @@ import pytest
 
 from analysis.analyse import analyse
 from analysis.document import analysis_document, critical_path_document
+from analysis.findings.settings import Settings
 from analysis.reading.inputs import Read
 from analysis.reading.recorder import Skipped
-from analysis.settings import Settings
 from hopbench import documents
 from services.scenario.facts import EMPTY
 from services.scenario.file.expectations import KINDS

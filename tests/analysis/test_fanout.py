@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.findings import Where
+from analysis.findings.finding import Where
 from services.scenario.facts import EMPTY, Facts
 from tests.analysis.build import Traces, kinds
 

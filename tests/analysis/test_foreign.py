@@ -10,8 +10,8 @@ import pytest
 
 from analysis.analyse import analyse
 from analysis.document import critical_path_document
+from analysis.findings.settings import Settings
 from analysis.reading.inputs import read
-from analysis.settings import Settings
 from services.scenario.facts import EMPTY
 
 SHARED = Path(os.environ.get("HOPBENCH_SHARED", Path(__file__).parents[3] / "shared")) / "traces"

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.critical_path import PRESETS, critical_path
 from analysis.spans.table import Flag, Kind
+from analysis.traces.critical_path import PRESETS, critical_path
 from tests.analysis.build import EPOCH, MS, Traces
 
 

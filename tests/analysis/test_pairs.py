@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.complete import complete_traces
-from analysis.pairs import pair
 from analysis.spans.table import Kind
+from analysis.traces.pairs import complete_traces, pair
 from tests.analysis.build import MS, Traces
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.critical_path import PRESETS, critical_path
-from analysis.pairs import pair
 from analysis.spans.parquet import read_parquet, write_parquet
 from analysis.spans.table import Flag, Kind
+from analysis.traces.critical_path import PRESETS, critical_path
+from analysis.traces.pairs import pair
 from tests.analysis.build import Span, Traces
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -24,11 +24,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from analysis.complete import complete_traces
-from analysis.critical_path import PRESETS, critical_path
-from analysis.pairs import pair
 from analysis.reading.inputs import read
 from analysis.spans.table import SpanTable
+from analysis.traces.critical_path import PRESETS, critical_path
+from analysis.traces.pairs import complete_traces, pair
 from services import transports
 from services.clocks.wall import WallClock
 from services.telemetry.encoding import encode_spans

@@ -18,13 +18,12 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.analyzers.siblings import Siblings, by_edge, each
-from analysis.analyzers.storm import stormy_contexts
 from analysis.arrays.grouping import counted, distinct, highest
 from analysis.arrays.quantiles import median
-from analysis.findings import Confidence
-from analysis.observed import Candidate, Observed, Shown, conclude, of_calls, where_of
-from analysis.pairs import Place
+from analysis.findings.analyzers.siblings import Siblings, by_edge, each, stormy_contexts
+from analysis.findings.finding import Confidence
+from analysis.findings.observed import Candidate, Observed, Shown, conclude, of_calls, where_of
+from analysis.traces.pairs import Place
 
 I64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]

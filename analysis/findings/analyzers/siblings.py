@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays import intervals
 from analysis.arrays.grouping import counted, distinct, highest, summed
-from analysis.observed import Observed
+from analysis.findings.observed import Observed
 
 I64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
@@ -124,3 +124,14 @@ def by_context(seen: Observed, call: I64 | None = None) -> Siblings:
 def callers(groups: Siblings) -> NDArray[np.int32]:
     """By group, the number of the calling operation."""
     return groups.seen.hops.caller[groups.seen.calls.place[groups.call[groups.first]]]
+
+
+def storms(seen: Observed) -> Siblings:
+    """Calls grouped by context, where more than ``storm_peak`` are in flight at once."""
+    groups = by_context(seen).at_least(seen.settings.storm_peak + 1)
+    return groups.only(groups.peak > seen.settings.storm_peak)
+
+
+def stormy_contexts(seen: Observed) -> NDArray[np.int32]:
+    groups = storms(seen)
+    return seen.calls.context[groups.call[groups.first]]

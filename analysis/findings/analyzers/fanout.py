@@ -16,14 +16,21 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.analyzers.siblings import Siblings, by_context, by_edge, callers, each, of
-from analysis.analyzers.storm import storms
 from analysis.arrays.grouping import counted, distinct, highest, summed
 from analysis.arrays.intervals import line
 from analysis.arrays.quantiles import median, rank
-from analysis.findings import Confidence, Where
-from analysis.observed import Candidate, Observed, Shown, conclude, of_calls, where_of
-from analysis.pairs import Place
+from analysis.findings.analyzers.siblings import (
+    Siblings,
+    by_context,
+    by_edge,
+    callers,
+    each,
+    of,
+    storms,
+)
+from analysis.findings.finding import Confidence, Where
+from analysis.findings.observed import Candidate, Observed, Shown, conclude, of_calls, where_of
+from analysis.traces.pairs import Place
 from services.scenario.text.units import time_text
 
 I32 = NDArray[np.int32]

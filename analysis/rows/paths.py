@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.grouping import counted, distinct, summed
 from analysis.arrays.quantiles import quantiles
-from analysis.observed import NS_PER_MS, Observed
+from analysis.findings.observed import NS_PER_MS, Observed
 from analysis.spans.table import Kind
 
 I64 = NDArray[np.int64]

@@ -352,3 +352,19 @@ def _calls(hops: Hops) -> Calls:
         key=spans.messages.key[near[first]],
         answered=answered,
     )
+
+
+def complete_traces(spans: SpanTable, hops: Hops, *, both_ends: bool) -> NDArray[np.bool_]:
+    """Which traces are whole: one mark for each trace code.
+
+    A trace is complete when every parent resolves, and, with ``both_ends``, when every CLIENT span
+    without error has its SERVER and every PRODUCER without error at least one CONSUMER
+    (docs/analysis.md, "Complete traces"). Anybody else's traces end at databases and services
+    without instrumentation, so there only parents count.
+    """
+    whole = np.ones(spans.traces, np.bool_)
+    whole[spans.trace[spans.has(Flag.ORPHAN)]] = False
+    if both_ends:
+        alone = (hops.server < 0) & (hops.client >= 0) & ~hops.error
+        whole[spans.trace[hops.client[alone]]] = False
+    return whole

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.arrays.quantiles import median
-from analysis.observed import NS_PER_MS, Candidate, Observed, Shown, conclude, where_of
-from analysis.pairs import Place
+from analysis.findings.observed import NS_PER_MS, Candidate, Observed, Shown, conclude, where_of
+from analysis.traces.pairs import Place
 from services.scenario.model import PROTOCOLS
 
 

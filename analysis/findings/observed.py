@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from analysis.arrays.grouping import counted, distinct, summed
 from analysis.arrays.quantiles import median, quantiles
-from analysis.critical_path import CriticalPath
-from analysis.findings import Confidence, Evidence, Finding, Hop, Where
-from analysis.pairs import Calls, Hops, Place
-from analysis.settings import Settings
+from analysis.findings.finding import Confidence, Evidence, Finding, Hop, Where
+from analysis.findings.settings import Settings
 from analysis.spans.table import Kind, SpanTable
+from analysis.traces.critical_path import CriticalPath
+from analysis.traces.pairs import Calls, Hops, Place
 from services.scenario.facts import Facts
 
 I32 = NDArray[np.int32]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.arrays.grouping import counted, summed
-from analysis.observed import Candidate, Observed, Shown, conclude, where_of
+from analysis.findings.observed import Candidate, Observed, Shown, conclude, where_of
 
 
 def retry_storms(seen: Observed) -> Iterator[Candidate]:

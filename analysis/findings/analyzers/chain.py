@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from analysis.arrays import intervals
 from analysis.arrays.grouping import distinct, summed
 from analysis.arrays.quantiles import median
-from analysis.findings import Hop, Where
-from analysis.observed import NS_PER_MS, Candidate, Observed, Shown, conclude
-from analysis.pairs import Place
+from analysis.findings.finding import Hop, Where
+from analysis.findings.observed import NS_PER_MS, Candidate, Observed, Shown, conclude
+from analysis.traces.pairs import Place
 
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]

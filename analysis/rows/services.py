@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from analysis.arrays import intervals
 from analysis.arrays.grouping import counted, distinct
 from analysis.arrays.quantiles import quantiles_by_group
-from analysis.observed import NS_PER_MS, Observed
+from analysis.findings.observed import NS_PER_MS, Observed
 from analysis.spans.table import Flag, Kind, SpanTable
 
 I64 = NDArray[np.int64]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.arrays.quantiles import median
-from analysis.observed import Candidate, Observed, Shown, conclude, where_of
+from analysis.findings.observed import Candidate, Observed, Shown, conclude, where_of
 
 
 def oversize(seen: Observed) -> Iterator[Candidate]:

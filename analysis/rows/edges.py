@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from analysis.arrays.grouping import counted
 from analysis.arrays.quantiles import Quantiles, quantiles_by_group
-from analysis.observed import NS_PER_MS, Observed
-from analysis.pairs import UNKNOWN
+from analysis.findings.observed import NS_PER_MS, Observed
+from analysis.traces.pairs import UNKNOWN
 
 I64 = NDArray[np.int64]
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from analysis.analyzers.chain import chains
-from analysis.analyzers.chatty import chatty
-from analysis.analyzers.fanout import fanouts
-from analysis.analyzers.payload import oversize
-from analysis.analyzers.protocol_tax import protocol_tax
-from analysis.analyzers.retry import retry_storms
-from analysis.observed import Candidate, Observed
+from analysis.findings.analyzers.chain import chains
+from analysis.findings.analyzers.chatty import chatty
+from analysis.findings.analyzers.fanout import fanouts
+from analysis.findings.analyzers.payload import oversize
+from analysis.findings.analyzers.protocol_tax import protocol_tax
+from analysis.findings.analyzers.retry import retry_storms
+from analysis.findings.observed import Candidate, Observed
 
 Analyzer = Callable[[Observed], Iterator[Candidate]]
 
