@@ -23,7 +23,7 @@ from aiohttp import ClientSession
 from hopbench.engines.port import Settings
 from hopbench.engines.supervisor import directory_of, job, start_supervisor
 from hopbench.memory import resident_mb
-from hopbench.parts import start_part
+from hopbench.parts.part import start_part
 from services.scenario.file.parser import parse_text
 from services.scenario.file.synthesis import generate
 from services.scenario.packing import packs

@@ -18,10 +18,10 @@ from pathlib import Path
 from statistics import median
 from time import monotonic_ns
 
-from hopbench import broker
 from hopbench.engines.port import Settings
 from hopbench.engines.supervisor import directory_of, job, start_supervisor
-from hopbench.parts import start_part
+from hopbench.parts import broker
+from hopbench.parts.part import start_part
 from services.scenario.file.parser import load
 from services.scenario.file.writer import to_yaml
 

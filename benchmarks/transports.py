@@ -32,7 +32,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from benchmarks.hop import IN_FLIGHT, Side, bare_grpc, bare_http, ratio, slice_of
 from benchmarks.shop import REQUEST_BYTES, RESPONSE_BYTES, TICKET
-from hopbench import broker as brokers
+from hopbench.parts import broker as brokers
 from services import transports
 from services.scenario.model import KafkaOptions, Mode, Protocol, Target
 from services.transports.kafka.link import FETCH_WAIT_MS

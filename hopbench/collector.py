@@ -28,7 +28,7 @@ from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
 from google.rpc.status_pb2 import Status
 
-from hopbench.addresses import listen
+from hopbench.host.ports import listen
 from hopbench.otlp import SIGNALS, Encoding, Junk, Signal, TooLarge, answer, inflate, take
 from hopbench.spool import Spool, open_spool
 from services.errors import CannotStart

@@ -24,10 +24,10 @@ import psutil
 import uvloop
 
 from hopbench import jaeger
-from hopbench.addresses import taken
-from hopbench.cores import ENOUGH
 from hopbench.environment import affinity, cpu_model
-from hopbench.hostload import shares, snapshot
+from hopbench.host.cores import ENOUGH
+from hopbench.host.load import shares, snapshot
+from hopbench.host.ports import taken
 from hopbench.limits import Limits
 from services.clocks.wall import WallClock
 from services.errors import CannotStart

@@ -18,12 +18,12 @@ from shutil import which
 from time import monotonic_ns
 from typing import Any
 
-from hopbench import broker as kafka
 from hopbench import jaeger
 from hopbench.engines import tracestores
 from hopbench.engines.port import RoundPlan, Settings
 from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
-from hopbench.parts import Part, start_part
+from hopbench.parts import broker as kafka
+from hopbench.parts.part import Part, start_part
 from loadgen.launch import LOCUSTFILE
 from loadgen.plan import Plan, announce
 from services.errors import CannotStart

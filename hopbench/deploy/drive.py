@@ -22,7 +22,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from hopbench import rundir
-from hopbench.addresses import taken
 from hopbench.deploy import compose, docker
 from hopbench.deploy.compose import Runs
 from hopbench.deploy.docker import Project
@@ -37,6 +36,7 @@ from hopbench.deploy.rendering import checkout, compose_deployment, needed_mb
 from hopbench.engines.places import TOKEN_VARIABLE
 from hopbench.estimate import Estimate
 from hopbench.exits import Exit, Terminated
+from hopbench.host.ports import taken
 from hopbench.memory import available_mb, demand
 from hopbench.output import STDOUT, Output
 from hopbench.plan import RunPlan

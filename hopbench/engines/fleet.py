@@ -16,8 +16,6 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Final
 
-from hopbench import broker as kafka
-from hopbench.cores import Cores
 from hopbench.engines.attached import Attached, resolve, seen_from
 from hopbench.engines.generator import Generator
 from hopbench.engines.nodes import Nodes, Post, together
@@ -27,6 +25,8 @@ from hopbench.engines.running import Mortal
 from hopbench.engines.standing import attach
 from hopbench.engines.wall import Broker, WallEngine
 from hopbench.engines.watch import AWAY_S, Watched
+from hopbench.host.cores import Cores
+from hopbench.parts import broker as kafka
 from loadgen.plan import Plan
 from services.errors import CannotStart
 from services.scenario.model import Scenario

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from hopbench.parts import STOP_BOUND_S
+from hopbench.parts.part import STOP_BOUND_S
 from loadgen.launch import command, environment, master_command, worker_command
 from services.errors import CannotStart
 from services.node.forks import ending, tail

@@ -11,9 +11,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
-from hopbench import broker as kafka
-from hopbench.addresses import taken
-from hopbench.cores import Cores, place
 from hopbench.engines.generator import Generator, start_generator
 from hopbench.engines.nodes import Nodes, Post
 from hopbench.engines.port import EngineName, Settings
@@ -21,7 +18,10 @@ from hopbench.engines.running import Mortal
 from hopbench.engines.supervisor import Supervisor, start_supervisor
 from hopbench.engines.wall import Broker, WallEngine
 from hopbench.engines.watch import AWAY_S, Watched
-from hopbench.parts import Part
+from hopbench.host.cores import Cores, place
+from hopbench.host.ports import taken
+from hopbench.parts import broker as kafka
+from hopbench.parts.part import Part
 from loadgen.plan import Plan
 from services.errors import CannotStart
 from services.scenario.model import Scenario

@@ -16,9 +16,9 @@ from hopbench.engines.nodes import Nodes
 from hopbench.engines.port import ProcessReport, Progress, outside
 from hopbench.engines.tracestores import Store
 from hopbench.engines.watch import Watched
-from hopbench.hostload import Snapshot, snapshot
+from hopbench.host.load import Snapshot, snapshot
 from hopbench.memory import resident_mb
-from hopbench.parts import Part
+from hopbench.parts.part import Part
 from services.errors import CannotStart
 
 DRAIN_BOUND_S = 15.0

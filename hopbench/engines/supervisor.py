@@ -12,7 +12,7 @@ from aiohttp import ClientError, ClientSession
 
 from hopbench.engines.control import NodeControl, first, told
 from hopbench.engines.port import Settings
-from hopbench.parts import Part, start_part
+from hopbench.parts.part import Part, start_part
 from services.errors import CannotStart
 from services.node.forks import ending, tail
 from services.node.server import TOKEN_HEADER, TOKEN_VARIABLE

@@ -17,7 +17,7 @@ from hopbench import jaeger
 from hopbench.engines.port import RoundPlan, Settings
 from hopbench.jaeger import Addresses, Api, Jaeger, TooLate, Unanswered, refuses
 from hopbench.otlp import SIGNALS, take
-from hopbench.parts import Part
+from hopbench.parts.part import Part
 from hopbench.readback import Readback, Sought, sought
 from hopbench.spool import read_spool
 from loadgen.schedule import arrivals

@@ -18,7 +18,6 @@ from time import monotonic_ns
 from typing import Any, Final, Literal, Protocol
 
 from hopbench import jaeger
-from hopbench.cores import Cores
 from hopbench.engines import tracestores
 from hopbench.engines.generator import Generator
 from hopbench.engines.nodes import LOOPBACK, Nodes, together
@@ -32,8 +31,9 @@ from hopbench.engines.port import (
 )
 from hopbench.engines.running import GRACE_NS, Mortal, Running, Times
 from hopbench.engines.supervisor import directory_of, job
-from hopbench.hostload import shares, used
-from hopbench.parts import Part, start_part
+from hopbench.host.cores import Cores
+from hopbench.host.load import shares, used
+from hopbench.parts.part import Part, start_part
 from loadgen.plan import Plan
 from services.scenario.model import Scenario
 from services.transports import site

@@ -15,8 +15,8 @@ import orjson
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from hopbench.addresses import listen
 from hopbench.collector import collecting
+from hopbench.host.ports import listen
 from hopbench.spool import read_spool
 from services.errors import CannotStart
 from tests.collector.conftest import Running

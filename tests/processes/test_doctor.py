@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hopbench.addresses import holder, listen, taken
 from hopbench.commands.doctor import table, verdict
 from hopbench.doctor import CHECKS, Check, doctor, document, healthy
 from hopbench.environment import environment
-from hopbench.hostload import Snapshot, shares, snapshot
+from hopbench.host.load import Snapshot, shares, snapshot
+from hopbench.host.ports import holder, listen, taken
 from tests.processes.conftest import settings
 
 

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientSession
 
 from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
-from hopbench.parts import Part, start_part
+from hopbench.parts.part import Part, start_part
 from services.errors import CannotStart
 from services.node.forks import LOG_BYTES
 from services.node.server import TOKEN_HEADER

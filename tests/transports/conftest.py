@@ -48,7 +48,7 @@ class BrokerProcess:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hopbench.broker", "--parent", str(os.getpid())],
+            [sys.executable, "-m", "hopbench.parts.broker", "--parent", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

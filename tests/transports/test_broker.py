@@ -13,7 +13,7 @@ import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from hopbench import broker
+from hopbench.parts import broker
 from services.errors import BadInput, CannotStart
 from services.transports.site import Broker
 from tests.transports.conftest import BrokerProcess
@@ -82,7 +82,7 @@ def test_it_refuses_to_run_for_a_parent_that_is_gone() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     orphan = subprocess.run(
-        [sys.executable, "-m", "hopbench.broker", "--parent", str(gone.pid)],
+        [sys.executable, "-m", "hopbench.parts.broker", "--parent", str(gone.pid)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=20,

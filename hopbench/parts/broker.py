@@ -18,7 +18,7 @@ import orjson
 from confluent_kafka import KafkaException, Producer, libversion
 from confluent_kafka.admin import AdminClient
 
-from hopbench.parts import Part, start_part
+from hopbench.parts.part import Part, start_part
 from services.errors import BadInput, CannotStart
 from services.system.death import die_with, stop_asked
 from services.system.title import set_title
@@ -35,7 +35,7 @@ async def start(log: Path) -> Part:
 
     Call from the main thread (services/system/death.py says why). Raises CannotStart.
     """
-    return await start_part("broker", "hopbench.broker", (), log)
+    return await start_part("broker", "hopbench.parts.broker", (), log)
 
 
 async def check(address: str) -> tuple[str, ...]:
@@ -120,7 +120,7 @@ async def _serve(parent: int | None) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m hopbench.broker",
+        prog="python -m hopbench.parts.broker",
         description="The embedded Kafka broker. Prints one JSON line with its address when ready.",
     )
     parser.add_argument(

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hopbench.hostload import tree
+from hopbench.host.load import tree
 
 ENOUGH = 4
 
