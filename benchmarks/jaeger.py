@@ -29,8 +29,8 @@ import orjson
 
 from analysis.reading.inputs import ANSWERS, read_spools
 from hopbench.engines.virtual import RECORDS_PER_REQUEST, Due
-from hopbench.jaeger import Jaeger, addresses, connected
-from hopbench.readback import CONNECTIONS, Readback, Sought, Window, sought, windows
+from hopbench.jaeger.client import Jaeger, addresses, connected
+from hopbench.jaeger.readback import CONNECTIONS, Readback, Sought, Window, sought, windows
 from loadgen.schedule import arrivals
 from services.clocks.virtual import VirtualClock
 from services.scenario.file.parser import load

@@ -47,7 +47,10 @@ async def measure(services: int, directory: Path) -> bool:
     scenario = parse_text(source)
     parsed_s = time.perf_counter() - begun
     collector = await start_part(
-        "collector", "hopbench.collector", (f"--out={directory}",), directory / "collector.log"
+        "collector",
+        "hopbench.collector.server",
+        (f"--out={directory}",),
+        directory / "collector.log",
     )
     begun = time.perf_counter()
     node = await start_supervisor(directory / "node.log")

@@ -51,7 +51,10 @@ async def measure(directory: Path) -> bool:
     )
     kafka = await broker.start(directory / "broker.log")
     collector = await start_part(
-        "collector", "hopbench.collector", (f"--out={directory}",), directory / "collector.log"
+        "collector",
+        "hopbench.collector.server",
+        (f"--out={directory}",),
+        directory / "collector.log",
     )
     begun = time.perf_counter()
     node = await start_supervisor(directory / "node.log")

@@ -23,11 +23,11 @@ from typing import Any, Final
 import psutil
 import uvloop
 
-from hopbench import jaeger
 from hopbench.environment import affinity, cpu_model
 from hopbench.host.cores import ENOUGH
 from hopbench.host.load import shares, snapshot
 from hopbench.host.ports import taken
+from hopbench.jaeger import client as jaeger
 from hopbench.limits import Limits
 from services.clocks.wall import WallClock
 from services.errors import CannotStart

@@ -23,7 +23,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     NumberDataPoint,
 )
 
-from hopbench.spool import read_spool
+from hopbench.collector.spool import read_spool
 from services.scenario.model import Entry
 
 OWN: Final = frozenset(

@@ -12,7 +12,7 @@ import typer
 from hopbench import engines
 from hopbench.engines.port import EngineName, Settings
 from hopbench.engines.port import Instrumentation as InstrumentationName
-from hopbench.jaeger import addresses
+from hopbench.jaeger.client import addresses
 from services.errors import BadInput
 from services.scenario import model
 from services.scenario.file.validation import arrivals

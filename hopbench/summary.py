@@ -21,7 +21,7 @@ from hopbench import latency, rundir, trial
 from hopbench.account import Account, World, account, edges
 from hopbench.doubts import Doubt
 from hopbench.engines import tracestores
-from hopbench.links import linked
+from hopbench.jaeger.links import linked
 from hopbench.plan import RunPlan
 from hopbench.rundir import RunDir
 from services.scenario.facts import facts_of

@@ -18,10 +18,10 @@ from shutil import which
 from time import monotonic_ns
 from typing import Any
 
-from hopbench import jaeger
 from hopbench.engines import tracestores
 from hopbench.engines.port import RoundPlan, Settings
 from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
+from hopbench.jaeger import client as jaeger
 from hopbench.parts import broker as kafka
 from hopbench.parts.part import Part, start_part
 from loadgen.launch import LOCUSTFILE
@@ -140,7 +140,7 @@ async def _start(
     at = tracestores.where(settings)
     watch = None if at is None else tracestores.Watch(at, await jaeger.connected(at))
     collector = await start_part(
-        "collector", "hopbench.collector", (f"--out={out}",), logs / "collector.log"
+        "collector", "hopbench.collector.server", (f"--out={out}",), logs / "collector.log"
     )
     stack.push_async_callback(collector.stop)
     node = await start_supervisor(logs / "node.log")

@@ -22,12 +22,13 @@ from analysis.report.figures import count, ms, plural
 from analysis.report.terminal import advised
 from analysis.report.view import finding_row
 from analysis.spans.table import concat
-from hopbench import conclusion, lookback, options, plan, rundir, subjects, trial
+from hopbench import conclusion, options, plan, rundir, subjects, trial
 from hopbench.exits import Exit, worst
 from hopbench.gates import check, judge, parse
-from hopbench.jaeger import addresses
-from hopbench.links import linked
-from hopbench.lookback import Wanted
+from hopbench.jaeger import lookback
+from hopbench.jaeger.client import addresses
+from hopbench.jaeger.links import linked
+from hopbench.jaeger.lookback import Wanted
 from hopbench.output import Output
 from hopbench.rundir import RunDir
 from services.errors import BadInput

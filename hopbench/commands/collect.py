@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hopbench.collector import collect
+from hopbench.collector.server import collect
 from hopbench.exits import Exit
 from hopbench.output import STDOUT
 from services.errors import BadInput

@@ -13,13 +13,13 @@ from typing import Any, Final, Literal, Protocol
 import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from hopbench import jaeger
+from hopbench.collector.otlp import SIGNALS, take
+from hopbench.collector.spool import read_spool
 from hopbench.engines.port import RoundPlan, Settings
-from hopbench.jaeger import Addresses, Api, Jaeger, TooLate, Unanswered, refuses
-from hopbench.otlp import SIGNALS, take
+from hopbench.jaeger import client as jaeger
+from hopbench.jaeger.client import Addresses, Api, Jaeger, TooLate, Unanswered, refuses
+from hopbench.jaeger.readback import Readback, Sought, sought
 from hopbench.parts.part import Part
-from hopbench.readback import Readback, Sought, sought
-from hopbench.spool import read_spool
 from loadgen.schedule import arrivals
 from services.errors import CannotStart
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, overload
 
+from hopbench.collector.spool import open_spool
 from hopbench.engines.port import (
     BrokerKind,
     EngineName,
@@ -24,7 +25,6 @@ from hopbench.engines.port import (
     Settings,
     outside,
 )
-from hopbench.spool import open_spool
 from loadgen.plan import Plan
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, TIMEOUT
 from loadgen.schedule import Schedule, arrivals

@@ -17,7 +17,6 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Any, Final, Literal, Protocol
 
-from hopbench import jaeger
 from hopbench.engines import tracestores
 from hopbench.engines.generator import Generator
 from hopbench.engines.nodes import LOOPBACK, Nodes, together
@@ -33,6 +32,7 @@ from hopbench.engines.running import GRACE_NS, Mortal, Running, Times
 from hopbench.engines.supervisor import directory_of, job
 from hopbench.host.cores import Cores
 from hopbench.host.load import shares, used
+from hopbench.jaeger import client as jaeger
 from hopbench.parts.part import Part, start_part
 from loadgen.plan import Plan
 from services.scenario.model import Scenario
@@ -154,7 +154,7 @@ class WallEngine:
         listen = {post.bench for post in nodes.posts}
         collector = await start_part(
             "collector",
-            "hopbench.collector",
+            "hopbench.collector.server",
             (f"--out={directory}", f"--host={LOOPBACK if listen == {LOOPBACK} else _EVERYWHERE}"),
             directory / "logs" / "collector.log",
         )

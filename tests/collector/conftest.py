@@ -36,7 +36,7 @@ def collector(tmp_path: Path) -> Iterator[Running]:
         [
             sys.executable,
             "-m",
-            "hopbench.collector",
+            "hopbench.collector.server",
             f"--out={tmp_path}",
             f"--parent={os.getpid()}",
         ],

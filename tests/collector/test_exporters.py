@@ -28,7 +28,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMe
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
-from hopbench.spool import read_spool
+from hopbench.collector.spool import read_spool
 from tests.collector.conftest import Running
 
 SPANS: dict[str, Callable[[Running], SpanExporter]] = {

@@ -15,9 +15,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from hopbench.collector import Intake
-from hopbench.otlp import SIGNALS, Junk, TooLarge, inflate, take
-from hopbench.spool import open_spool, read_spool
+from hopbench.collector.otlp import SIGNALS, Junk, TooLarge, inflate, take
+from hopbench.collector.server import Intake
+from hopbench.collector.spool import open_spool, read_spool
 
 TRACES, METRICS, LOGS = SIGNALS
 TRACE = "5b8efff798038103d269b633813fc60c"
@@ -121,8 +121,8 @@ def test_a_broken_last_record_is_cut_off_before_more_is_appended(tmp_path: Path)
 FULL = """
 import resource, sys
 from pathlib import Path
-from hopbench.collector import DiskRefuses, Intake
-from hopbench.otlp import SIGNALS
+from hopbench.collector.server import DiskRefuses, Intake
+from hopbench.collector.otlp import SIGNALS
 intake = Intake(Path(sys.argv[1]))
 body = sys.stdin.buffer.read()
 intake.keep(SIGNALS[0], body, "protobuf")

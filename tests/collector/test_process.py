@@ -15,17 +15,18 @@ import orjson
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from hopbench.collector import collecting
+from hopbench.collector.server import collecting
+from hopbench.collector.spool import read_spool
 from hopbench.host.ports import listen
-from hopbench.spool import read_spool
 from services.errors import CannotStart
 from tests.collector.conftest import Running
 
 PARENT = """
 import os, subprocess, sys
 process = subprocess.Popen(
-    [sys.executable, "-m", "hopbench.collector", "--out", sys.argv[1], f"--parent={os.getpid()}"],
-    stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    [sys.executable, "-m", "hopbench.collector.server", "--out", sys.argv[1],
+    f"--parent={os.getpid()}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    start_new_session=True)
 print(process.pid, process.stdout.readline().decode().strip(), flush=True)
 sys.stdin.read()
 """
@@ -37,7 +38,7 @@ def _second(first: Running, argument: str) -> tuple[int, str]:
         [
             sys.executable,
             "-m",
-            "hopbench.collector",
+            "hopbench.collector.server",
             f"--out={first.out / 'second'}",
             f"--parent={os.getpid()}",
             argument,
@@ -103,7 +104,7 @@ def test_a_collector_that_cannot_start_holds_nothing(tmp_path: Path) -> None:
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-from hopbench.collector import main
+from hopbench.collector.server import main
 sys.exit(main())
 """
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import pytest
 
-from hopbench.answers import EMPTY
-from hopbench.jaeger import (
+from hopbench.jaeger.answers import EMPTY
+from hopbench.jaeger.client import (
     Addresses,
     DepthRefused,
     Jaeger,

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from hopbench import documents, lookback
-from hopbench.lookback import Wanted
+from hopbench import documents
+from hopbench.jaeger import lookback
+from hopbench.jaeger.lookback import Wanted
 from services.errors import BadInput
 from tests.jaeger.stand_in import SECOND_NS, Span, Store, beside, shop, trace
 

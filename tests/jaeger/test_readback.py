@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from analysis.reading.inputs import ANSWERS, read_spools
 from hopbench.engines.tracestores import Watch
-from hopbench.jaeger import Jaeger, Unanswered, addresses
-from hopbench.readback import SLACK_NS, Readback, Sought, sought, windows
+from hopbench.jaeger.client import Jaeger, Unanswered, addresses
+from hopbench.jaeger.readback import SLACK_NS, Readback, Sought, sought, windows
 from loadgen.schedule import arrivals
 from services.scenario.file.parser import parse_text
 from tests.jaeger.stand_in import SECOND_NS, Span, Store, serving, shop, trace

@@ -18,9 +18,9 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from hopbench.collector import collecting
+from hopbench.collector.server import collecting
+from hopbench.collector.spool import read_spool
 from hopbench.exits import Exit
-from hopbench.spool import read_spool
 from tests.faults.harness import Bench, Site, doubt
 from tests.jaeger.stand_in import Span, Store, serving
 

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from hopbench.spool import read_spool
+from hopbench.collector.spool import read_spool
 from loadgen.spool.reader import read as read_samples
 from services.scenario.refactors import apply
 from tests.processes.conftest import plan, settings

@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hopbench.collector.spool import read_spool
 from hopbench.engines.local import LocalEngine
 from hopbench.engines.port import Evidence, RoundPlan
 from hopbench.engines.tracestores import spooled
-from hopbench.spool import read_spool
 from loadgen.spool.reader import read as read_samples
 from services.errors import CannotStart
 from tests.processes.conftest import EVENTS, SCENARIO, plan, settings

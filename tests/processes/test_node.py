@@ -30,7 +30,7 @@ def on_a_node(
 
     async def once() -> None:
         collector = await start_part(
-            "collector", "hopbench.collector", (f"--out={directory}",), directory / "c.log"
+            "collector", "hopbench.collector.server", (f"--out={directory}",), directory / "c.log"
         )
         node = await start_supervisor(directory / "node.log")
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hopbench.jaeger import Addresses
+from hopbench.jaeger.client import Addresses
 
 
 def linked(finding: Mapping[str, Any], at: Addresses | None) -> dict[str, Any]:

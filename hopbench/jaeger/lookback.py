@@ -11,7 +11,7 @@ from typing import Final
 from analysis.reading import inputs
 from analysis.reading.inputs import Read
 from analysis.reading.recorder import Skipped
-from hopbench.jaeger import Jaeger, Unanswered, checked_url, pages
+from hopbench.jaeger.client import Jaeger, Unanswered, checked_url, pages
 from services.errors import BadInput
 from services.scenario.text import units
 

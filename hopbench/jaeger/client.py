@@ -22,7 +22,7 @@ import grpc
 from aiohttp import ClientError, ClientResponseError, ClientSession, ClientTimeout
 
 from analysis.reading.garbage import uncollected
-from hopbench.answers import EMPTY, NoAnswer, Page, document_of, reason_in, span_ids
+from hopbench.jaeger.answers import EMPTY, NoAnswer, Page, document_of, reason_in, span_ids
 from services.errors import BadInput, CannotStart
 
 PART: Final = "jaeger"

@@ -15,8 +15,8 @@ from pathlib import Path
 from time import monotonic, time_ns
 from typing import Any, Final
 
-from hopbench.answers import Page
-from hopbench.jaeger import Jaeger, pages
+from hopbench.jaeger.answers import Page
+from hopbench.jaeger.client import Jaeger, pages
 from loadgen.schedule import Schedule
 from services.scenario.model import Load
 

@@ -28,9 +28,9 @@ from google.protobuf.message import Message
 from google.rpc.code_pb2 import Code
 from google.rpc.status_pb2 import Status
 
+from hopbench.collector.otlp import SIGNALS, Encoding, Junk, Signal, TooLarge, answer, inflate, take
+from hopbench.collector.spool import Spool, open_spool
 from hopbench.host.ports import listen
-from hopbench.otlp import SIGNALS, Encoding, Junk, Signal, TooLarge, answer, inflate, take
-from hopbench.spool import Spool, open_spool
 from services.errors import CannotStart
 from services.system.death import die_with, stop_asked
 from services.system.title import set_title
@@ -314,7 +314,7 @@ def _tell(text: str) -> None:
 
 def main() -> int:
     """The form in which an engine starts it."""
-    parser = argparse.ArgumentParser(prog="python -m hopbench.collector")
+    parser = argparse.ArgumentParser(prog="python -m hopbench.collector.server")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--grpc-port", type=int, default=0)
