@@ -27,7 +27,7 @@ from typing import Any, Final
 import numpy as np
 import uvloop
 
-from hopbench.engines.generator import start_generator
+from hopbench.engines.wall.generator import start_generator
 from loadgen import launch
 from loadgen.plan import Plan
 from loadgen.schedule import MEASURED

@@ -20,8 +20,9 @@ from typing import Final
 
 from aiohttp import ClientSession
 
+from hopbench.engines.local.supervisor import start_supervisor
 from hopbench.engines.port import Settings
-from hopbench.engines.supervisor import directory_of, job, start_supervisor
+from hopbench.engines.wall.job import directory_of, job
 from hopbench.memory import resident_mb
 from hopbench.parts.part import start_part
 from services.scenario.file.parser import parse_text

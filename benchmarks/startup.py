@@ -18,8 +18,9 @@ from pathlib import Path
 from statistics import median
 from time import monotonic_ns
 
+from hopbench.engines.local.supervisor import start_supervisor
 from hopbench.engines.port import Settings
-from hopbench.engines.supervisor import directory_of, job, start_supervisor
+from hopbench.engines.wall.job import directory_of, job
 from hopbench.parts import broker
 from hopbench.parts.part import start_part
 from services.scenario.file.parser import load

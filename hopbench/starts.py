@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from hopbench.deploy.parts import Container
 from hopbench.deploy.rendering import compose_deployment
-from hopbench.engines import tracestores
+from hopbench.engines.wall import trace_stores
 from hopbench.estimate import Estimate
 from hopbench.plan import RunPlan
 from services.scenario.packing import packs
@@ -71,7 +71,7 @@ def _processes(plan: RunPlan) -> Iterator[Started]:
             yield Started("kafka", "attached", source=settings.broker)
         elif local:
             yield Started("embedded broker", "process")
-    there = tracestores.where(settings)
+    there = trace_stores.where(settings)
     if there is not None:
         yield Started("jaeger", "attached", source=f"{there.query}, OTLP at {there.otlp}")
     if local:

@@ -20,7 +20,7 @@ from analysis.spans.table import SpanTable, concat
 from hopbench import latency, rundir, trial
 from hopbench.account import Account, World, account, edges
 from hopbench.doubts import Doubt
-from hopbench.engines import tracestores
+from hopbench.engines.wall import trace_stores
 from hopbench.jaeger.links import linked
 from hopbench.plan import RunPlan
 from hopbench.rundir import RunDir
@@ -76,7 +76,7 @@ def summarise(
         "processes": processes(plan),
         "clock": world.clock,
         "broker": world.broker,
-        "trace_store": tracestores.name(settings),
+        "trace_store": trace_stores.name(settings),
         "instrumentation": settings.instrumentation,
         "tracing": settings.tracing,
         "trace_ratio": settings.trace_ratio,
@@ -123,7 +123,7 @@ def _variant(plan: RunPlan, run: RunDir, name: str, world: World) -> Told:
         "run",
         requests=complete,
     )
-    jaeger = tracestores.where(plan.settings)
+    jaeger = trace_stores.where(plan.settings)
     judged = plan.settings.tracing and complete >= plan.limits.complete_traces
     return Told(
         name=name,

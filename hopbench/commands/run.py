@@ -29,7 +29,7 @@ from hopbench import (
 from hopbench.deploy.arguments import passed_on
 from hopbench.deploy.drive import Order, drive, image_of
 from hopbench.deploy.rendering import needed_mb
-from hopbench.engines import places
+from hopbench.engines.attached import places
 from hopbench.engines.port import Settings
 from hopbench.estimate import Estimate, estimate
 from hopbench.exits import Exit, Terminated, worst

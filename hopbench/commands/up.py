@@ -10,10 +10,10 @@ import orjson
 import typer
 
 from hopbench import options, plan, rundir
+from hopbench.engines.local.up import Up, up
 from hopbench.exits import Exit
 from hopbench.limits import Limits
 from hopbench.output import STDOUT, Output, write_document
-from hopbench.up import Up, up
 from services.errors import BadInput
 from services.scenario.file.parser import load
 from services.scenario.refactors import BASELINE

@@ -22,7 +22,7 @@ from hopbench.deploy.parts import (
     Container,
     Deployment,
 )
-from hopbench.engines.places import TOKEN_VARIABLE
+from hopbench.engines.attached.places import TOKEN_VARIABLE
 
 Document = dict[str, Any]
 

@@ -33,7 +33,7 @@ from hopbench.deploy.parts import (
     own_image,
 )
 from hopbench.deploy.rendering import checkout, compose_deployment, needed_mb
-from hopbench.engines.places import TOKEN_VARIABLE
+from hopbench.engines.attached.places import TOKEN_VARIABLE
 from hopbench.estimate import Estimate
 from hopbench.exits import Exit, Terminated
 from hopbench.host.ports import taken

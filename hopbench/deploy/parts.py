@@ -2,8 +2,8 @@
 
 One node container for each service (for each process, where the scenario packs services into
 `processes: N`), Kafka where any variant has an edge over it, Jaeger, Locust's master and workers,
-and the bench, which finds the others by its environment (hopbench/engines/places.py). Names are
-host names: every part is found at ``name:port``.
+and the bench, which finds the others by its environment (hopbench/engines/attached/places.py).
+Names are host names: every part is found at ``name:port``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Final, Literal
 
-from hopbench.engines.places import LOCUST_VARIABLE, NODES_VARIABLE
+from hopbench.engines.attached.places import LOCUST_VARIABLE, NODES_VARIABLE
 from hopbench.retention import MAX_TRACES_VARIABLE, MEMORY_VARIABLE
 from services.scenario.model import Scenario
 from services.scenario.packing import packed, packs

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hopbench.deploy.parts import USER, Container
-from hopbench.engines.places import ADVERTISE_VARIABLE, TOKEN_VARIABLE
+from hopbench.engines.attached.places import ADVERTISE_VARIABLE, TOKEN_VARIABLE
 
 Object = dict[str, Any]
 

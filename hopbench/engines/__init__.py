@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Final, cast
 
-from hopbench.engines import places
+from hopbench.engines.attached import places
 from hopbench.engines.port import Engine, EngineName, Settings
 from hopbench.exits import undisturbed
 from services.scenario.model import Scenario
 
 ENGINES: Final[Mapping[EngineName, tuple[str, str]]] = {
-    "local": ("hopbench.engines.local", "LocalEngine"),
-    "compose": ("hopbench.engines.fleet", "FleetEngine"),
-    "kubernetes": ("hopbench.engines.fleet", "FleetEngine"),
+    "local": ("hopbench.engines.local.engine", "LocalEngine"),
+    "compose": ("hopbench.engines.attached.engine", "FleetEngine"),
+    "kubernetes": ("hopbench.engines.attached.engine", "FleetEngine"),
     "virtual": ("hopbench.engines.virtual", "VirtualEngine"),
 }
 """Module and class; loaded when first used, for half of the libraries hang on the local one."""

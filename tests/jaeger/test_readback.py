@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.reading.inputs import ANSWERS, read_spools
-from hopbench.engines.tracestores import Watch
+from hopbench.engines.wall.trace_stores import Watch
 from hopbench.jaeger.client import Jaeger, Unanswered, addresses
 from hopbench.jaeger.readback import SLACK_NS, Readback, Sought, sought, windows
 from loadgen.schedule import arrivals

@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
-from hopbench.engines.standing import attach
+from hopbench.engines.attached.generator import attach
 from loadgen import launch
 from loadgen.plan import Plan
 from services.system.tokens import TOKEN_VARIABLE

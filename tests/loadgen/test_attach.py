@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hopbench.engines.standing import attach
+from hopbench.engines.attached.generator import attach
 from services.errors import CannotStart
 from services.wire.ports import Address
 from tests.loadgen.rig import entry, load, plan

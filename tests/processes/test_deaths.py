@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from hopbench.collector.spool import read_spool
-from hopbench.engines.local import LocalEngine
+from hopbench.engines.local.engine import LocalEngine
 from hopbench.engines.port import Evidence, RoundPlan
-from hopbench.engines.tracestores import spooled
+from hopbench.engines.wall.trace_stores import spooled
 from loadgen.spool.reader import read as read_samples
 from services.errors import CannotStart
 from tests.processes.conftest import EVENTS, SCENARIO, plan, settings
@@ -124,7 +124,7 @@ BENCH = """
 import asyncio, json, sys
 from pathlib import Path
 import psutil
-from hopbench.engines.local import LocalEngine
+from hopbench.engines.local.engine import LocalEngine
 from tests.processes.conftest import plan, settings
 
 async def main(source, directory):

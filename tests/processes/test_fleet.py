@@ -16,10 +16,10 @@ import orjson
 import psutil
 import pytest
 
-from hopbench.engines.fleet import FleetParts, spread
-from hopbench.engines.places import Place
+from hopbench.engines.attached.engine import FleetParts, spread
+from hopbench.engines.attached.places import Place
 from hopbench.engines.port import Evidence, RoundPlan
-from hopbench.engines.wall import WallEngine
+from hopbench.engines.wall.engine import WallEngine
 from services.errors import CannotStart
 from services.scenario.file.parser import load
 from tests.fleet import Fleet, Member, fleet

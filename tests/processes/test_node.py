@@ -13,7 +13,8 @@ import psutil
 import pytest
 from aiohttp import ClientSession
 
-from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
+from hopbench.engines.local.supervisor import Supervisor, start_supervisor
+from hopbench.engines.wall.job import directory_of, job
 from hopbench.parts.part import Part, start_part
 from services.errors import CannotStart
 from services.node.forks import LOG_BYTES

@@ -11,8 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
+from hopbench.engines.local.supervisor import Supervisor
 from hopbench.engines.port import Evidence
-from hopbench.engines.supervisor import Supervisor, directory_of
+from hopbench.engines.wall.job import directory_of
 from services.errors import CannotStart
 from services.process import open_files
 from services.scenario.file.parser import parse_text

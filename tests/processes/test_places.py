@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hopbench.engines.places import Place, check, places
+from hopbench.engines.attached.places import Place, check, places
 from services.errors import BadInput
 from services.scenario.file.parser import parse_text
 from tests.processes.conftest import EVENTS, SCENARIO, settings

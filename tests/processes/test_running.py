@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hopbench.engines.port import ProcessReport
-from hopbench.engines.running import Times, unfinished, unreported
+from hopbench.engines.wall.running import Times, unfinished, unreported
 
 
 def report(service: str, pid: int, **changed: Any) -> ProcessReport:

@@ -14,7 +14,7 @@ import orjson
 import psutil
 import pytest
 
-from hopbench.engines.tracestores import spooled
+from hopbench.engines.wall.trace_stores import spooled
 from loadgen.plan import Plan
 from tests.processes.conftest import EVENTS, SCENARIO
 

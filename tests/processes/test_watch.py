@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from hopbench.engines.attached import resolve, seen_from
-from hopbench.engines.places import Place
-from hopbench.engines.watch import Watched
+from hopbench.engines.attached.node import resolve, seen_from
+from hopbench.engines.attached.places import Place
+from hopbench.engines.wall.watch import Watched
 
 
 def listener(port: int = 0) -> socket.socket:

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from hopbench.engines.generator import LocalGenerator, start_generator
+from hopbench.engines.wall.generator import LocalGenerator, start_generator
 from loadgen.plan import Plan
 from loadgen.schedule import arrivals
 from loadgen.spool.reader import merged, read

@@ -10,12 +10,12 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Any, Protocol
 
-from hopbench.engines.control import first
-from hopbench.engines.generator import Generator
-from hopbench.engines.nodes import Nodes
 from hopbench.engines.port import ProcessReport, Progress, outside
-from hopbench.engines.tracestores import Store
-from hopbench.engines.watch import Watched
+from hopbench.engines.wall.control import first
+from hopbench.engines.wall.generator import Generator
+from hopbench.engines.wall.nodes import Nodes
+from hopbench.engines.wall.trace_stores import Store
+from hopbench.engines.wall.watch import Watched
 from hopbench.host.load import Snapshot, snapshot
 from hopbench.memory import resident_mb
 from hopbench.parts.part import Part

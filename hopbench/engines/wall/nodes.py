@@ -7,8 +7,8 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from hopbench.engines.control import Last, NodeControl
 from hopbench.engines.port import ProcessReport
+from hopbench.engines.wall.control import Last, NodeControl
 from services.errors import CannotStart
 from services.scenario.packing import Group
 from services.wire.ports import Directory

@@ -10,8 +10,8 @@ from typing import Final
 
 from aiohttp import ClientError, ClientSession
 
-from hopbench.engines.control import NodeControl, told
-from hopbench.engines.places import Place
+from hopbench.engines.attached.places import Place
+from hopbench.engines.wall.control import NodeControl, told
 from services.errors import CannotStart
 from services.node.server import TOKEN_HEADER
 from services.system.host_clock import HostClock, host_clock

@@ -11,13 +11,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
-from hopbench.engines.generator import Generator, start_generator
-from hopbench.engines.nodes import Nodes, Post
+from hopbench.engines.local.supervisor import Supervisor, start_supervisor
 from hopbench.engines.port import EngineName, Settings
-from hopbench.engines.running import Mortal
-from hopbench.engines.supervisor import Supervisor, start_supervisor
-from hopbench.engines.wall import Broker, WallEngine
-from hopbench.engines.watch import AWAY_S, Watched
+from hopbench.engines.wall.engine import Broker, WallEngine
+from hopbench.engines.wall.generator import Generator, start_generator
+from hopbench.engines.wall.nodes import Nodes, Post
+from hopbench.engines.wall.running import Mortal
+from hopbench.engines.wall.watch import AWAY_S, Watched
 from hopbench.host.cores import Cores, place
 from hopbench.host.ports import taken
 from hopbench.parts import broker as kafka

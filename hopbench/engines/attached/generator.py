@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from hopbench.engines.generator import LINE_BYTES, Generator
+from hopbench.engines.wall.generator import LINE_BYTES, Generator
 from hopbench.parts.part import STOP_BOUND_S
 from loadgen.plan import Plan, encode
 from services.errors import CannotStart

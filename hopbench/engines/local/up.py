@@ -18,9 +18,10 @@ from shutil import which
 from time import monotonic_ns
 from typing import Any
 
-from hopbench.engines import tracestores
+from hopbench.engines.local.supervisor import Supervisor, start_supervisor
 from hopbench.engines.port import RoundPlan, Settings
-from hopbench.engines.supervisor import Supervisor, directory_of, job, start_supervisor
+from hopbench.engines.wall import trace_stores
+from hopbench.engines.wall.job import directory_of, job
 from hopbench.jaeger import client as jaeger
 from hopbench.parts import broker as kafka
 from hopbench.parts.part import Part, start_part
@@ -137,8 +138,8 @@ async def _start(
     logs = out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     broker, embedded = await _broker(plan.scenario, settings, logs, stack)
-    at = tracestores.where(settings)
-    watch = None if at is None else tracestores.Watch(at, await jaeger.connected(at))
+    at = trace_stores.where(settings)
+    watch = None if at is None else trace_stores.Watch(at, await jaeger.connected(at))
     collector = await start_part(
         "collector", "hopbench.collector.server", (f"--out={out}",), logs / "collector.log"
     )

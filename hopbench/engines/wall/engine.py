@@ -17,9 +17,6 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Any, Final, Literal, Protocol
 
-from hopbench.engines import tracestores
-from hopbench.engines.generator import Generator
-from hopbench.engines.nodes import LOOPBACK, Nodes, together
 from hopbench.engines.port import (
     BrokerKind,
     EngineName,
@@ -28,8 +25,11 @@ from hopbench.engines.port import (
     RoundPlan,
     Settings,
 )
-from hopbench.engines.running import GRACE_NS, Mortal, Running, Times
-from hopbench.engines.supervisor import directory_of, job
+from hopbench.engines.wall import trace_stores
+from hopbench.engines.wall.generator import Generator
+from hopbench.engines.wall.job import directory_of, job
+from hopbench.engines.wall.nodes import LOOPBACK, Nodes, together
+from hopbench.engines.wall.running import GRACE_NS, Mortal, Running, Times
 from hopbench.host.cores import Cores
 from hopbench.host.load import shares, used
 from hopbench.jaeger import client as jaeger
@@ -112,7 +112,7 @@ class WallEngine:
         self._settings = settings
         self._parts = parts
         self._broker: Broker | None = None
-        self._jaeger = tracestores.where(settings)
+        self._jaeger = trace_stores.where(settings)
         self._api: jaeger.Api = "v3"
         self._unix_offset_ns = time.time_ns() - monotonic_ns()
 
@@ -227,10 +227,10 @@ class WallEngine:
 
     def _store(
         self, plan: RoundPlan, directory: Path, collector: Part, start_ns: int
-    ) -> tracestores.Store:
+    ) -> trace_stores.Store:
         if self._jaeger is None:
-            return tracestores.Embedded(collector, directory)
-        return tracestores.InJaeger(
+            return trace_stores.Embedded(collector, directory)
+        return trace_stores.InJaeger(
             self._jaeger,
             self._api,
             plan,
@@ -240,7 +240,7 @@ class WallEngine:
         )
 
     def _watches(self) -> Sequence[Mortal]:
-        return () if self._jaeger is None else (tracestores.Watch(self._jaeger, self._api),)
+        return () if self._jaeger is None else (trace_stores.Watch(self._jaeger, self._api),)
 
     def _evidence(
         self, plan: RoundPlan, directory: Path, running: Running, start: dict[str, float]

@@ -1,8 +1,8 @@
 """The engine of attached parts: nodes, Locust and Kafka in containers of their own.
 
 One engine for Docker Compose and for Kubernetes: somebody else starts the containers, this one
-finds them (hopbench/engines/places.py), runs rounds on them, and leaves them as they are. Nodes are
-looked for anew before each round, so one that was started again is picked up.
+finds them (hopbench/engines/attached/places.py), runs rounds on them, and leaves them as they are.
+Nodes are looked for anew before each round, so one that was started again is picked up.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Final
 
-from hopbench.engines.attached import Attached, resolve, seen_from
-from hopbench.engines.generator import Generator
-from hopbench.engines.nodes import Nodes, Post, together
-from hopbench.engines.places import Place, Places, check, places
+from hopbench.engines.attached.generator import attach
+from hopbench.engines.attached.node import Attached, resolve, seen_from
+from hopbench.engines.attached.places import Place, Places, check, places
 from hopbench.engines.port import EngineName, Settings
-from hopbench.engines.running import Mortal
-from hopbench.engines.standing import attach
-from hopbench.engines.wall import Broker, WallEngine
-from hopbench.engines.watch import AWAY_S, Watched
+from hopbench.engines.wall.engine import Broker, WallEngine
+from hopbench.engines.wall.generator import Generator
+from hopbench.engines.wall.nodes import Nodes, Post, together
+from hopbench.engines.wall.running import Mortal
+from hopbench.engines.wall.watch import AWAY_S, Watched
 from hopbench.host.cores import Cores
 from hopbench.parts import broker as kafka
 from loadgen.plan import Plan
