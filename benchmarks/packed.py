@@ -23,8 +23,8 @@ from aiohttp import ClientSession
 from hopbench.engines.local.supervisor import start_supervisor
 from hopbench.engines.port import Settings
 from hopbench.engines.wall.job import directory_of, job
-from hopbench.memory import resident_mb
 from hopbench.parts.part import start_part
+from hopbench.runs.memory import resident_mb
 from services.scenario.file.parser import parse_text
 from services.scenario.file.synthesis import generate
 from services.scenario.packing import packs

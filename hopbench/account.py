@@ -15,13 +15,14 @@ import polars as pl
 
 from analysis.analyse import Analysis, analyse
 from analysis.findings.settings import Settings as AnalysisSettings
-from hopbench import checks, latency, metrics
+from hopbench import checks, latency
 from hopbench.checks import Observed, Sent
 from hopbench.doubts import Doubt, void
 from hopbench.engines.port import BrokerKind, Instrumentation, ProcessReport, Settings
 from hopbench.latency import Counts, Headline, Latency
-from hopbench.limits import Limits
-from hopbench.trial import Trial
+from hopbench.runs import metrics
+from hopbench.runs.limits import Limits
+from hopbench.runs.trial import Trial
 from loadgen.samples import NOT_REACHED
 from loadgen.schedule import MEASURED
 from services.scenario.facts import facts_of

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hopbench import messages
 from hopbench.doubts import Doubt
 from hopbench.engines.port import BrokerKind, Evidence, Settings
-from hopbench.limits import Limits
+from hopbench.runs.limits import Limits
 from loadgen.plan import in_flight_parts
 from loadgen.schedule import Schedule, fits
 from services.scenario.model import Load

@@ -10,8 +10,8 @@ from hopbench import subjects
 from hopbench.exits import Exit, worst
 from hopbench.gates import Gate, Outcome, judge
 from hopbench.output import Output
-from hopbench.plan import RunPlan
-from hopbench.rundir import RunDir
+from hopbench.runs.directory import RunDir
+from hopbench.runs.plan import RunPlan
 
 
 def show(summary: Mapping[str, Any], run: RunDir, output: Output) -> None:

@@ -23,12 +23,12 @@ from typing import Any, Final
 import psutil
 import uvloop
 
-from hopbench.environment import affinity, cpu_model
 from hopbench.host.cores import ENOUGH
 from hopbench.host.load import shares, snapshot
 from hopbench.host.ports import taken
 from hopbench.jaeger import client as jaeger
-from hopbench.limits import Limits
+from hopbench.runs.environment import affinity, cpu_model
+from hopbench.runs.limits import Limits
 from services.clocks.wall import WallClock
 from services.errors import CannotStart
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console, RenderableType
 
-from hopbench import rundir
+from hopbench.runs import directory as rundir
 from services.errors import BadInput
 
 STDOUT = "-"

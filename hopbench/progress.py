@@ -9,8 +9,8 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from hopbench.plan import RunPlan, Turn
-from hopbench.run import RoundProgress
+from hopbench.runs.plan import RunPlan, Turn
+from hopbench.runs.rounds import RoundProgress
 
 PHASES: Final = ("start", "warmup", "measured", "drain", "read")
 _OTHER_S: Final = {"start": 4.0, "drain": 2.0, "read": 1.0}

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 from hopbench.deploy.parts import Container
 from hopbench.deploy.rendering import compose_deployment
 from hopbench.engines.wall import trace_stores
-from hopbench.estimate import Estimate
-from hopbench.plan import RunPlan
+from hopbench.runs.estimate import Estimate
+from hopbench.runs.plan import RunPlan
 from services.scenario.packing import packs
 from services.wire.topology import topology, uses_kafka
 

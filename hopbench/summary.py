@@ -17,13 +17,15 @@ from analysis.analyse import Analysis, analyse
 from analysis.findings.finding import Finding
 from analysis.findings.settings import Settings as AnalysisSettings
 from analysis.spans.table import SpanTable, concat
-from hopbench import latency, rundir, trial
+from hopbench import latency
 from hopbench.account import Account, World, account, edges
 from hopbench.doubts import Doubt
 from hopbench.engines.wall import trace_stores
 from hopbench.jaeger.links import linked
-from hopbench.plan import RunPlan
-from hopbench.rundir import RunDir
+from hopbench.runs import directory as rundir
+from hopbench.runs import trial
+from hopbench.runs.directory import RunDir
+from hopbench.runs.plan import RunPlan
 from services.scenario.facts import facts_of
 from services.scenario.model import Expectation, Scenario
 from services.scenario.packing import packed

@@ -15,7 +15,7 @@ import yaml
 from hopbench import cli
 from hopbench.doubts import CODES
 from hopbench.exits import Exit
-from hopbench.limits import Limits
+from hopbench.runs.limits import Limits
 from services.errors import BadInput
 from services.scenario.file import expectations
 from services.scenario.file.parser import parse_text

@@ -74,13 +74,13 @@ def test_imports_point_one_way(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("services/node/server.py", "import hopbench.run"),
+        ("services/node/server.py", "import hopbench.runs.rounds"),
         ("services/scenario/file/parser.py", "from services.wire.ports import Wire"),
         ("services/scenario/file/parser.py", "from services import topology"),
         ("analysis/findings/finding.py", "from services import node"),
         ("analysis/findings/finding.py", "def late():\n    import loadgen.spool.reader"),
         ("loadgen/dispatch.py", "from analysis import quantiles"),
-        ("hopbench/run.py", "import locust"),
+        ("hopbench/runs/rounds.py", "import locust"),
         ("loadgen/x.py", "from ..hopbench import run"),
     ],
 )

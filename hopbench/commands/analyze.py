@@ -22,7 +22,7 @@ from analysis.report.figures import count, ms, plural
 from analysis.report.terminal import advised
 from analysis.report.view import finding_row
 from analysis.spans.table import concat
-from hopbench import conclusion, options, plan, rundir, subjects, trial
+from hopbench import conclusion, options, subjects
 from hopbench.exits import Exit, worst
 from hopbench.gates import check, judge, parse
 from hopbench.jaeger import lookback
@@ -30,7 +30,9 @@ from hopbench.jaeger.client import addresses
 from hopbench.jaeger.links import linked
 from hopbench.jaeger.lookback import Wanted
 from hopbench.output import Output
-from hopbench.rundir import RunDir
+from hopbench.runs import directory as rundir
+from hopbench.runs import plan, trial
+from hopbench.runs.directory import RunDir
 from services.errors import BadInput
 from services.scenario.facts import EMPTY, Facts, facts_of
 from services.scenario.refactors import BASELINE

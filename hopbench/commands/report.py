@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from hopbench import conclusion, options, plan, rundir, subjects
+from hopbench import conclusion, options, subjects
 from hopbench.exits import Exit
 from hopbench.gates import check, parse
 from hopbench.output import Output
+from hopbench.runs import directory as rundir
+from hopbench.runs import plan
 from hopbench.summary import summarise
 
 

@@ -12,32 +12,22 @@ from typing import Annotated, Final
 
 import typer
 
-from hopbench import (
-    conclusion,
-    disk,
-    engines,
-    memory,
-    options,
-    plan,
-    progress,
-    retention,
-    run,
-    rundir,
-    starts,
-    subjects,
-)
+from hopbench import conclusion, disk, engines, options, progress, starts, subjects
 from hopbench.deploy.arguments import passed_on
 from hopbench.deploy.drive import Order, drive, image_of
 from hopbench.deploy.rendering import needed_mb
 from hopbench.engines.attached import places
 from hopbench.engines.port import Settings
-from hopbench.estimate import Estimate, estimate
 from hopbench.exits import Exit, Terminated, worst
 from hopbench.gates import Gate, check, parse
-from hopbench.limits import Limits
 from hopbench.output import Output, complain
-from hopbench.plan import RunPlan, Turn
-from hopbench.rundir import RunDir
+from hopbench.runs import directory as rundir
+from hopbench.runs import memory, plan, retention
+from hopbench.runs.directory import RunDir
+from hopbench.runs.estimate import Estimate, estimate
+from hopbench.runs.limits import Limits
+from hopbench.runs.plan import RunPlan, Turn
+from hopbench.runs.rounds import STOPS, Course, begin, execute, missing
 from hopbench.summary import summarise
 from services.errors import BadInput
 from services.scenario.file.parser import Loaded, load
@@ -118,7 +108,7 @@ def command(
     if keep and not driven:
         raise BadInput("--keep is about containers", hint="it goes with --engine compose alone")
     check(gates, subjects.planned(planned))
-    turns = planned.order if directory is None else run.missing(planned, directory)
+    turns = planned.order if directory is None else missing(planned, directory)
     cost = estimate(planned, len(turns))
     if dry_run:
         return _dry(planned, turns, cost, output, driven=driven)
@@ -134,7 +124,7 @@ def command(
         output.note(_told(cost, len(turns)))
     if directory is None:
         directory = rundir.create(planned.scenario.name, datetime.now(), out)
-        run.begin(planned, directory)
+        begin(planned, directory)
     return _run(planned, turns, directory, gates, output, strict=strict)
 
 
@@ -149,7 +139,7 @@ def _run(
 ) -> Exit:
     with progress.rounds(planned, len(turns), output.notes) as show:
         engine = engines.engine(planned.settings)
-        ended = run.execute(run.Course(planned, turns, directory, engine, show))
+        ended = execute(Course(planned, turns, directory, engine, show))
     for message in ended.messages:
         complain(message)
     with _kept(directory, output):
@@ -157,7 +147,7 @@ def _run(
             summary = summarise(planned, directory)
         conclusion.show(summary, directory, output)
     code = conclusion.code(planned, summary, gates, output, strict=strict)
-    if ended.code in run.STOPS.values():
+    if ended.code in STOPS.values():
         output.note(f"stopped; continue with: hopbench run --resume {directory.path}")
     if ended.code is Exit.BROKEN:
         output.note(f"to repeat what broke: hopbench run --resume {directory.path}")

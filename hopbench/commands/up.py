@@ -9,11 +9,13 @@ from typing import Annotated
 import orjson
 import typer
 
-from hopbench import options, plan, rundir
+from hopbench import options
 from hopbench.engines.local.up import Up, up
 from hopbench.exits import Exit
-from hopbench.limits import Limits
 from hopbench.output import STDOUT, Output, write_document
+from hopbench.runs import directory as rundir
+from hopbench.runs import plan
+from hopbench.runs.limits import Limits
 from services.errors import BadInput
 from services.scenario.file.parser import load
 from services.scenario.refactors import BASELINE

@@ -11,8 +11,8 @@ from hopbench.deploy.kubernetes import Cluster
 from hopbench.deploy.parts import QUERY_PORT
 from hopbench.deploy.pods import Object
 from hopbench.deploy.rendering import default_plan, deployment_of
-from hopbench.estimate import estimate
 from hopbench.output import STDOUT, Output
+from hopbench.runs.estimate import estimate
 from services.scenario.file.parser import Loaded
 
 _HEAD: Final = """\

@@ -21,7 +21,6 @@ from time import monotonic
 from typing import Final
 from urllib.parse import urlsplit
 
-from hopbench import rundir
 from hopbench.deploy import compose, docker
 from hopbench.deploy.compose import Runs
 from hopbench.deploy.docker import Project
@@ -34,12 +33,13 @@ from hopbench.deploy.parts import (
 )
 from hopbench.deploy.rendering import checkout, compose_deployment, needed_mb
 from hopbench.engines.attached.places import TOKEN_VARIABLE
-from hopbench.estimate import Estimate
 from hopbench.exits import Exit, Terminated
 from hopbench.host.ports import taken
-from hopbench.memory import available_mb, demand
 from hopbench.output import STDOUT, Output
-from hopbench.plan import RunPlan
+from hopbench.runs import directory as rundir
+from hopbench.runs.estimate import Estimate
+from hopbench.runs.memory import available_mb, demand
+from hopbench.runs.plan import RunPlan
 from services.errors import CannotStart
 
 PREFIX: Final = "hopbench-run-"

@@ -14,7 +14,7 @@ from importlib import metadata
 from typing import Final, Literal
 
 from hopbench.engines.attached.places import LOCUST_VARIABLE, NODES_VARIABLE
-from hopbench.retention import MAX_TRACES_VARIABLE, MEMORY_VARIABLE
+from hopbench.runs.retention import MAX_TRACES_VARIABLE, MEMORY_VARIABLE
 from services.scenario.model import Scenario
 from services.scenario.packing import packed, packs
 from services.wire.topology import topology, uses_kafka

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hopbench import retention
 from hopbench.deploy import compose, parts
 from hopbench.deploy.parts import Deployment
 from hopbench.engines.port import EngineName, Settings
-from hopbench.estimate import Estimate, estimate
-from hopbench.limits import Limits
-from hopbench.plan import RunPlan, plan_of
+from hopbench.runs import retention
+from hopbench.runs.estimate import Estimate, estimate
+from hopbench.runs.limits import Limits
+from hopbench.runs.plan import RunPlan, plan_of
 from services.scenario.file.parser import Loaded
 
 # Measured in containers, in MB: the supervisor with its fork server, and what a replica adds.

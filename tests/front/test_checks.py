@@ -12,7 +12,7 @@ import pytest
 from hopbench.checks import Observed, Sent, judge
 from hopbench.doubts import CODES, void
 from hopbench.engines.port import Evidence, ProcessReport, RoundPlan, Settings
-from hopbench.limits import Limits
+from hopbench.runs.limits import Limits
 from loadgen.schedule import MEASURED, arrivals
 from services.scenario.file.parser import parse_text
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hopbench.estimate import Estimate
-from hopbench.memory import SPARE_MB, available_mb, check
+from hopbench.runs.estimate import Estimate
+from hopbench.runs.memory import SPARE_MB, available_mb, check
 from services.errors import BadInput
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from hopbench import metrics
 from hopbench.collector.spool import open_spool
-from hopbench.metrics import Point
+from hopbench.runs import metrics
+from hopbench.runs.metrics import Point
 from services.scenario.file.parser import parse_text
 
 ENTRIES = parse_text(

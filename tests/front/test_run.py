@@ -14,12 +14,14 @@ import polars as pl
 import pytest
 from jsonschema import Draft202012Validator
 
-from hopbench import cli, documents, plan, run, rundir
+from hopbench import cli, documents
 from hopbench.engines.port import Evidence, Progress, RoundPlan, Settings
 from hopbench.engines.virtual import VirtualEngine
 from hopbench.exits import Exit
-from hopbench.limits import Limits
-from hopbench.rundir import RunDir
+from hopbench.runs import directory as rundir
+from hopbench.runs import plan, rounds
+from hopbench.runs.directory import RunDir
+from hopbench.runs.limits import Limits
 from hopbench.summary import summarise
 from services.errors import CannotStart
 from services.scenario.file.parser import parse_text
@@ -348,14 +350,14 @@ def begun(tmp_path: Path) -> tuple[plan.RunPlan, RunDir]:
     )
     directory = RunDir(tmp_path / "run")
     directory.trials.mkdir(parents=True)
-    run.begin(planned, directory)
+    rounds.begin(planned, directory)
     return planned, directory
 
 
-def executed(engine: Failing, tmp_path: Path) -> tuple[run.Ended, plan.RunPlan, RunDir]:
+def executed(engine: Failing, tmp_path: Path) -> tuple[rounds.Ended, plan.RunPlan, RunDir]:
     planned, directory = begun(tmp_path)
-    ended = run.execute(
-        run.Course(planned, planned.order, directory, engine, lambda turn, phase, share: None)
+    ended = rounds.execute(
+        rounds.Course(planned, planned.order, directory, engine, lambda turn, phase, share: None)
     )
     assert engine.closed
     return ended, planned, directory
@@ -369,7 +371,7 @@ def test_a_part_that_dies_is_exit_5_and_voids_its_round(tmp_path: Path) -> None:
     first, second = summarise(planned, directory)["trials"]
     assert (first["void"], second["void"]) == (False, True)
     assert "broken" in [d["code"] for d in second["doubts"]]
-    assert [t.round for t in run.missing(planned, directory)] == [1]
+    assert [t.round for t in rounds.missing(planned, directory)] == [1]
 
 
 def test_a_part_that_does_not_come_up_is_exit_5_and_keeps_what_was_measured(tmp_path: Path) -> None:
@@ -441,4 +443,4 @@ def test_a_run_that_never_began_a_round_can_be_reported(tmp_path: Path) -> None:
     assert [d["code"] for d in summary["doubts"]] == ["no_valid_round", "no_valid_round"]
     assert invoke("report", directory.path, "--strict") == Exit.VOID
     assert rundir.opened(directory.path) == directory
-    assert len(run.missing(planned, directory)) == 2
+    assert len(rounds.missing(planned, directory)) == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hopbench import rundir
+from hopbench.runs import directory as rundir
 from services.errors import BadInput
 
 NOW = datetime(2026, 3, 1, 14, 5, 9)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from hopbench import plan, retention, run, rundir
 from hopbench.engines.port import Settings
-from hopbench.estimate import Estimate
-from hopbench.limits import Limits
-from hopbench.plan import RunPlan
-from hopbench.retention import BASE_MB, MAX_TRACES_VARIABLE, MEMORY_VARIABLE, SPAN_BYTES
-from hopbench.rundir import RunDir
+from hopbench.runs import directory as rundir
+from hopbench.runs import plan, retention, rounds
+from hopbench.runs.directory import RunDir
+from hopbench.runs.estimate import Estimate
+from hopbench.runs.limits import Limits
+from hopbench.runs.plan import RunPlan
+from hopbench.runs.retention import BASE_MB, MAX_TRACES_VARIABLE, MEMORY_VARIABLE, SPAN_BYTES
 from loadgen.schedule import arrivals
 from services.errors import BadInput
 from services.scenario.file.parser import load
@@ -102,7 +103,7 @@ def test_without_jaeger_a_seed_gives_the_same_ids_again() -> None:
 def test_a_resumed_run_has_the_ids_that_it_began_with(tmp_path: Path) -> None:
     before = planned(WITH)
     directory = RunDir(tmp_path)
-    run.begin(before, directory)
+    rounds.begin(before, directory)
     after = plan.read(rundir.opened(tmp_path))
     assert after.salt == before.salt
     assert ids(after) == ids(before)

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from hopbench.commands.doctor import table, verdict
 from hopbench.doctor import CHECKS, Check, doctor, document, healthy
-from hopbench.environment import environment
 from hopbench.host.load import Snapshot, shares, snapshot
 from hopbench.host.ports import holder, listen, taken
+from hopbench.runs.environment import environment
 from tests.processes.conftest import settings
 
 

@@ -17,8 +17,8 @@ from hopbench.engines.wall.nodes import Nodes
 from hopbench.engines.wall.trace_stores import Store
 from hopbench.engines.wall.watch import Watched
 from hopbench.host.load import Snapshot, snapshot
-from hopbench.memory import resident_mb
 from hopbench.parts.part import Part
+from hopbench.runs.memory import resident_mb
 from services.errors import CannotStart
 
 DRAIN_BOUND_S = 15.0

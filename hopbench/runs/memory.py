@@ -7,7 +7,7 @@ from typing import Final
 
 import psutil
 
-from hopbench.estimate import Estimate
+from hopbench.runs.estimate import Estimate
 from services.errors import BadInput
 
 SPARE_MB: Final = 500

@@ -16,11 +16,11 @@ import polars as pl
 from analysis.reading.inputs import read_spools
 from analysis.spans.parquet import read_parquet, write_parquet
 from analysis.spans.table import SpanTable, empty
-from hopbench import evidence, metrics
 from hopbench.engines.port import Evidence, RoundPlan, Settings
-from hopbench.metrics import Point
-from hopbench.plan import RunPlan, Turn
-from hopbench.rundir import RunDir, TrialDir
+from hopbench.runs import evidence, metrics
+from hopbench.runs.directory import RunDir, TrialDir
+from hopbench.runs.metrics import Point
+from hopbench.runs.plan import RunPlan, Turn
 from loadgen.schedule import Schedule, arrivals
 from loadgen.spool import reader as spools
 

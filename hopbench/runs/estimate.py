@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from hopbench.plan import RunPlan
+from hopbench.runs.plan import RunPlan
 from loadgen.schedule import arrivals
 from services.scenario.capacity import worst_calls
 from services.scenario.chance import round_seed

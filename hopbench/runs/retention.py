@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from hopbench.engines.port import Settings
-from hopbench.estimate import Estimate
+from hopbench.runs.estimate import Estimate
 from services.errors import BadInput
 
 MAX_TRACES_VARIABLE: Final = "HOPBENCH_JAEGER_MAX_TRACES"

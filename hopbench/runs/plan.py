@@ -15,8 +15,8 @@ from typing import Any, Final
 import orjson
 
 from hopbench.engines.port import RoundPlan, Settings
-from hopbench.limits import Limits
-from hopbench.rundir import RunDir
+from hopbench.runs.directory import RunDir
+from hopbench.runs.limits import Limits
 from services.errors import BadInput
 from services.scenario.chance import round_seed
 from services.scenario.file.parser import parse_text

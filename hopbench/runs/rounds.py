@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from hopbench import disk, evidence, rundir, trial
+from hopbench import disk
 from hopbench.engines.port import Engine
-from hopbench.environment import environment
 from hopbench.exits import Exit
-from hopbench.plan import RunPlan, Turn
-from hopbench.rundir import RunDir
+from hopbench.runs import directory as rundir
+from hopbench.runs import evidence, trial
+from hopbench.runs.directory import RunDir
+from hopbench.runs.environment import environment
+from hopbench.runs.plan import RunPlan, Turn
 from services.errors import CannotStart
 
 STOPS: Final = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}

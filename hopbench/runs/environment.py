@@ -125,7 +125,7 @@ def versions() -> dict[str, str | None]:
 
 def code_version() -> str:
     """``0.1.0`` of an installed package; of a checkout the commit, ``+`` where it was changed."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if (root / ".git").exists() and which("git"):
         try:
             told = run(

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import orjson
 
-from hopbench import rundir
 from hopbench.engines.port import Evidence, ProcessReport, RoundPlan
-from hopbench.rundir import TrialDir
+from hopbench.runs import directory as rundir
+from hopbench.runs.directory import TrialDir
 from services.errors import BadInput
 
 SCHEMA: Final = "hopbench.trial/1"
