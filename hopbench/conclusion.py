@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from analysis import report
-from hopbench import subjects
 from hopbench.exits import Exit, worst
-from hopbench.gates import Gate, Outcome, judge
 from hopbench.output import Output
+from hopbench.results import gate_values
+from hopbench.results.gates import Gate, Outcome, judge
 from hopbench.runs.directory import RunDir
 from hopbench.runs.plan import RunPlan
 
@@ -37,7 +37,7 @@ def code(
     strict: bool,
 ) -> Exit:
     """What the result means for the exit code; what failed is told."""
-    values = subjects.of_summary(plan, summary)
+    values = gate_values.of_summary(plan, summary)
     outcomes = [judge(gate, values) for gate in gates]
     tell(outcomes, output)
     unmet = [

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from hopbench import cli
-from hopbench.doubts import CODES
 from hopbench.exits import Exit
+from hopbench.results.doubts import CODES
 from hopbench.runs.limits import Limits
 from services.errors import BadInput
 from services.scenario.file import expectations

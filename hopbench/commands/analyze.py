@@ -22,14 +22,15 @@ from analysis.report.figures import count, ms, plural
 from analysis.report.terminal import advised
 from analysis.report.view import finding_row
 from analysis.spans.table import concat
-from hopbench import conclusion, options, subjects
+from hopbench import conclusion, options
 from hopbench.exits import Exit, worst
-from hopbench.gates import check, judge, parse
 from hopbench.jaeger import lookback
 from hopbench.jaeger.client import addresses
 from hopbench.jaeger.links import linked
 from hopbench.jaeger.lookback import Wanted
 from hopbench.output import Output
+from hopbench.results import gate_values
+from hopbench.results.gates import check, judge, parse
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan, trial
 from hopbench.runs.directory import RunDir
@@ -94,7 +95,7 @@ def command(
     with output.working("analysing"):
         found = analyse(read.spans, facts, Settings(), "analyze")
     document = _linked(analysis_document(read, found))
-    values = subjects.of_analysis(document)
+    values = gate_values.of_analysis(document)
     check(gates, values)
     outcomes = [judge(gate, values) for gate in gates]
     output.show(_shown(document))

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from hopbench import conclusion, options, subjects
+from hopbench import conclusion, options
 from hopbench.exits import Exit
-from hopbench.gates import check, parse
 from hopbench.output import Output
+from hopbench.results import gate_values
+from hopbench.results.gates import check, parse
+from hopbench.results.summary import summarise
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan
-from hopbench.summary import summarise
 
 
 def command(
@@ -29,7 +30,7 @@ def command(
     gates = [parse(text) for text in fail_on or ()]
     directory = rundir.opened(run)
     planned = plan.read(directory)
-    check(gates, subjects.planned(planned))
+    check(gates, gate_values.planned(planned))
     with output.working("analysing"):
         summary = summarise(planned, directory)
     conclusion.show(summary, directory, output)

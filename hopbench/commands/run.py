@@ -12,15 +12,17 @@ from typing import Annotated, Final
 
 import typer
 
-from hopbench import conclusion, disk, engines, options, progress, starts, subjects
+from hopbench import conclusion, disk, engines, options, progress, starts
 from hopbench.deploy.arguments import passed_on
 from hopbench.deploy.drive import Order, drive, image_of
 from hopbench.deploy.rendering import needed_mb
 from hopbench.engines.attached import places
 from hopbench.engines.port import Settings
 from hopbench.exits import Exit, Terminated, worst
-from hopbench.gates import Gate, check, parse
 from hopbench.output import Output, complain
+from hopbench.results import gate_values
+from hopbench.results.gates import Gate, check, parse
+from hopbench.results.summary import summarise
 from hopbench.runs import directory as rundir
 from hopbench.runs import memory, plan, retention
 from hopbench.runs.directory import RunDir
@@ -28,7 +30,6 @@ from hopbench.runs.estimate import Estimate, estimate
 from hopbench.runs.limits import Limits
 from hopbench.runs.plan import RunPlan, Turn
 from hopbench.runs.rounds import STOPS, Course, begin, execute, missing
-from hopbench.summary import summarise
 from services.errors import BadInput
 from services.scenario.file.parser import Loaded, load
 from services.scenario.model import Scenario
@@ -107,7 +108,7 @@ def command(
     driven = planned.settings.engine == "compose" and not places.are_given(os.environ)
     if keep and not driven:
         raise BadInput("--keep is about containers", hint="it goes with --engine compose alone")
-    check(gates, subjects.planned(planned))
+    check(gates, gate_values.planned(planned))
     turns = planned.order if directory is None else missing(planned, directory)
     cost = estimate(planned, len(turns))
     if dry_run:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hopbench.checks import Observed, Sent, judge
-from hopbench.doubts import CODES, void
 from hopbench.engines.port import Evidence, ProcessReport, RoundPlan, Settings
+from hopbench.results.checks import Observed, Sent, judge
+from hopbench.results.doubts import CODES, void
 from hopbench.runs.limits import Limits
 from loadgen.schedule import MEASURED, arrivals
 from services.scenario.file.parser import parse_text

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hopbench.exits import Exit
-from hopbench.gates import EdgeRow, Subject, Subjects, check, judge, parse
+from hopbench.results.gates import EdgeRow, Subject, Subjects, check, judge, parse
 from services.errors import BadInput
 
 

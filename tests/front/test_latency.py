@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from hopbench.latency import counts, headline, latency
+from hopbench.results.latency import counts, headline, latency
 
 MS = 1_000_000
 

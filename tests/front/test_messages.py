@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from hopbench import messages
-from hopbench.account import unforeseen_spans
-from hopbench.doubts import CODES, Doubt
 from hopbench.engines.port import BrokerKind, ProcessReport
+from hopbench.results import messages
+from hopbench.results.doubts import CODES, Doubt
+from hopbench.results.round import unforeseen_spans
 
 ZERO_NS = 1_700_000_000_000_000_000
 

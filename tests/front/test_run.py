@@ -18,11 +18,11 @@ from hopbench import cli, documents
 from hopbench.engines.port import Evidence, Progress, RoundPlan, Settings
 from hopbench.engines.virtual import VirtualEngine
 from hopbench.exits import Exit
+from hopbench.results.summary import summarise
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan, rounds
 from hopbench.runs.directory import RunDir
 from hopbench.runs.limits import Limits
-from hopbench.summary import summarise
 from services.errors import CannotStart
 from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario

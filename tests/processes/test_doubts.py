@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from hopbench.doubts import CODES
+from hopbench.results.doubts import CODES
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,11 +15,11 @@ import polars as pl
 
 from analysis.analyse import Analysis, analyse
 from analysis.findings.settings import Settings as AnalysisSettings
-from hopbench import checks, latency
-from hopbench.checks import Observed, Sent
-from hopbench.doubts import Doubt, void
 from hopbench.engines.port import BrokerKind, Instrumentation, ProcessReport, Settings
-from hopbench.latency import Counts, Headline, Latency
+from hopbench.results import checks, latency
+from hopbench.results.checks import Observed, Sent
+from hopbench.results.doubts import Doubt, void
+from hopbench.results.latency import Counts, Headline, Latency
 from hopbench.runs import metrics
 from hopbench.runs.limits import Limits
 from hopbench.runs.trial import Trial

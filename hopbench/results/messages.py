@@ -6,8 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from hopbench.doubts import Doubt
 from hopbench.engines.port import BrokerKind, ProcessReport
+from hopbench.results.doubts import Doubt
 
 
 def counted(processes: Sequence[ProcessReport], broker: BrokerKind | None) -> Iterator[Doubt]:

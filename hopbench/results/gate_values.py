@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from hopbench.gates import EDGE_FIELDS, EdgeRow, Subject, Subjects
+from hopbench.results.gates import EDGE_FIELDS, EdgeRow, Subject, Subjects
 from hopbench.runs.plan import RunPlan
 from services.scenario.file.expectations import KINDS
 from services.scenario.model import Call, Publish, Scenario

@@ -16,9 +16,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hopbench import messages
-from hopbench.doubts import Doubt
 from hopbench.engines.port import BrokerKind, Evidence, Settings
+from hopbench.results import messages
+from hopbench.results.doubts import Doubt
 from hopbench.runs.limits import Limits
 from loadgen.plan import in_flight_parts
 from loadgen.schedule import Schedule, fits

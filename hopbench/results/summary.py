@@ -17,11 +17,11 @@ from analysis.analyse import Analysis, analyse
 from analysis.findings.finding import Finding
 from analysis.findings.settings import Settings as AnalysisSettings
 from analysis.spans.table import SpanTable, concat
-from hopbench import latency
-from hopbench.account import Account, World, account, edges
-from hopbench.doubts import Doubt
 from hopbench.engines.wall import trace_stores
 from hopbench.jaeger.links import linked
+from hopbench.results import latency
+from hopbench.results.doubts import Doubt
+from hopbench.results.round import Account, World, account, edges
 from hopbench.runs import directory as rundir
 from hopbench.runs import trial
 from hopbench.runs.directory import RunDir
