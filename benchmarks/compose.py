@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import orjson
 
-from hopbench.deploy.parts import JAEGER_IMAGE, KAFKA_IMAGE
+from hopbench.deploy.containers import JAEGER_IMAGE, KAFKA_IMAGE
 
 ROOT: Final = Path(__file__).parents[1]
 PAIRS: Final = 3

@@ -17,8 +17,9 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from hopbench import disk, output
+from hopbench import disk
 from hopbench.exits import Exit, Terminated, undisturbed
+from hopbench.front import output
 from services.errors import BadInput, CannotStart
 
 COMMANDS: Final = {

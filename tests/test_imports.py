@@ -24,7 +24,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "locust": ("loadgen",),
     "gevent": ("loadgen",),
     "uvloop": ("services", "hopbench", "loadgen/kafka/child.py"),
-    "typer": ("hopbench/cli.py", "hopbench/commands", "hopbench/options.py"),
+    "typer": ("hopbench/cli.py", "hopbench/commands", "hopbench/front/options.py"),
 }
 """Libraries that one place alone may import (a prefix of the file's path)."""
 

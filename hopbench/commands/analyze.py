@@ -22,13 +22,13 @@ from analysis.report.figures import count, ms, plural
 from analysis.report.terminal import advised
 from analysis.report.view import finding_row
 from analysis.spans.table import concat
-from hopbench import conclusion, options
 from hopbench.exits import Exit, worst
+from hopbench.front import ending, options
+from hopbench.front.output import Output
 from hopbench.jaeger import lookback
 from hopbench.jaeger.client import addresses
 from hopbench.jaeger.links import linked
 from hopbench.jaeger.lookback import Wanted
-from hopbench.output import Output
 from hopbench.results import gate_values
 from hopbench.results.gates import check, judge, parse
 from hopbench.runs import directory as rundir
@@ -100,7 +100,7 @@ def command(
     outcomes = [judge(gate, values) for gate in gates]
     output.show(_shown(document))
     output.document({**document, "gates": [o.document() for o in outcomes]})
-    conclusion.tell(outcomes, output)
+    ending.tell(outcomes, output)
     return worst(outcome.exit for outcome in outcomes)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from hopbench.collector.server import collect
 from hopbench.exits import Exit
-from hopbench.output import STDOUT
+from hopbench.front.output import STDOUT
 from services.errors import BadInput
 
 

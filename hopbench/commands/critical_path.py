@@ -13,7 +13,6 @@ from rich.text import Text
 from analysis.document import critical_path_document
 from analysis.report.figures import ms, plural, share
 from analysis.traces.critical_path import PRESETS, Preset
-from hopbench import options
 from hopbench.commands.analyze import (
     Limit,
     LookBack,
@@ -25,7 +24,8 @@ from hopbench.commands.analyze import (
     taken,
 )
 from hopbench.exits import Exit
-from hopbench.output import Output
+from hopbench.front import options
+from hopbench.front.output import Output
 
 _MOST_TRACES = 5
 _MOST_ROWS = 12

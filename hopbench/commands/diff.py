@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hopbench import options
 from hopbench.exits import Exit
-from hopbench.output import Output
+from hopbench.front import options
+from hopbench.front.output import Output
 from services.scenario.file.difference import Difference, EdgeSide, StepsChange, difference
 from services.scenario.file.parser import load
 from services.scenario.refactors import BASELINE, apply

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from hopbench import options
-from hopbench.doctor import Check, doctor, document, healthy
 from hopbench.exits import Exit
-from hopbench.output import Output
+from hopbench.front import options
+from hopbench.front.doctor import Check, doctor, document, healthy
+from hopbench.front.output import Output
 
 
 def command(*, json: options.Json = None) -> Exit:

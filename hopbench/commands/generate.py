@@ -10,7 +10,7 @@ import typer
 
 from hopbench.commands.init import write_new
 from hopbench.exits import Exit
-from hopbench.output import STDOUT, Output
+from hopbench.front.output import STDOUT, Output
 from services.scenario.file.synthesis import MAX_SERVICES, Shape, generate
 
 

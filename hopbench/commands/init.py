@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hopbench.exits import Exit
-from hopbench.output import STDOUT, Output
+from hopbench.front.output import STDOUT, Output
 from services.errors import BadInput
 from services.scenario.file.parser import bundled
 from services.scenario.text.reader import did_you_mean

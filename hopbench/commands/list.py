@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
-from hopbench import options
 from hopbench.exits import Exit
-from hopbench.output import Output
+from hopbench.front import options
+from hopbench.front.output import Output
 from services.scenario.file.parser import bundled, parse_text
 
 

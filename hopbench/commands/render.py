@@ -8,12 +8,12 @@ from typing import Annotated, Final
 
 import typer
 
-from hopbench import options
 from hopbench.commands.init import write_new
-from hopbench.deploy import cluster, rendering
+from hopbench.deploy import cluster, deployment
 from hopbench.deploy.kubernetes import Cluster
 from hopbench.exits import Exit
-from hopbench.output import STDOUT, Output
+from hopbench.front import options
+from hopbench.front.output import STDOUT, Output
 from services.errors import BadInput
 from services.scenario.file.parser import load
 
@@ -60,7 +60,7 @@ def command(
     """
     own = {"image": image, "namespace": namespace, "storage": storage, "token": token}
     given = {name: text for name, text in own.items() if text is not None}
-    if options.one_of("render", kind, (*rendering.KINDS, KUBERNETES)) == KUBERNETES:
+    if options.one_of("render", kind, (*deployment.KINDS, KUBERNETES)) == KUBERNETES:
         cluster.render(load(scenario), workers, Cluster(**given), file, force=force)
         return Exit.DONE
     if given:
@@ -68,7 +68,7 @@ def command(
             f"--{next(iter(given))} is for Kubernetes",
             hint="in Compose, HOPBENCH_IMAGE and HOPBENCH_TOKEN say it when it runs",
         )
-    of = rendering.KINDS[kind]
+    of = deployment.KINDS[kind]
     text = of.render(load(scenario), workers)
     if file == STDOUT:
         sys.stdout.write(text)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from hopbench import conclusion, options
 from hopbench.exits import Exit
-from hopbench.output import Output
+from hopbench.front import ending, options
+from hopbench.front.output import Output
 from hopbench.results import gate_values
 from hopbench.results.gates import check, parse
 from hopbench.results.summary import summarise
@@ -33,5 +33,5 @@ def command(
     check(gates, gate_values.planned(planned))
     with output.working("analysing"):
         summary = summarise(planned, directory)
-    conclusion.show(summary, directory, output)
-    return conclusion.code(planned, summary, gates, output, strict=strict)
+    ending.show(summary, directory, output)
+    return ending.code(planned, summary, gates, output, strict=strict)

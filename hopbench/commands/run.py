@@ -12,14 +12,16 @@ from typing import Annotated, Final
 
 import typer
 
-from hopbench import conclusion, disk, engines, options, progress, starts
+from hopbench import disk, engines
+from hopbench.deploy import starts
 from hopbench.deploy.arguments import passed_on
+from hopbench.deploy.deployment import needed_mb
 from hopbench.deploy.drive import Order, drive, image_of
-from hopbench.deploy.rendering import needed_mb
 from hopbench.engines.attached import places
 from hopbench.engines.port import Settings
 from hopbench.exits import Exit, Terminated, worst
-from hopbench.output import Output, complain
+from hopbench.front import ending, options, progress
+from hopbench.front.output import Output, complain
 from hopbench.results import gate_values
 from hopbench.results.gates import Gate, check, parse
 from hopbench.results.summary import summarise
@@ -146,8 +148,8 @@ def _run(
     with _kept(directory, output):
         with output.working("analysing"):
             summary = summarise(planned, directory)
-        conclusion.show(summary, directory, output)
-    code = conclusion.code(planned, summary, gates, output, strict=strict)
+        ending.show(summary, directory, output)
+    code = ending.code(planned, summary, gates, output, strict=strict)
     if ended.code in STOPS.values():
         output.note(f"stopped; continue with: hopbench run --resume {directory.path}")
     if ended.code is Exit.BROKEN:

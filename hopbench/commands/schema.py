@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from hopbench import documents
 from hopbench.exits import Exit
-from hopbench.output import STDOUT, write_document
+from hopbench.front import documents
+from hopbench.front.output import STDOUT, write_document
 
 
 def command(

@@ -9,10 +9,10 @@ from typing import Annotated
 import orjson
 import typer
 
-from hopbench import options
 from hopbench.engines.local.up import Up, up
 from hopbench.exits import Exit
-from hopbench.output import STDOUT, Output, write_document
+from hopbench.front import options
+from hopbench.front.output import STDOUT, Output, write_document
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan
 from hopbench.runs.limits import Limits

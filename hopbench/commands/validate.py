@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.report.figures import plural
-from hopbench import options
 from hopbench.exits import Exit
-from hopbench.output import Output
+from hopbench.front import options
+from hopbench.front.output import Output
 from services.scenario.capacity import Shape, shape
 from services.scenario.file.parser import Loaded, load
 from services.scenario.file.validation import Problem, validate

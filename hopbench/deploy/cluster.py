@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from hopbench.deploy import kubernetes, kustomize
+from hopbench.deploy.containers import QUERY_PORT
+from hopbench.deploy.deployment import default_plan, deployment_of
 from hopbench.deploy.kubernetes import Cluster
-from hopbench.deploy.parts import QUERY_PORT
 from hopbench.deploy.pods import Object
-from hopbench.deploy.rendering import default_plan, deployment_of
-from hopbench.output import STDOUT, Output
+from hopbench.front.output import STDOUT, Output
 from hopbench.runs.estimate import estimate
 from services.scenario.file.parser import Loaded
 

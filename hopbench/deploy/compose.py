@@ -1,4 +1,4 @@
-"""A :class:`~hopbench.deploy.parts.Deployment` as a Compose file (https://compose-spec.io).
+"""A :class:`~hopbench.deploy.containers.Deployment` as a Compose file (https://compose-spec.io).
 
 Every container is hardened alike, ports are published on 127.0.0.1 alone, and only Kafka, Jaeger
 and Locust have any. ``docker-compose.yml`` at the root is the same for the bundled scenarios,
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-from hopbench.deploy.parts import (
+from hopbench.deploy.containers import (
     KAFKA_OUTSIDE_PORT,
     KAFKA_PORT,
     QUERY_PORT,
@@ -198,7 +198,14 @@ def _image(container: Container) -> str:
 def _command(container: Container, runs: Runs) -> list[str]:
     if container.kind != "bench":
         return list(container.command)
-    words = ["python", "-m", "hopbench.owner", runs.container, "--", *container.command]
+    words = [
+        "python",
+        "-m",
+        "hopbench.deploy.inside.owner",
+        runs.container,
+        "--",
+        *container.command,
+    ]
     return [*map(escaped, words), "--jaeger-ui", JAEGER_UI]
 
 

@@ -23,19 +23,13 @@ from urllib.parse import urlsplit
 
 from hopbench.deploy import compose, docker
 from hopbench.deploy.compose import Runs
+from hopbench.deploy.containers import KAFKA_PORT, QUERY_PORT, WEB_PORT, Deployment, own_image
+from hopbench.deploy.deployment import checkout, compose_deployment, needed_mb
 from hopbench.deploy.docker import Project
-from hopbench.deploy.parts import (
-    KAFKA_PORT,
-    QUERY_PORT,
-    WEB_PORT,
-    Deployment,
-    own_image,
-)
-from hopbench.deploy.rendering import checkout, compose_deployment, needed_mb
 from hopbench.engines.attached.places import TOKEN_VARIABLE
 from hopbench.exits import Exit, Terminated
+from hopbench.front.output import STDOUT, Output
 from hopbench.host.ports import taken
-from hopbench.output import STDOUT, Output
 from hopbench.runs import directory as rundir
 from hopbench.runs.estimate import Estimate
 from hopbench.runs.memory import available_mb, demand

@@ -1,4 +1,4 @@
-"""A :class:`~hopbench.deploy.parts.Deployment` as objects of Kubernetes.
+"""A :class:`~hopbench.deploy.containers.Deployment` as objects of Kubernetes.
 
 A Deployment with a headless Service for each service of the scenario: one pod, and so one node,
 for each replica, and its name resolves to all of them. A Job runs the bench, and leaves what it
@@ -16,7 +16,7 @@ from typing import Final
 import yaml
 
 from hopbench.deploy import pods
-from hopbench.deploy.parts import (
+from hopbench.deploy.containers import (
     COLLECTOR,
     JAEGER_HEALTH_PORT,
     KAFKA_PORT,
@@ -226,7 +226,13 @@ def _job(bench: Container, awaited: tuple[str, ...]) -> Object:
         "name": "wait",
         "image": bench.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-m", "hopbench.waiting", f"--within={WAIT_S}", *awaited],
+        "command": [
+            "python",
+            "-m",
+            "hopbench.deploy.inside.waiting",
+            f"--within={WAIT_S}",
+            *awaited,
+        ],
         "resources": pods.resources("results", _RESULTS_MB),
         "securityContext": pods.hardened(),
     }

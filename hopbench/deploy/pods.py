@@ -1,4 +1,4 @@
-"""Pods for the containers of a :class:`~hopbench.deploy.parts.Deployment`.
+"""Pods for the containers of a :class:`~hopbench.deploy.containers.Deployment`.
 
 Every pod keeps to the restricted Pod Security Standard
 (https://kubernetes.io/docs/concepts/security/pod-security-standards/) and has a read-only root
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hopbench.deploy.parts import USER, Container
+from hopbench.deploy.containers import USER, Container
 from hopbench.engines.attached.places import ADVERTISE_VARIABLE, TOKEN_VARIABLE
 
 Object = dict[str, Any]

@@ -7,7 +7,7 @@ an object with ``round``, by which those of an earlier round are told apart:
 or null, ``host``, ``pid``; no ``round`` | | ``hopbench.runs.plan`` | master | ``plan``
 (hopbench.plan/1), ``streamed``: send the samples back | | ``hopbench.opened`` | worker | every
 connection is open | | ``hopbench.ready`` | worker | its Locust user waits for the start | |
-``hopbench.start`` | master | ``at_ns``, ``unix`` (:class:`Start`) | | ``hopbench.progress`` |
+``hopbench.start`` | master | ``at_ns``, ``unix`` (:class:`Start`) | | ``hopbench.front.progress`` |
 worker | ``sent``, ``ended``; twice a second, from ``opened`` on | | ``hopbench.samples`` | worker |
 ``spool``: a file's name, ``data``: its next bytes | | ``hopbench.stop`` | master | end the round
 early | | ``hopbench.broken`` | worker | ``why`` | | ``hopbench.finished`` | worker | ``counts``
@@ -30,7 +30,7 @@ PLAN: Final = "hopbench.runs.plan"
 OPENED: Final = "hopbench.opened"
 READY: Final = "hopbench.ready"
 START: Final = "hopbench.start"
-PROGRESS: Final = "hopbench.progress"
+PROGRESS: Final = "hopbench.front.progress"
 SAMPLES: Final = "hopbench.samples"
 STOP: Final = "hopbench.stop"
 BROKEN: Final = "hopbench.broken"

@@ -11,7 +11,7 @@ from analysis.document import analysis_document, critical_path_document
 from analysis.findings.settings import Settings
 from analysis.reading.inputs import Read
 from analysis.reading.recorder import Skipped
-from hopbench import documents
+from hopbench.front import documents
 from services.scenario.facts import EMPTY
 from services.scenario.file.expectations import KINDS
 from tests.analysis.build import MS, Traces

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from hopbench import cli
-from hopbench.deploy import compose, parts, rendering
+from hopbench.deploy import compose, containers, deployment
 from hopbench.exits import Exit
 from services.scenario.file.parser import bundled, load, parse_text
 from services.scenario.model import Scenario
@@ -38,7 +38,7 @@ def rooted() -> dict[str, Any]:
 
 
 def rendered(source: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(rendering.KINDS["compose"].render(load(source), 1))
+    found: dict[str, Any] = yaml.safe_load(deployment.KINDS["compose"].render(load(source), 1))
     return found
 
 
@@ -60,7 +60,7 @@ def alike(service: dict[str, Any]) -> dict[str, Any]:
 def test_the_file_at_the_root_is_what_would_be_rendered_for_all_bundled_scenarios() -> None:
     scenarios = [variant for name in bundled() for variant in variants(load(name).scenario)]
     document = compose.document(
-        parts.deployment(
+        containers.deployment(
             scenarios,
             arguments=("${SCENARIO:-checkout}",),
             engine="compose",
@@ -99,8 +99,15 @@ def test_every_container_is_hardened(file: str) -> None:
         if name == "bench":
             assert service["cap_add"] == ["SETUID", "SETGID"]
             assert service["user"] == "0:0"
-            assert service["command"][:4] == ["python", "-m", "hopbench.owner", "/runs"] or (
-                service["command"].startswith("python -m hopbench.owner /runs -- hopbench run ")
+            assert service["command"][:4] == [
+                "python",
+                "-m",
+                "hopbench.deploy.inside.owner",
+                "/runs",
+            ] or (
+                service["command"].startswith(
+                    "python -m hopbench.deploy.inside.owner /runs -- hopbench run "
+                )
             )
         else:
             assert "cap_add" not in service, name

@@ -23,7 +23,7 @@ import orjson
 import psutil
 import pytest
 
-from hopbench.deploy.parts import JAEGER_IMAGE, KAFKA_IMAGE
+from hopbench.deploy.containers import JAEGER_IMAGE, KAFKA_IMAGE
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "hopbench:under-test"

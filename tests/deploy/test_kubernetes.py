@@ -16,8 +16,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from hopbench import waiting
 from hopbench.deploy import cluster, kubernetes
+from hopbench.deploy.inside import waiting
 from hopbench.deploy.kubernetes import Cluster
 from services.errors import BadInput
 from services.scenario.file.parser import Loaded, bundled, load

@@ -17,7 +17,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may become some
 
 def owner(directory: Path | str, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "hopbench.owner", str(directory), "--", *command],
+        [sys.executable, "-m", "hopbench.deploy.inside.owner", str(directory), "--", *command],
         capture_output=True,
         text=True,
         timeout=30,
@@ -53,8 +53,8 @@ def test_somebody_else_may_not_become_the_owner() -> None:
     directory.mkdir(mode=0o755)
     os.chown(directory, 4321, 8765)
     script = (
-        "import os, sys; from hopbench import owner; os.setgroups([]); os.setgid(1111);"
-        "os.setuid(1111); owner.main(sys.argv[1:])"
+        "import os, sys; from hopbench.deploy.inside import owner;"
+        "os.setgroups([]); os.setgid(1111); os.setuid(1111); owner.main(sys.argv[1:])"
     )
     try:
         done = subprocess.run(
@@ -95,7 +95,7 @@ def test_a_command_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_usage(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "hopbench.owner", str(tmp_path), "true"],
+        [sys.executable, "-m", "hopbench.deploy.inside.owner", str(tmp_path), "true"],
         capture_output=True,
         text=True,
         timeout=30,

@@ -10,8 +10,9 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from hopbench import cli, documents
+from hopbench import cli
 from hopbench.exits import Exit
+from hopbench.front import documents
 from tests.faults.harness import SCENARIO, Site
 
 

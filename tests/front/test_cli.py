@@ -13,8 +13,9 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from hopbench import cli, documents
+from hopbench import cli
 from hopbench.exits import Exit, Terminated
+from hopbench.front import documents
 from services.errors import CannotStart
 
 SCENARIO = """\

@@ -73,7 +73,10 @@ def test_every_bundled_scenario_and_schema_is_installed(installed: Path, elsewhe
     bundled = {path.stem for path in (ROOT / "scenarios").glob("*.yaml")}
     assert {scenario["name"] for scenario in listed["scenarios"]} == bundled
     names = run(installed, elsewhere, "schema").stdout.decode().split()
-    assert {path.stem for path in (ROOT / "hopbench/schemas").glob("*.json")} <= {*names, "common"}
+    assert {path.stem for path in (ROOT / "hopbench/front/schemas").glob("*.json")} <= {
+        *names,
+        "common",
+    }
     assert run(installed, elsewhere, "init", "mine.yaml").returncode == 0
     assert run(installed, elsewhere, "validate", "mine.yaml").returncode == 0
 

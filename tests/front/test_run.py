@@ -14,10 +14,11 @@ import polars as pl
 import pytest
 from jsonschema import Draft202012Validator
 
-from hopbench import cli, documents
+from hopbench import cli
 from hopbench.engines.port import Evidence, Progress, RoundPlan, Settings
 from hopbench.engines.virtual import VirtualEngine
 from hopbench.exits import Exit
+from hopbench.front import documents
 from hopbench.results.summary import summarise
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan, rounds

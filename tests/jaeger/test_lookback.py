@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from hopbench import documents
+from hopbench.front import documents
 from hopbench.jaeger import lookback
 from hopbench.jaeger.lookback import Wanted
 from services.errors import BadInput

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from hopbench.commands.doctor import table, verdict
-from hopbench.doctor import CHECKS, Check, doctor, document, healthy
+from hopbench.front.doctor import CHECKS, Check, doctor, document, healthy
 from hopbench.host.load import Snapshot, shares, snapshot
 from hopbench.host.ports import holder, listen, taken
 from hopbench.runs.environment import environment

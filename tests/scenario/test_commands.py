@@ -9,10 +9,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from rich.console import Console, RenderableType
 
-from hopbench import cli, documents
+from hopbench import cli
 from hopbench.commands import diff, init, validate
 from hopbench.commands.list import listed, table
 from hopbench.exits import Exit
+from hopbench.front import documents
 from services.errors import BadInput
 from services.scenario.file.difference import difference
 from services.scenario.file.parser import bundled, load, parse_text

@@ -58,7 +58,7 @@ def test_it_leaves_when_its_parents_pipe_closes(broker_process: BrokerProcess) -
 def test_it_dies_with_a_parent_that_is_killed() -> None:
     script = """
 import asyncio, pathlib, sys
-from hopbench import broker
+from hopbench.parts import broker
 
 async def main():
     running = await broker.start(pathlib.Path("/dev/null"))

@@ -19,7 +19,7 @@ _DEFS: Final = "#/$defs/"
 
 def names() -> tuple[str, ...]:
     """Everything that has a schema."""
-    files = resources.files("hopbench").joinpath("schemas").iterdir()
+    files = resources.files("hopbench.front").joinpath("schemas").iterdir()
     stems = (file.name.removesuffix(".json") for file in files if file.name.endswith(".json"))
     return tuple(sorted((SCENARIO, *(stem for stem in stems if stem != SHARED))))
 
@@ -45,7 +45,7 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    text = resources.files("hopbench").joinpath("schemas", f"{name}.json").read_text("utf-8")
+    text = resources.files("hopbench.front").joinpath("schemas", f"{name}.json").read_text("utf-8")
     document: dict[str, Any] = json.loads(text)
     return document
 

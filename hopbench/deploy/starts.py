@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from hopbench.deploy.parts import Container
-from hopbench.deploy.rendering import compose_deployment
+from hopbench.deploy.containers import Container
+from hopbench.deploy.deployment import compose_deployment
 from hopbench.engines.wall import trace_stores
 from hopbench.runs.estimate import Estimate
 from hopbench.runs.plan import RunPlan

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hopbench.deploy import compose, parts
-from hopbench.deploy.parts import Deployment
+from hopbench.deploy import compose, containers
+from hopbench.deploy.containers import Deployment
 from hopbench.engines.port import EngineName, Settings
 from hopbench.runs import retention
 from hopbench.runs.estimate import Estimate, estimate
@@ -75,16 +75,16 @@ def deployment_of(
 ) -> Deployment:
     """What runs ``planned``; its Jaeger and its bench hold twice what it makes, or the usual."""
     spans = cost.traces * 100 if cost.spans is None else cost.spans
-    return parts.deployment(
+    return containers.deployment(
         planned.scenarios.values(),
         arguments=arguments,
         engine="kubernetes" if planned.settings.engine == "kubernetes" else "compose",
         workers=planned.settings.workers,
-        max_traces=max(parts.MAX_TRACES, 2 * cost.traces),
+        max_traces=max(containers.MAX_TRACES, 2 * cost.traces),
         jaeger_mb=_at_least(
-            parts.JAEGER_MB, retention.BASE_MB + 2 * spans * retention.SPAN_BYTES / 1e6
+            containers.JAEGER_MB, retention.BASE_MB + 2 * spans * retention.SPAN_BYTES / 1e6
         ),
-        bench_mb=_at_least(parts.BENCH_MB, 2 * cost.memory_mb),
+        bench_mb=_at_least(containers.BENCH_MB, 2 * cost.memory_mb),
         outside=outside,
         image=image,
     )

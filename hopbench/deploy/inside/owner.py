@@ -1,4 +1,5 @@
-"""Become the owner of a directory, then a command: ``python -m hopbench.owner DIR -- COMMAND…``.
+"""Become the owner of a directory, then a command: ``python -m hopbench.deploy.inside.owner DIR --
+COMMAND…``.
 
 The bench's container starts as root with nothing but CAP_SETUID and CAP_SETGID, because only the
 mounted directory tells who called ``docker compose up``. What it writes then belongs to the caller.
@@ -57,7 +58,9 @@ def run(directory: Path, command: list[str]) -> NoReturn:
 
 def main(arguments: list[str]) -> NoReturn:
     if len(arguments) < 3 or arguments[1] != "--":
-        print("usage: python -m hopbench.owner DIRECTORY -- COMMAND...", file=sys.stderr)
+        print(
+            "usage: python -m hopbench.deploy.inside.owner DIRECTORY -- COMMAND...", file=sys.stderr
+        )
         sys.exit(BAD_USAGE)
     run(Path(arguments[0]), arguments[2:])
 

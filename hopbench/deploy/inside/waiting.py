@@ -1,4 +1,5 @@
-"""``python -m hopbench.waiting HOST:PORT…``: end once somebody listens at every address.
+"""``python -m hopbench.deploy.inside.waiting HOST:PORT…``: end once somebody listens at every
+address.
 
 In Kubernetes all pods start at once; this waits for what the bench takes for given.
 """
@@ -29,7 +30,9 @@ def listens(address: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m hopbench.waiting", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m hopbench.deploy.inside.waiting", description=__doc__
+    )
     parser.add_argument("addresses", nargs="+", metavar="HOST:PORT")
     parser.add_argument("--within", type=float, default=60.0, metavar="SECONDS")
     options = parser.parse_args(arguments)

@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis import report
 from hopbench.exits import Exit, worst
-from hopbench.output import Output
+from hopbench.front.output import Output
 from hopbench.results import gate_values
 from hopbench.results.gates import Gate, Outcome, judge
 from hopbench.runs.directory import RunDir
