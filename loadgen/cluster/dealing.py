@@ -3,15 +3,18 @@
 Pure. Master and workers speak over Locust's own connection, in custom messages; a message's data is
 an object with ``round``, by which those of an earlier round are told apart:
 
-| message | from | data beside ``round`` | |---|---|---| | ``hopbench.hello`` | worker | ``number``
-or null, ``host``, ``pid``; no ``round`` | | ``hopbench.runs.plan`` | master | ``plan``
-(hopbench.plan/1), ``streamed``: send the samples back | | ``hopbench.opened`` | worker | every
-connection is open | | ``hopbench.ready`` | worker | its Locust user waits for the start | |
-``hopbench.start`` | master | ``at_ns``, ``unix`` (:class:`Start`) | | ``hopbench.front.progress`` |
-worker | ``sent``, ``ended``; twice a second, from ``opened`` on | | ``hopbench.samples`` | worker |
-``spool``: a file's name, ``data``: its next bytes | | ``hopbench.stop`` | master | end the round
-early | | ``hopbench.broken`` | worker | ``why`` | | ``hopbench.finished`` | worker | ``counts``
-(loadgen.generator.Counts) |
+| message | from | data beside ``round`` |
+|---|---|---|
+| ``hopbench.hello`` | worker | ``number`` or null, ``host``, ``pid``; no ``round`` |
+| ``hopbench.plan`` | master | ``plan`` (hopbench.plan/1), ``streamed``: send the samples back |
+| ``hopbench.opened`` | worker | every connection is open |
+| ``hopbench.ready`` | worker | its Locust user waits for the start |
+| ``hopbench.start`` | master | ``at_ns``, ``unix`` (:class:`Start`) |
+| ``hopbench.progress`` | worker | ``sent``, ``ended``; twice a second, from ``opened`` on |
+| ``hopbench.samples`` | worker | ``spool``: a file's name, ``data``: its next bytes |
+| ``hopbench.stop`` | master | end the round early |
+| ``hopbench.broken`` | worker | ``why`` |
+| ``hopbench.finished`` | worker | ``counts`` (loadgen.generator.Counts) |
 """
 
 from __future__ import annotations
@@ -26,11 +29,11 @@ from typing import Any, Final
 from loadgen.plan import Plan
 
 HELLO: Final = "hopbench.hello"
-PLAN: Final = "hopbench.runs.plan"
+PLAN: Final = "hopbench.plan"
 OPENED: Final = "hopbench.opened"
 READY: Final = "hopbench.ready"
 START: Final = "hopbench.start"
-PROGRESS: Final = "hopbench.front.progress"
+PROGRESS: Final = "hopbench.progress"
 SAMPLES: Final = "hopbench.samples"
 STOP: Final = "hopbench.stop"
 BROKEN: Final = "hopbench.broken"
