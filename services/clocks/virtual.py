@@ -202,7 +202,7 @@ class VirtualClock:
         self._cores = Slots(cores)
         self.cpu_ns = 0
         """CPU time used so far, wherever."""
-        self.now_ns = lambda: loop.now_ns
+        self.now_ns: Callable[[], int] = lambda: loop.now_ns
 
     async def sleep(self, ns: int) -> None:
         await _elapse(self._loop, ns)

@@ -6,8 +6,9 @@ on either side.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from analysis.analyse import Analysis, analyse
 from analysis.findings.finding import Finding
@@ -22,6 +23,9 @@ from services.scenario.facts import EMPTY, Facts
 MS = 1_000_000
 EPOCH = 1_700_000_000_000_000_000
 
+Attributes = Mapping[str, object]
+NOTHING: Attributes = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class Span:
@@ -34,7 +38,7 @@ class Span:
     start: float
     end: float
 
-    def internal(self, name: str, start: float, end: float, **said: object) -> Span:
+    def internal(self, name: str, start: float, end: float, said: Attributes = NOTHING) -> Span:
         return self.traces.span(
             self.trace, self, self.service, name, start, end, Kind.INTERNAL, attributes=said
         )
@@ -48,7 +52,7 @@ class Span:
         *,
         protocol: str = "http",
         error: bool = False,
-        **said: object,
+        said: Attributes = NOTHING,
     ) -> Span:
         """The caller's end alone."""
         attributes = {**_wire(protocol, callee, operation), "server.address": callee, **said}
@@ -75,10 +79,12 @@ class Span:
         protocol: str = "http",
         error: bool = False,
         instance: str | None = None,
-        **said: object,
+        said: Attributes = NOTHING,
     ) -> Span:
         """Both ends; returns the SERVER span."""
-        client = self.client(callee, operation, start, end, protocol=protocol, error=error, **said)
+        client = self.client(
+            callee, operation, start, end, protocol=protocol, error=error, said=said
+        )
         return self.traces.span(
             self.trace,
             client,
@@ -150,7 +156,7 @@ class Traces:
         id: str | None = None,
         error: bool = False,
         instance: str | None = None,
-        attributes: dict[str, object] | None = None,
+        attributes: Attributes = NOTHING,
         links: Iterable[Span] = (),
         follows: bool = False,
         shared: bool = False,
@@ -177,9 +183,7 @@ class Traces:
             start=EPOCH + round(start * MS),
             end=EPOCH + round(end * MS),
             resource=resource,
-            attributes=[
-                self.recorder.pair(key, str(value)) for key, value in (attributes or {}).items()
-            ],
+            attributes=[self.recorder.pair(key, str(value)) for key, value in attributes.items()],
             links=[(self.recorder.traces[link.trace], ids[link.id]) for link in links],
             follows=follows,
             shared=shared,
@@ -230,7 +234,7 @@ class Traces:
         return tuple(f for f in analysis.findings if f.kind.startswith(kind))
 
 
-def _wire(protocol: str, service: str, operation: str) -> dict[str, object]:
+def _wire(protocol: str, service: str, operation: str) -> Attributes:
     match protocol:
         case "http":
             return {"http.request.method": "POST", "url.path": f"/{operation}"}

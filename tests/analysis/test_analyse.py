@@ -69,7 +69,7 @@ def test_findings_come_dearest_first() -> None:
     findings = shop().analysed().findings
     assert len(findings) >= 4
     costs = [f.cost_ms.p50 for f in findings]
-    assert costs == sorted(costs, reverse=True)  # type: ignore[type-var]
+    assert costs == sorted(costs, reverse=True)  # type: ignore[type-var]  # none is None here
 
 
 def test_what_cannot_be_identified_comes_last_by_fingerprint() -> None:
@@ -164,7 +164,7 @@ def test_twice_the_attempts_are_a_storm_of_retries(retried: int, found: int) -> 
         request = made.request(f"t{t}")
         request.call("order", "create", 1, 30, error=t < retried)
         if t < retried:
-            request.call("order", "create", 31, 60, **{"hopbench.attempt": 1})
+            request.call("order", "create", 31, 60, said={"hopbench.attempt": 1})
     findings = made.found("retry")
     assert len(findings) == found
     assert all(f.cost_ms.p50 == 29.0 for f in findings)
@@ -184,7 +184,7 @@ def test_a_quarter_of_a_mebibyte_is_too_much_for_one_message(
 ) -> None:
     made = Traces()
     for t in range(8):
-        made.request(f"t{t}").call("order", "create", 1, 91, tax=5, **{attribute: size})
+        made.request(f"t{t}").call("order", "create", 1, 91, tax=5, said={attribute: size})
     assert len(made.found("payload")) == found
 
 

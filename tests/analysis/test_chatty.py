@@ -26,7 +26,7 @@ def asked(
         for i in range(n):
             start = 1 + step * (i // at_once)
             said = {} if keys is None else {"hopbench.key": i % keys}
-            request.call(callee, "reserve", start, start + step * 0.9, **said)
+            request.call(callee, "reserve", start, start + step * 0.9, said=said)
     return made
 
 
@@ -50,7 +50,7 @@ PLACE = Where("gateway", "POST /buy", "stock", "POST /reserve", "http")
     ],
 )
 def test_one_class_for_a_group(case: str, calls: dict[str, int], expected: list[str]) -> None:
-    assert kinds(asked(**calls, step=12).found()) == expected  # type: ignore[arg-type]
+    assert kinds(asked(**calls, step=12).found()) == expected  # type: ignore[arg-type]  # numbers only
 
 
 def test_a_few_at_once_are_minor() -> None:
@@ -102,7 +102,7 @@ def test_a_key_in_the_path_is_a_key() -> None:
     for t in range(10):
         request = made.request(f"t{t}", end=200)
         for i in range(5):
-            request.call("stock", "item", 1 + 4 * i, 4 + 4 * i, **{"url.path": "/item/7"})
+            request.call("stock", "item", 1 + 4 * i, 4 + 4 * i, said={"url.path": "/item/7"})
     assert kinds(made.found("chatty")) == ["chatty.redundant"]
 
 
@@ -132,7 +132,7 @@ def test_retries_are_no_calls() -> None:
         for i in range(4):
             request.call("stock", "reserve", 8 * i + 1, 8 * i + 4, error=True)
             request.call(
-                "stock", "reserve", 8 * i + 5, 8 * i + 8, **{"http.request.resend_count": 1}
+                "stock", "reserve", 8 * i + 5, 8 * i + 8, said={"http.request.resend_count": 1}
             )
     assert made.found("chatty") == ()
 

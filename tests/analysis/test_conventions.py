@@ -48,7 +48,7 @@ def test_a_url_gives_path_and_host(url: str, path: str, host: str | None) -> Non
 
 def said(kind: int = Kind.CLIENT, name: str = "name", **given: str) -> Given:
     return Given(
-        **{f.name: None for f in fields(Given)} | {"kind": kind, "name": name} | given  # type: ignore[arg-type]
+        **{f.name: None for f in fields(Given)} | {"kind": kind, "name": name} | given  # type: ignore[arg-type]  # by name
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from analysis.spans.table import Kind, SpanTable
 from analysis.traces.critical_path import PRESETS, Preset, critical_path
-from tests.analysis.build import MS, Traces, drawn, own_time, plain
+from tests.analysis.build import MS, Span, Traces, drawn, own_time, plain
 
 REFERENCE, JAEGER, CRISP, ELASTIC = (
     PRESETS[name] for name in ("reference", "jaeger", "crisp", "elastic")
@@ -172,8 +172,9 @@ def test_what_follows_from_is_waited_for_by_jaeger_alone() -> None:
     request = traces.request("t", end=20)
     traces.span("t", request, "other", "later", 5, 10, Kind.INTERNAL, follows=True)
     table = traces.table()
-    for preset, waited in (("reference", 1), ("crisp", 1), ("jaeger", 2), ("elastic", 2)):
-        assert len(own_time(table, PRESETS[preset])) == waited  # type: ignore[index]
+    waited: dict[Preset, int] = {"reference": 1, "crisp": 1, "jaeger": 2, "elastic": 2}
+    for preset, spans in waited.items():
+        assert len(own_time(table, PRESETS[preset])) == spans
 
 
 def test_each_root_of_a_trace_has_its_path() -> None:
@@ -185,7 +186,7 @@ def test_each_root_of_a_trace_has_its_path() -> None:
 def forests(draw: st.DrawFn) -> SpanTable:
     """Any trees at all: skewed, overflowing, without length, of several roots and kinds."""
     traces = Traces()
-    made = []
+    made: list[Span] = []
     for _ in range(draw(st.integers(1, 30))):
         parent = draw(st.sampled_from([None, *made])) if made else None
         start = draw(st.integers(0, 40))

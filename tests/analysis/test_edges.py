@@ -26,7 +26,7 @@ def test_an_edge_tells_calls_times_tax_and_bytes() -> None:
             1,
             11,
             tax=2,
-            **{"http.request.body.size": 100 + t, "http.response.body.size": 7},
+            said={"http.request.body.size": 100 + t, "http.response.body.size": 7},
         )
     edge = rows(made)["gateway->order.POST /create"]
     assert edge["caller_operation"] == "POST /buy"
@@ -42,8 +42,8 @@ def test_a_batch_is_one_call_and_a_retry_none() -> None:
     made = Traces()
     for t in range(4):
         request = made.request(f"t{t}")
-        request.call("stock", "reserve", 1, 5, error=True, **{"hopbench.items": 20})
-        request.call("stock", "reserve", 6, 9, **{"http.request.resend_count": 1})
+        request.call("stock", "reserve", 1, 5, error=True, said={"hopbench.items": 20})
+        request.call("stock", "reserve", 6, 9, said={"http.request.resend_count": 1})
     edge = rows(made)["gateway->stock.POST /reserve"]
     assert (edge["calls"], edge["retries"], edge["errors"]) == (4, 4, 0)
     assert edge["calls_per_request"] == 1.0

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +32,9 @@ def test_depth_and_root_are_those_of_the_way_up(parent: np.ndarray) -> None:
 
 
 @given(FORESTS, st.randoms(use_true_random=False))
-def test_sums_and_extremes_run_over_a_row_and_its_ancestors(parent: np.ndarray, rng) -> None:  # type: ignore[no-untyped-def]
+def test_sums_and_extremes_run_over_a_row_and_its_ancestors(
+    parent: np.ndarray, rng: Random
+) -> None:
     forest = Forest(parent)
     values = np.array([rng.randint(-9, 9) for _ in parent], np.int64)
     steps = np.where(parent >= 0, values, 0).astype(np.int32)
@@ -42,7 +46,7 @@ def test_sums_and_extremes_run_over_a_row_and_its_ancestors(parent: np.ndarray, 
 
 
 @given(FORESTS, st.randoms(use_true_random=False))
-def test_the_nearest_marked_is_a_proper_ancestor(parent: np.ndarray, rng) -> None:  # type: ignore[no-untyped-def]
+def test_the_nearest_marked_is_a_proper_ancestor(parent: np.ndarray, rng: Random) -> None:
     marked = np.array([rng.random() < 0.3 for _ in parent])
     nearest = Forest(parent).nearest(marked)
     for row in range(len(parent)):

@@ -113,7 +113,7 @@ def test_a_call_span_tells_what_the_library_below_it_does_not() -> None:
         "call.order.create",
         1,
         9,
-        **{"target.service": "order", "hopbench.attempt": 2, "hopbench.key": "k"},
+        {"target.service": "order", "hopbench.attempt": 2, "hopbench.key": "k"},
     )
     call.client("127.0.0.1", "create", 2, 8)
     table = traces.table()

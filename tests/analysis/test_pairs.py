@@ -65,8 +65,8 @@ def test_a_leaf_of_the_default_kind_that_names_protocol_and_peer_is_a_call() -> 
     traces = Traces()
     request = traces.request("t")
     said = {"db.system": "postgresql", "server.address": "orders-db"}
-    step = request.internal("load", 1, 50, **said)
-    step.internal("SELECT", 2, 9, **said)
+    step = request.internal("load", 1, 50, said)
+    step.internal("SELECT", 2, 9, said)
     step.internal("compute", 10, 20)
     assert hops(traces) == ["gateway.POST /buy->orders-db.SELECT postgresql"]
 
@@ -116,7 +116,7 @@ def attempts(*calls: tuple[int, float, float, bool], key: str = "k") -> Traces:
             start,
             end,
             error=error,
-            **{"http.request.resend_count": attempt, "hopbench.key": key},
+            said={"http.request.resend_count": attempt, "hopbench.key": key},
         )
     return traces
 
@@ -195,7 +195,8 @@ def test_20_000_calls_of_one_context_each_retried_are_gathered() -> None:
     for i in range(calls):
         request.client("order", "create", 10 * i, 10 * i + 3, error=i % 2 == 0)
         if i % 2 == 0:
-            request.client("order", "create", 10 * i + 4, 10 * i + 6, **{"hopbench.attempt": 1})
+            again = {"hopbench.attempt": 1}
+            request.client("order", "create", 10 * i + 4, 10 * i + 6, said=again)
     _, found = pair(made.table())
     assert len(found) == calls
     assert found.attempts.tolist() == [2, 1] * (calls // 2)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
+from opentelemetry.proto.trace.v1 import trace_pb2
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from analysis.reading.formats.content import uncompressed
@@ -48,7 +49,7 @@ def otlp(*, trace: str = TRACE) -> TracesData:
         start_time_unix_nano=2000,
         end_time_unix_nano=5000,
     )
-    child.status.code = Status.ERROR
+    child.status.code = trace_pb2.Status.STATUS_CODE_ERROR
     child.attributes.add(key="http.request.method").value.string_value = "POST"
     child.attributes.add(key="url.full").value.string_value = "http://order/create/7?b=1&a=2"
     child.attributes.add(key="http.request.body.size").value.int_value = 300
@@ -103,7 +104,8 @@ def zstd(data: bytes) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as out:
         out.write(data)
-    return sink.getvalue().to_pybytes()
+    packed: bytes = sink.getvalue().to_pybytes()
+    return packed
 
 
 def base64_of(digits: str) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,9 @@ def rich(name: str = "t") -> SpanTable:
     """Two traces with all that a table can hold: orphans, links, messages, attributes."""
     traces = Traces()
     request = traces.request(name)
-    request.call("order", "create", 1, 9, instance="order/1", error=True, **{"hopbench.key": "7"})
+    request.call(
+        "order", "create", 1, 9, instance="order/1", error=True, said={"hopbench.key": "7"}
+    )
     request.publish("stock", "placed", 10, 11, (12, 20))
     request.publish("mail", "sent", 21, 22, (23, 24), link_only=True)
     traces.span(name, "gone", "price", "late", 30, 40)
@@ -27,9 +30,9 @@ def rich(name: str = "t") -> SpanTable:
     return traces.table()
 
 
-def told(table: SpanTable) -> list[dict[str, object]]:
+def told(table: SpanTable) -> list[dict[str, Any]]:
     """Everything of a table without its codes."""
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for row in range(len(table)):
         said = table.attributes.row == row
         linked = table.links.row == row
@@ -145,13 +148,13 @@ def test_rounds_together_are_the_rounds_one_after_another() -> None:
     assert both.traces == one.traces + two.traces
     rows = len(one)
     shifted = [
-        {**t, "parent": p, "root": t["root"] + rows}  # type: ignore[operator]
+        {**t, "parent": p, "root": t["root"] + rows}
         for t, p in zip(
             told(two), (int(p) + rows if p >= 0 else -1 for p in two.parent), strict=True
         )
     ]
     for row in shifted:
-        row["links"] = [(t + rows, s) for t, s in row["links"]]  # type: ignore[attr-defined]
+        row["links"] = [(t + rows, s) for t, s in row["links"]]
     assert told(both) == told(one) + shifted
 
 

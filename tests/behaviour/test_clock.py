@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from time import monotonic_ns, thread_time_ns
 
 import pytest
@@ -16,7 +16,7 @@ from services.behaviour import Behaviour
 from services.clocks import cpu
 from services.clocks.bias import Bias
 from services.clocks.timerfd import absolute_timer, timer_of_libc
-from services.clocks.wall import WallClock, wheres
+from services.clocks.wall import WallClock, Where, wheres
 from services.telemetry.lean import LeanTelemetry
 from services.transports.memory import MemoryListener, MemoryTransport, Network
 from services.transports.site import Counters, Site
@@ -31,10 +31,13 @@ absolute = pytest.mark.parametrize("absolute", [True, False])
 
 
 def on(
-    loop: str, use: Callable[[WallClock], Awaitable[None]], clock: WallClock, **start: object
+    loop: str,
+    use: Callable[[WallClock], Awaitable[None]],
+    clock: WallClock,
+    wheres: Collection[Where] = frozenset(),
 ) -> None:
     async def main() -> None:
-        await clock.start(**start)  # type: ignore[arg-type]
+        await clock.start(wheres)
         try:
             await use(clock)
         finally:

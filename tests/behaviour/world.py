@@ -74,6 +74,13 @@ class LogTelemetry:
         self._log.sent.append(Sent(attempt.start_ns, out))
 
 
+def took_ns(outcome: Outcome) -> int:
+    """From sending to answer, of a request that got one."""
+    assert outcome.sent_ns is not None
+    assert outcome.done_ns is not None
+    return outcome.done_ns - outcome.sent_ns
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     log: list[str]

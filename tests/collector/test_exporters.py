@@ -136,6 +136,7 @@ def test_a_grpc_client_that_sends_junk_gets_invalid_argument(collector: Running)
     with grpc.insecure_channel(f"127.0.0.1:{collector.grpc_port}") as channel:
         export = channel.unary_unary(
             "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            request_serializer=None,
             response_deserializer=ExportTraceServiceResponse.FromString,
         )
         with pytest.raises(grpc.RpcError) as raised:

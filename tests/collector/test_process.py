@@ -127,7 +127,7 @@ def test_a_full_disk_is_answered_with_unavailable_and_ends_a_collector_of_a_roun
         ready = orjson.loads(process.stdout.readline())
         with grpc.insecure_channel(f"127.0.0.1:{ready['grpc_port']}") as channel:
             export = channel.unary_unary(
-                "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+                "/opentelemetry.proto.collector.trace.v1.TraceService/Export", None, None
             )
             export(span.SerializeToString(), timeout=10)
             with pytest.raises(grpc.RpcError) as raised:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA
 
 from hopbench.collector.spool import open_spool
 from hopbench.runs import metrics
@@ -27,7 +28,7 @@ def request(instance: str, counts: tuple[int, int], total: float, retries: int) 
         resource.resource.attributes.add(key=key).value.string_value = value
     scope = resource.scope_metrics.add()
     histogram = scope.metrics.add(name="service.calls_per_request")
-    histogram.histogram.aggregation_temporality = 1
+    histogram.histogram.aggregation_temporality = AGGREGATION_TEMPORALITY_DELTA
     point = histogram.histogram.data_points.add(
         time_unix_nano=17, count=sum(counts), sum=total, min=0.0, max=total
     )
@@ -37,7 +38,7 @@ def request(instance: str, counts: tuple[int, int], total: float, retries: int) 
     for key, value in said.items():
         point.attributes.add(key=key).value.string_value = value
     of_sum = scope.metrics.add(name="service.call.retries")
-    of_sum.sum.aggregation_temporality = 1
+    of_sum.sum.aggregation_temporality = AGGREGATION_TEMPORALITY_DELTA
     number = of_sum.sum.data_points.add(time_unix_nano=17, as_int=retries)
     number.attributes.add(key="target.service").value.string_value = "stock"
     return export.SerializeToString()

@@ -56,7 +56,8 @@ class Done:
     summary: dict[str, Any]
 
     def variant(self, name: str) -> dict[str, Any]:
-        (found,) = [v for v in self.summary["variants"] if v["name"] == name]
+        variants: list[dict[str, Any]] = self.summary["variants"]
+        (found,) = [v for v in variants if v["name"] == name]
         return found
 
     def trials(self, name: str) -> list[dict[str, Any]]:

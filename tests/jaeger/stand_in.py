@@ -19,6 +19,8 @@ from aiohttp import web
 
 SECOND_NS = 10**9
 SEARCH = "/api/v3/traces"
+Api = Literal["v3", "camel", "legacy", "page"]
+Fault = Literal["junk", "reset", "500", "empty"]
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,13 @@ class Span:
 class Store:
     spans: list[Span] = field(default_factory=list)
     max_traces: int = 100_000
-    api: Literal["v3", "camel", "legacy", "page"] = "v3"
+    api: Api = "v3"
     """``camel``: parameters in camelCase alone; ``page``: no API, a web page for every path."""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     """Path and parameters of each request."""
     hidden: set[str] = field(default_factory=set)
     """Traces that searches lack, and that are found by id."""
-    faults: list[Literal["junk", "reset", "500", "empty"]] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
     """What the next searches do, instead of answering."""
 
     looked_by_id: asyncio.Event = field(default_factory=asyncio.Event)

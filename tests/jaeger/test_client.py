@@ -20,7 +20,7 @@ from hopbench.jaeger.client import (
     rfc3339,
 )
 from services.errors import BadInput, CannotStart
-from tests.jaeger.stand_in import SECOND_NS, Span, Store, serving, shop, trace
+from tests.jaeger.stand_in import SECOND_NS, Api, Fault, Span, Store, serving, shop, trace
 
 T0 = 1_800_000_000 * SECOND_NS
 
@@ -35,8 +35,8 @@ def asking(store: Store, work: Callable[[Jaeger], Awaitable[None]]) -> None:
 
 
 @pytest.mark.parametrize("api", ["v3", "camel", "legacy"])
-def test_a_search_finds_the_same_in_every_api(api: str) -> None:
-    store = Store(shop(10, T0), api=api)  # type: ignore[arg-type]
+def test_a_search_finds_the_same_in_every_api(api: Api) -> None:
+    store = Store(shop(10, T0), api=api)
 
     async def work(jaeger: Jaeger) -> None:
         assert jaeger.api == ("legacy" if api == "legacy" else "v3")
@@ -49,8 +49,8 @@ def test_a_search_finds_the_same_in_every_api(api: str) -> None:
 
 
 @pytest.mark.parametrize("api", ["v3", "legacy"])
-def test_a_trace_is_found_by_id_and_one_that_is_not_there_is_empty(api: str) -> None:
-    store = Store(shop(2, T0), api=api)  # type: ignore[arg-type]
+def test_a_trace_is_found_by_id_and_one_that_is_not_there_is_empty(api: Api) -> None:
+    store = Store(shop(2, T0), api=api)
 
     async def work(jaeger: Jaeger) -> None:
         assert {t: len(ids) for t, ids in (await jaeger.trace(trace(2))).spans.items()} == {
@@ -76,8 +76,8 @@ def test_what_answers_with_pages_is_no_jaeger() -> None:
 
 
 @pytest.mark.parametrize("api", ["v3", "legacy"])
-def test_pages_halve_the_window_until_nothing_is_left_out(api: str) -> None:
-    store = Store(shop(100, T0), api=api)  # type: ignore[arg-type]
+def test_pages_halve_the_window_until_nothing_is_left_out(api: Api) -> None:
+    store = Store(shop(100, T0), api=api)
 
     async def work(jaeger: Jaeger) -> None:
         found: list[str] = []
@@ -126,8 +126,8 @@ def test_a_depth_that_the_store_refuses_becomes_smaller() -> None:
         ("500", "HTTP 500: storage is out of order"),
     ],
 )
-def test_what_is_no_answer_is_told(fault: str, said: str) -> None:
-    store = Store(shop(3, T0), faults=[fault] * 3)  # type: ignore[list-item]
+def test_what_is_no_answer_is_told(fault: Fault, said: str) -> None:
+    store = Store(shop(3, T0), faults=[fault] * 3)
 
     async def work(jaeger: Jaeger) -> None:
         with pytest.raises(Unanswered, match=said):

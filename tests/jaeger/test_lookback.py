@@ -16,7 +16,7 @@ from hopbench.front import documents
 from hopbench.jaeger import lookback
 from hopbench.jaeger.lookback import Wanted
 from services.errors import BadInput
-from tests.jaeger.stand_in import SECOND_NS, Span, Store, beside, shop, trace
+from tests.jaeger.stand_in import SECOND_NS, Api, Span, Store, beside, shop, trace
 
 
 def recent(count: int) -> list[Span]:
@@ -34,8 +34,8 @@ def hopbench(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("api", ["v3", "camel", "legacy"])
-def test_all_traces_of_all_services_come_once(api: str) -> None:
-    with beside(Store(recent(30), api=api)) as url:  # type: ignore[arg-type]
+def test_all_traces_of_all_services_come_once(api: Api) -> None:
+    with beside(Store(recent(30), api=api)) as url:
         read = lookback.read(url, Wanted())
     assert sorted(read.spans.trace_ids) == [trace(i + 1) for i in range(30)]
     assert len(read.spans) == 90

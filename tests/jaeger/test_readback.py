@@ -16,7 +16,7 @@ from hopbench.jaeger.client import Jaeger, Unanswered, addresses
 from hopbench.jaeger.readback import SLACK_NS, Readback, Sought, sought, windows
 from loadgen.schedule import arrivals
 from services.scenario.file.parser import parse_text
-from tests.jaeger.stand_in import SECOND_NS, Span, Store, serving, shop, trace
+from tests.jaeger.stand_in import SECOND_NS, Api, Fault, Span, Store, serving, shop, trace
 
 T0 = 1_800_000_000 * SECOND_NS
 COUNT = 40
@@ -42,8 +42,8 @@ def read(
 
 
 @pytest.mark.parametrize("api", ["v3", "camel", "legacy"])
-def test_every_span_comes_back_once(tmp_path: Path, api: str) -> None:
-    store = Store(shop(COUNT, T0), api=api)  # type: ignore[arg-type]
+def test_every_span_comes_back_once(tmp_path: Path, api: Api) -> None:
+    store = Store(shop(COUNT, T0), api=api)
     spool = tmp_path / ANSWERS
     assert read(store, spool) == 3 * COUNT
     spans = read_spools([spool])
@@ -113,8 +113,8 @@ def test_a_round_without_sampled_requests_asks_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["junk", "reset", "500"])
-def test_a_broken_answer_is_told_and_what_came_stays(tmp_path: Path, fault: str) -> None:
-    store = Store(shop(COUNT, T0), faults=[fault] * 9)  # type: ignore[list-item]
+def test_a_broken_answer_is_told_and_what_came_stays(tmp_path: Path, fault: Fault) -> None:
+    store = Store(shop(COUNT, T0), faults=[fault] * 9)
     with pytest.raises(Unanswered):
         read(store, tmp_path / ANSWERS)
 

@@ -14,6 +14,7 @@ from loadgen.schedule import (
     MEASURED,
     NO_KEY,
     WARMUP,
+    Arrivals,
     Schedule,
     arrivals,
     fits,
@@ -110,9 +111,9 @@ def test_every_choice_is_a_draw_of_the_requests_own_key(
 
 @calm
 @given(kinds, st.floats(1.0, 500.0), seeds)
-def test_a_longer_schedule_begins_with_the_shorter(kind: str, rate: float, seed: int) -> None:
-    short = offsets(kind, rate, SECOND, seed)  # type: ignore[arg-type]
-    long = offsets(kind, rate, 2 * SECOND, seed)  # type: ignore[arg-type]
+def test_a_longer_schedule_begins_with_the_shorter(kind: Arrivals, rate: float, seed: int) -> None:
+    short = offsets(kind, rate, SECOND, seed)
+    long = offsets(kind, rate, 2 * SECOND, seed)
     assert long[: len(short)].tolist() == short.tolist()
 
 
@@ -185,10 +186,10 @@ def test_what_was_scheduled_fits_its_model(seed: int) -> None:
     ],
 )
 def test_what_was_not_asked_for_does_not_fit(
-    kind: str, rate: float, model: str, claimed: float
+    kind: Arrivals, rate: float, model: Arrivals, claimed: float
 ) -> None:
-    due = offsets(kind, rate, 5 * SECOND, 9)  # type: ignore[arg-type]
-    assert not fits(due, model, claimed).holds  # type: ignore[arg-type]
+    due = offsets(kind, rate, 5 * SECOND, 9)
+    assert not fits(due, model, claimed).holds
 
 
 @pytest.mark.parametrize("n", [20, 100, 5000])

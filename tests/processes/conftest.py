@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,16 +51,16 @@ load: {rate: 50/s, duration: 600ms, warmup: 200ms, entry: order.create}
 """
 
 
-def settings(**changed: object) -> Settings:
-    values: dict[str, object] = {
-        "engine": "local",
-        "broker": "embedded",
-        "tracing": True,
-        "trace_ratio": 0.5,
-        "instrumentation": "lean",
-        "web_port": None,
-    }
-    return Settings(**{**values, **changed})  # type: ignore[arg-type]
+def settings(**changed: Any) -> Settings:
+    usual = Settings(
+        engine="local",
+        broker="embedded",
+        tracing=True,
+        trace_ratio=0.5,
+        instrumentation="lean",
+        web_port=None,
+    )
+    return replace(usual, **changed)
 
 
 def plan(source: str = SCENARIO, round_: int = 0) -> RoundPlan:

@@ -45,7 +45,7 @@ def pid_of(part: str) -> int:
 
 
 def run(
-    planned: RoundPlan, directory: Path, when: str, act: Callable[[asyncio.Task[Evidence]], None]
+    planned: RoundPlan, directory: Path, when: str, act: Callable[[asyncio.Task[Evidence]], object]
 ) -> Evidence:
     """A round in which ``act`` is done once, when the phase ``when`` is first told of."""
 

@@ -39,7 +39,7 @@ def test_services_answer_until_ctrl_c_and_their_traces_are_kept(tmp_path: Path) 
         with build_opener(ProxyHandler({})).open(Request(url, data=b"", method="POST")) as answer:
             assert answer.status == 200
         with grpc.insecure_channel(f"{order['host']}:{order['grpc_port']}") as channel:
-            health = channel.unary_unary("/grpc.health.v1.Health/Check")
+            health = channel.unary_unary("/grpc.health.v1.Health/Check", None, None)
             assert health(b"", timeout=10) == b"\x08\x01"
         plan = Plan.read(Path(running["plan"]))
         assert plan.addresses[0][0].http_port == order["http_port"]

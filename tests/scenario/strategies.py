@@ -6,12 +6,12 @@ there is no cycle. Ids are the positions', or given names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from hypothesis import strategies as st
 
+from services.clocks.wall import Where
 from services.scenario.distributions import (
     Constant,
     Distribution,
@@ -36,6 +36,7 @@ from services.scenario.model import (
     HedgePolicy,
     KafkaOptions,
     Load,
+    OnError,
     OnErrorFail,
     OnErrorFallback,
     OnErrorIgnore,
@@ -43,6 +44,7 @@ from services.scenario.model import (
     Option,
     Origin,
     Parallel,
+    Protocol,
     Publish,
     Repeat,
     Retry,
@@ -55,8 +57,6 @@ from services.scenario.model import (
     Work,
 )
 
-Draw = Callable[[Any], Any]
-
 amounts = st.floats(min_value=0, max_value=1e15, allow_subnormal=False)
 shares = st.floats(min_value=0, max_value=1)
 nanos = st.integers(min_value=1, max_value=10**15)
@@ -64,7 +64,7 @@ counts = st.integers(min_value=1, max_value=12)
 
 
 @st.composite
-def percentiles(draw: Draw) -> Percentiles:
+def percentiles(draw: st.DrawFn) -> Percentiles:
     inner = draw(st.lists(st.integers(1, 9999), max_size=4, unique=True).map(sorted))
     values = sorted(draw(st.lists(amounts, min_size=len(inner) + 2, max_size=len(inner) + 2)))
     return Percentiles((0.0, *(q / 10_000 for q in inner), 1.0), tuple(values))
@@ -80,11 +80,19 @@ distributions: st.SearchStrategy[Distribution] = st.one_of(
 )
 
 
+class _Common(TypedDict):
+    """What every step has."""
+
+    id: str
+    after: tuple[str, ...]
+    per_item: bool
+
+
 @dataclass(slots=True)
 class _Writer:
     """Draws the steps of one operation; knows where it stands, and which names are taken."""
 
-    draw: Draw
+    draw: st.DrawFn
     service: str
     operation: str
     targets: list[Target]
@@ -108,13 +116,14 @@ class _Writer:
         if self.draw(st.integers(0, 3)) == 0:
             step = f"n{len(self.names)}"
             self.names.add(step)
-        common = {"id": step, "after": after, "per_item": self.draw(st.booleans())}
+        common: _Common = {"id": step, "after": after, "per_item": self.draw(st.booleans())}
         kinds = ["work", "sleep", "fail"]
         kinds += ["call", "call", "call", "publish"] if self.targets else []
         kinds += ["sequence", "parallel", "choice", "repeat"] if depth else []
         match self.draw(st.sampled_from(kinds)):
             case "work":
-                where = self.draw(st.sampled_from(["loop", "thread", "process"]))
+                wheres: list[Where] = ["loop", "thread", "process"]
+                where = self.draw(st.sampled_from(wheres))
                 rest = self.draw(st.none() | distributions)
                 return Work(**common, cpu=self.draw(distributions), cpu_per_item=rest, where=where)
             case "sleep":
@@ -146,9 +155,11 @@ class _Writer:
 
     def _edge(self, step: str, position: str, depth: int, *, publish: bool) -> Edge:
         target = self.draw(st.sampled_from(self.targets))
-        protocol = "kafka" if publish else self.draw(st.sampled_from(["http", "grpc", "kafka"]))
+        protocol: Protocol = (
+            "kafka" if publish else self.draw(st.sampled_from(["http", "grpc", "kafka"]))
+        )
         hedges = self.replicas[target.service] > 1 and protocol != "kafka"
-        fails = [OnErrorFail(), OnErrorIgnore()]
+        fails: list[OnError] = [OnErrorFail(), OnErrorIgnore()]
         on_error = self.draw(st.sampled_from(fails))
         if depth and self.draw(st.integers(0, 4)) == 0:
             on_error = OnErrorFallback(self.steps(position, depth - 1))
@@ -180,7 +191,7 @@ class _Writer:
 
 
 @st.composite
-def scenarios(draw: Draw) -> Scenario:
+def scenarios(draw: st.DrawFn) -> Scenario:
     names = [f"s{n}" for n in range(draw(st.integers(1, 3)))]
     replicas = {name: draw(st.integers(1, 3)) for name in names}
     given: set[str] = set()
@@ -246,7 +257,7 @@ def scenarios(draw: Draw) -> Scenario:
     )
 
 
-def _fault(draw: Draw, number: int, targets: list[Target], replicas: dict[str, int]) -> Fault:
+def _fault(draw: st.DrawFn, number: int, targets: list[Target], replicas: dict[str, int]) -> Fault:
     target = draw(st.sampled_from(targets))
     scope = draw(
         st.sampled_from(
@@ -277,7 +288,7 @@ TALK_TARGETS = (Target("b", "one"), Target("b", "two"), Target("c", "one"))
 
 
 @st.composite
-def talks(draw: Draw) -> Scenario:
+def talks(draw: st.DrawFn) -> Scenario:
     """Scenarios rich in what refactors look for: repeats of few edges, with few options.
 
     Service ``a`` calls ``b`` (two replicas) and ``c`` in sequences, repeats and groups.
@@ -312,14 +323,14 @@ def talks(draw: Draw) -> Scenario:
     return replace(base, services={**base.services, "a": a})
 
 
-def _talk(draw: Draw, plain: Edge, above: str, depth: int) -> tuple[Step, ...]:
+def _talk(draw: st.DrawFn, plain: Edge, above: str, depth: int) -> tuple[Step, ...]:
     """``above`` is what the ids begin with."""
     found: list[Step] = []
     for number in range(1, draw(st.integers(1, 4)) + 1):
         here = f"{above}{number}"
         rare = draw(st.integers(0, 7))
         earlier = [step.id for step in found]
-        common = {
+        common: _Common = {
             "id": here,
             "after": (draw(st.sampled_from(earlier)),) if earlier and rare == 0 else (),
             "per_item": rare == 1,
@@ -347,7 +358,7 @@ def _talk(draw: Draw, plain: Edge, above: str, depth: int) -> tuple[Step, ...]:
     return tuple(found)
 
 
-def _plain_edge(draw: Draw, plain: Edge, step: str, *, usual: bool) -> Edge:
+def _plain_edge(draw: st.DrawFn, plain: Edge, step: str, *, usual: bool) -> Edge:
     count = draw(st.integers(1, 3))
     return replace(
         plain,

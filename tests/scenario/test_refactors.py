@@ -88,10 +88,10 @@ def choices(scenario: Scenario) -> Choices:
         for step in walk(operation.steps):
             if isinstance(step, Call | Publish):
                 edges |= dict.fromkeys((o.step for o in step.edge.origins), step.edge)
-        for step, number, each in items(operation.steps):
-            edge = edges[step]
+        for sent, number, each in items(operation.steps):
+            edge = edges[sent]
             drawn = (edge.probability, edge.request_bytes, edge.response_bytes, edge.key_distinct)
-            found[at, edge.target, step, number, each, drawn] += 1
+            found[at, edge.target, sent, number, each, drawn] += 1
     return found
 
 
@@ -151,7 +151,7 @@ def test_every_wait_for_a_result_stays(base: Scenario, data: st.DataObject) -> N
 
 def waits(scenario: Scenario) -> set[tuple[str, str]]:
     """(item's step, item's step it waits for), over all lists of steps."""
-    found = set()
+    found: set[tuple[str, str]] = set()
 
     def look(steps: Steps) -> None:
         sends = {s.id: {step for step, *_ in items((s,))} for s in steps}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Literal
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -11,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from services.scenario.model import PROTOCOLS, KafkaOptions, Mode, Protocol, Target
 from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER, Record
-from services.wire.ports import Incoming, Outgoing, Status, TraceContext, Wire
+from services.wire.ports import Cancellable, Incoming, Outgoing, Status, TraceContext, Wire
 from services.wire.topology import Topology
 
 TICKET = "00000000000004d2;order.create/1@0"
@@ -47,7 +48,7 @@ SHOP = Topology(OPERATIONS, WIRES, {}, {operation: i for i, operation in enumera
 class Ticks:
     """A clock of which every look costs ten ns."""
 
-    kind: Any = "virtual"
+    kind: Literal["wall", "virtual"] = "virtual"
 
     def __init__(self) -> None:
         self.at_ns = 1000
@@ -59,16 +60,19 @@ class Ticks:
     async def sleep(self, ns: int) -> None:
         raise NotImplementedError
 
-    async def cpu(self, ns: int, where: Any) -> None:
+    async def cpu(self, ns: int, where: Literal["loop", "thread", "process"]) -> None:
         raise NotImplementedError
 
-    def call_later(self, ns: int, action: Any) -> Any:
+    async def pause(self, ns: int) -> None:
+        raise NotImplementedError
+
+    def call_later(self, ns: int, callback: Callable[[], object]) -> Cancellable:
         raise NotImplementedError
 
 
-def numbered() -> Any:
+def numbered() -> Callable[[int], int]:
     """An id source that counts: 1, 2, 3…"""
-    ids: Iterator[int] = iter(range(1, 1 << 30))
+    ids = iter(range(1, 1 << 30))
     return lambda bits: next(ids)
 
 
@@ -79,36 +83,36 @@ def incoming(
     trace: TraceContext | None = CAME,
     **changes: Any,
 ) -> Incoming:
-    said: dict[str, Any] = {
-        "service": wire.callee,
-        "operation": operation or wire.operation,
-        "protocol": wire.protocol,
-        "mode": wire.mode,
-        "ticket": TICKET,
-        "key": None,
-        "request_bytes": 100,
-        "response_bytes": 200,
-        "timeout_ns": None,
-        "attempt": 0,
-        "trace": trace,
-        "received_ns": 500,
-    }
-    return Incoming(**{**said, **changes})
+    usual = Incoming(
+        service=wire.callee,
+        operation=operation or wire.operation,
+        protocol=wire.protocol,
+        mode=wire.mode,
+        ticket=TICKET,
+        key=None,
+        request_bytes=100,
+        response_bytes=200,
+        timeout_ns=None,
+        attempt=0,
+        trace=trace,
+        received_ns=500,
+    )
+    return replace(usual, **changes)
 
 
 def outgoing(wire: Wire = HTTP, *, trace: TraceContext | None = None, **changes: Any) -> Outgoing:
-    said: dict[str, Any] = {
-        "wire": wire,
-        "replica": 1,
-        "ticket": TICKET,
-        "key": None,
-        "request_bytes": 100,
-        "response_bytes": 200,
-        "timeout_ns": None,
-        "attempt": 0,
-        "trace": trace,
-    }
-    return Outgoing(**{**said, **changes})
+    usual = Outgoing(
+        wire=wire,
+        replica=1,
+        ticket=TICKET,
+        key=None,
+        request_bytes=100,
+        response_bytes=200,
+        timeout_ns=None,
+        attempt=0,
+        trace=trace,
+    )
+    return replace(usual, **changes)
 
 
 def calling(
@@ -176,9 +180,5 @@ def value_of(value: AnyValue) -> Any:
     return None if kind is None else getattr(value, kind)
 
 
-def said_by(attributes: Any) -> dict[str, Any]:
-    return {attribute.key: value_of(attribute.value) for attribute in _each(attributes)}
-
-
-def _each(attributes: Any) -> Iterator[KeyValue]:
-    return iter(attributes)
+def said_by(attributes: Iterable[KeyValue]) -> dict[str, Any]:
+    return {attribute.key: value_of(attribute.value) for attribute in attributes}

@@ -23,10 +23,13 @@ from opentelemetry.trace import (
 from services.telemetry import protobuf
 from services.telemetry.encoding import SpanEncoder, encode_spans
 from services.telemetry.records import (
+    CLIENT,
     CONSUMER,
     END,
+    INTERNAL,
     KIND,
     PARENT,
+    PRODUCER,
     SERVER,
     SPAN,
     START,
@@ -47,9 +50,9 @@ from tests.telemetry.build import (
     spans_of,
 )
 
-_KINDS = (None, SpanKind.INTERNAL, SpanKind.SERVER, SpanKind.CLIENT, SpanKind.PRODUCER,
-          SpanKind.CONSUMER)  # fmt: skip
-RESOURCE = {"service.name": "order", "process.pid": 17}
+_KINDS = {INTERNAL: SpanKind.INTERNAL, SERVER: SpanKind.SERVER, CLIENT: SpanKind.CLIENT,
+          PRODUCER: SpanKind.PRODUCER, CONSUMER: SpanKind.CONSUMER}  # fmt: skip
+RESOURCE: protobuf.Attributes = {"service.name": "order", "process.pid": 17}
 
 
 def _records() -> Iterator[Record]:
@@ -73,9 +76,9 @@ def _readable(record: Record) -> ReadableSpan:
         context=SpanContext(record[TRACE], record[SPAN], False, TraceFlags(1)),
         parent=parent if record[PARENT] else None,
         resource=Resource(RESOURCE),
-        attributes=attributes_of(SHOP, record),  # type: ignore[arg-type]
+        attributes=attributes_of(SHOP, record),
         links=(Link(parent),) if record[KIND] == CONSUMER else (),
-        kind=_KINDS[record[KIND]],  # type: ignore[arg-type]
+        kind=_KINDS[record[KIND]],
         status=Status(StatusCode.ERROR) if shape.error else Status(),
         start_time=record[START] + OFFSET_NS,
         end_time=record[END] + OFFSET_NS,

@@ -21,8 +21,7 @@ from services.telemetry.records import (
     SPAN,
     TRACE,
 )
-from services.wire.ports import Reply, Status, TraceContext
-from tests.telemetry import build
+from services.wire.ports import Incoming, Reply, Status, TraceContext
 from tests.telemetry.build import CAME, HTTP, PUBLISHED, SHOP, Ticks, incoming, numbered, outgoing
 
 OK = Reply(Status.OK, 200)
@@ -32,7 +31,7 @@ def telemetry(service: str = "order") -> LeanTelemetry:
     return LeanTelemetry(SHOP, service, 0, Ticks(), numbered())
 
 
-def create(sampled: bool = True) -> build.Incoming:
+def create(sampled: bool = True) -> Incoming:
     return incoming(
         service="order",
         operation="create",

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics as official
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import HistogramDataPoint, NumberDataPoint
 from opentelemetry.sdk.metrics import export as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -22,7 +23,7 @@ from services.telemetry.metrics import (
     encode_metrics,
 )
 from services.telemetry.records import Record
-from services.wire.ports import Status
+from services.wire.ports import Status, Wire
 from tests.telemetry.build import (
     GRPC,
     HTTP,
@@ -140,26 +141,28 @@ def test_a_tally_folds_to_the_histogram_of_its_values(sizes: list[int], every: i
 
 
 def _sdk_metric(metric: Metric) -> sdk.Metric:
-    times = {"start_time_unix_nano": OFFSET_NS, "time_unix_nano": OFFSET_NS + 9 * MS}
+    start, end = OFFSET_NS, OFFSET_NS + 9 * MS
     delta = sdk.AggregationTemporality.DELTA
     if metric.kind == "sum":
         numbers = [
-            sdk.NumberDataPoint(attributes=said, value=value, **times)  # type: ignore[arg-type]
+            sdk.NumberDataPoint(said, start, end, value)
             for said, value in metric.points
+            if isinstance(value, int)
         ]
-        data: Any = sdk.Sum(numbers, delta, is_monotonic=True)
+        data: sdk.Sum | sdk.Histogram = sdk.Sum(numbers, delta, is_monotonic=True)
     else:
         data = sdk.Histogram(
             [
                 sdk.HistogramDataPoint(
-                    attributes=said,  # type: ignore[arg-type]
+                    attributes=said,
+                    start_time_unix_nano=start,
+                    time_unix_nano=end,
                     count=value.count,
                     sum=value.sum,
                     bucket_counts=value.buckets,
                     explicit_bounds=value.bounds,
                     min=value.min,
                     max=value.max,
-                    **times,
                 )
                 for said, value in metric.points
                 if isinstance(value, Histogram)
@@ -203,11 +206,14 @@ def test_no_records_make_no_request() -> None:
 
 
 @pytest.mark.parametrize("wire", [HTTP, PUBLISHED])
-def test_every_point_names_its_target_and_protocol(wire: Any) -> None:
+def test_every_point_names_its_target_and_protocol(wire: Wire) -> None:
     request = encode_metrics(SHOP, [calling(wire)], RESOURCE, 0, start_ns=0, end_ns=1)
     decoded = ExportMetricsServiceRequest.FromString(request or b"")
     for metric in decoded.resource_metrics[0].scope_metrics[0].metrics:
-        for point in (*metric.histogram.data_points, *metric.sum.data_points):
+        found: list[HistogramDataPoint | NumberDataPoint] = [
+            *metric.histogram.data_points, *metric.sum.data_points
+        ]  # fmt: skip
+        for point in found:
             said = said_by(point.attributes)
             assert said["target.service"] == wire.callee
             assert said["rpc.protocol"] == wire.protocol

@@ -30,6 +30,7 @@ from analysis.traces.critical_path import PRESETS, critical_path
 from analysis.traces.pairs import complete_traces, pair
 from services import transports
 from services.clocks.wall import WallClock
+from services.scenario.model import Protocol
 from services.telemetry.encoding import encode_spans
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.official import hooks as instrumentations
@@ -190,15 +191,16 @@ async def opened(instrumentation: str, broker: Broker) -> AsyncIterator[Shop]:
         return Site(service, 0, 1, SHOP, Counters(), broker=broker, round=round, hooks=hooks)
 
     async with AsyncExitStack() as stack:
-        for service, protocol in (
-            ("order", "http"),
-            ("inventory", "http"),
-            ("price-book", "grpc"),
-            ("ledger", "kafka"),
-            ("audit", "kafka"),
-        ):
+        served: dict[str, Protocol] = {
+            "order": "http",
+            "inventory": "http",
+            "price-book": "grpc",
+            "ledger": "kafka",
+            "audit": "kafka",
+        }
+        for service, protocol in served.items():
             handler = shop.create if service == "order" else shop.serve
-            listener = transports.listener(protocol, site(service))  # type: ignore[arg-type]
+            listener = transports.listener(protocol, site(service))
             shop.ports[service] = await listener.start(handler) or 0
             stack.push_async_callback(listener.stop, 10**9)
         directory = {
