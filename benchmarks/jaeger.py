@@ -127,7 +127,7 @@ def main() -> int:
         replace(scenario, load=long), time_ns() - (SECONDS + 10) * 10**9
     )
     began = monotonic()
-    send(at.otlp, batches)
+    send(str(at.otlp), batches)
     size = sum(len(batch.body) for batch in batches)
     print(f"{spans:,} spans in {len(wanted.ids):,} traces, {size / 1e6:.0f} MB, sent in "
           f"{monotonic() - began:.1f} s")  # fmt: skip

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import socket
 import subprocess
@@ -29,9 +28,12 @@ import uvloop
 
 from hopbench.engines.wall.generator import start_generator
 from loadgen import launch
+from loadgen.counts import Counts
+from loadgen.messages import Finished, Ready, Said, Start
 from loadgen.plan import Plan
 from loadgen.schedule import MEASURED
 from loadgen.spool.reader import merged, read
+from services import codec
 from services.scenario.distributions import Constant
 from services.scenario.model import Entry, Load, Protocol, Target
 from services.wire.ports import Address
@@ -147,18 +149,17 @@ def measure(rig: Rig, rate: float) -> Figure:
     records = merged([read(spool) for spool in directory.glob("samples*.spool")])
     measured = records[records["phase"] == MEASURED]
     sent = measured[measured["sent_ns"] >= 0]
-    each = counts.get("workers", [counts])
     return Figure(
         offered_rps=len(measured) / seconds,
-        achieved_rps=_within(sent, seconds, counts["start_ns"] + _NANO) / seconds,
+        achieved_rps=_within(sent, seconds, counts.start_ns + _NANO) / seconds,
         lag_p99_ms=float(np.quantile(sent["sent_ns"] - sent["intended_ns"], 0.99)) / 1e6,
-        cpu_share=max(one["cpu_ns"] / one["elapsed_ns"] for one in each),
-        waited_share=(counts["core_wait_ns"] or 0) / counts["elapsed_ns"],
-        failed=counts["error"] + counts["timeout"],
+        cpu_share=counts.core_share or 0.0,
+        waited_share=(counts.core_wait_ns or 0) / counts.elapsed_ns,
+        failed=counts.error + counts.timeout,
     )
 
 
-def _alone(rig: Rig) -> dict[str, Any]:
+def _alone(rig: Rig) -> Counts:
     directory = rig.directory
     ours, theirs = socket.socketpair()
     with (
@@ -179,7 +180,7 @@ def _alone(rig: Rig) -> dict[str, Any]:
         return _follow(ours)
 
 
-async def _shared(rig: Rig) -> dict[str, Any]:
+async def _shared(rig: Rig) -> Counts:
     log = rig.directory / "locust.log"
     generator = await start_generator(rig.directory / "plan.json", log, None, rig.workers)
     try:
@@ -187,7 +188,7 @@ async def _shared(rig: Rig) -> dict[str, Any]:
         cores = sorted(os.sched_getaffinity(0))[:-1] or [rig.core]
         for number, pid in enumerate(generator.pids[1:]):
             os.sched_setaffinity(pid, {cores[number % len(cores)]})
-        return await generator.run(monotonic_ns() + 200_000_000, lambda _sent, _ended: None)
+        return await generator.run(monotonic_ns() + 200_000_000)
     finally:
         await generator.stop()
 
@@ -197,17 +198,15 @@ def _within(sent: Any, seconds: float, start_ns: int) -> int:
     return int(np.count_nonzero(sent["sent_ns"] < start_ns + seconds * _NANO))
 
 
-def _follow(control: socket.socket) -> dict[str, Any]:
-    with control.makefile("rw", encoding="utf-8") as lines:
+def _follow(control: socket.socket) -> Counts:
+    with control.makefile("rwb") as lines:
         for line in lines:
-            message = json.loads(line)
-            if message.get("ready"):
-                start_ns = monotonic_ns() + 100_000_000
-                lines.write(json.dumps({"start_ns": start_ns}) + "\n")
+            said: Said = codec.decode(Said, line)
+            if isinstance(said, Ready):
+                lines.write(codec.encode(Start(monotonic_ns() + 100_000_000)) + b"\n")
                 lines.flush()
-            if "finished" in message:
-                finished: dict[str, Any] = message["finished"]
-                return finished
+            if isinstance(said, Finished):
+                return said.counts
     raise SystemExit("the generator ended early; see locust.log")
 
 

@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic_ns
 from typing import Final
@@ -21,10 +22,10 @@ from typing import Final
 from aiohttp import ClientSession
 
 from hopbench.engines.local.supervisor import start_supervisor
-from hopbench.engines.port import Settings
-from hopbench.engines.wall.job import directory_of, job
-from hopbench.parts.part import start_part
-from hopbench.runs.memory import resident_mb
+from hopbench.engines.port import RoundPlan, Settings
+from hopbench.engines.wall.nodes import Nodes, Post
+from hopbench.engines.wall.stage import collecting, stage
+from hopbench.host.memory import resident_mb
 from services.scenario.file.parser import parse_text
 from services.scenario.file.synthesis import generate
 from services.scenario.packing import packs
@@ -47,47 +48,40 @@ async def measure(services: int, directory: Path) -> bool:
     begun = time.perf_counter()
     scenario = parse_text(source)
     parsed_s = time.perf_counter() - begun
-    collector = await start_part(
-        "collector",
-        "hopbench.collector.server",
-        (f"--out={directory}",),
-        directory / "collector.log",
-    )
-    begun = time.perf_counter()
-    node = await start_supervisor(directory / "node.log")
-    try:
-        processes = await node.start(
-            job(
-                scenario,
-                source,
-                "baseline",
-                settings=SETTINGS,
-                seed=1,
-                unix_offset_ns=time.time_ns() - monotonic_ns(),
-                logs=directory / "logs",
-                collector=collector,
-                broker=None,
-            )
+    (directory / "logs").mkdir()
+    async with AsyncExitStack() as stack:
+        collector = await collecting(directory, Nodes(()))
+        stack.push_async_callback(collector.stop)
+        begun = time.perf_counter()
+        node = await start_supervisor(directory / "logs" / "node.log")
+        stack.push_async_callback(node.close)
+        staged = await stage(
+            RoundPlan(scenario, scenario, source, "baseline", 0, 1, 0),
+            SETTINGS,
+            Nodes((Post(node, packs(scenario)),)),
+            None,
+            collector,
+            logs=directory / "logs",
+            traces=None,
+            unix_offset_ns=time.time_ns() - monotonic_ns(),
         )
         listening_s = time.perf_counter() - begun
-        addresses = directory_of(processes)
-        await node.connect(addresses)
+        await staged.nodes.connect(staged.directory)
         ready_s = time.perf_counter() - begun
         entry = scenario.load.entries[0].target
-        at = addresses[entry.service][0]
+        at = staged.directory[entry.service][0]
         url = f"http://{at.host}:{at.http_port}/{entry.operation}"
         async with ClientSession(trust_env=False) as session:
-            await node.begin(monotonic_ns(), monotonic_ns())
+            await staged.nodes.begin(monotonic_ns(), monotonic_ns(), 0)
             begun = time.perf_counter()
             for _ in range(REQUESTS):
                 async with session.post(url) as response:
                     response.raise_for_status()
             took_s = time.perf_counter() - begun
         resident = resident_mb()
-        last = await node.stop(10_000_000_000)
-    finally:
-        await node.close()
-        await collector.stop()
+        last, failure = await staged.nodes.stop(10_000_000_000)
+    if failure is not None:
+        raise failure
     handled = sum(report.handled for report in last.reports)
     spans = sum(report.spans_ended for report in last.reports)
     calls = REQUESTS * (services - 1)

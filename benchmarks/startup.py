@@ -19,12 +19,14 @@ from statistics import median
 from time import monotonic_ns
 
 from hopbench.engines.local.supervisor import start_supervisor
-from hopbench.engines.port import Settings
-from hopbench.engines.wall.job import directory_of, job
+from hopbench.engines.port import RoundPlan, Settings
+from hopbench.engines.wall.nodes import Nodes, Post
+from hopbench.engines.wall.stage import collecting, stage
 from hopbench.parts import broker
-from hopbench.parts.part import start_part
 from services.scenario.file.parser import load
 from services.scenario.file.writer import to_yaml
+from services.scenario.packing import packs
+from services.transports.site import Broker
 
 SECONDS = 5.0
 MEGABYTES = 80.0
@@ -50,37 +52,33 @@ async def measure(directory: Path) -> bool:
         instrumentation="lean",
         web_port=None,
     )
-    kafka = await broker.start(directory / "broker.log")
-    collector = await start_part(
-        "collector",
-        "hopbench.collector.server",
-        (f"--out={directory}",),
-        directory / "collector.log",
-    )
+    logs = directory / "logs"
+    logs.mkdir()
+    kafka = await broker.start(logs / "broker.log")
+    collector = await collecting(directory, Nodes(()))
     begun = time.perf_counter()
-    node = await start_supervisor(directory / "node.log")
+    node = await start_supervisor(logs / "node.log")
     node_s = time.perf_counter() - begun
+    plan = RoundPlan(scenario, scenario, to_yaml(scenario), "baseline", 0, 1, 0)
     took: list[float] = []
     resident: list[float] = []
     proportional: list[float] = []
     try:
         for _ in range(ROUNDS):
-            work = job(
-                scenario,
-                to_yaml(scenario),
-                "baseline",
-                settings=settings,
-                seed=1,
-                unix_offset_ns=time.time_ns() - monotonic_ns(),
-                logs=directory / "logs",
-                collector=collector,
-                broker={"address": kafka.ready["address"], "kind": "embedded"},
-            )
             begun = time.perf_counter()
-            processes = await node.start(work)
-            await node.connect(directory_of(processes))
+            staged = await stage(
+                plan,
+                settings,
+                Nodes((Post(node, packs(scenario)),)),
+                Broker(kafka.ready.address, "embedded"),
+                collector,
+                logs=logs,
+                traces=None,
+                unix_offset_ns=time.time_ns() - monotonic_ns(),
+            )
+            await staged.nodes.connect(staged.directory)
             took.append(time.perf_counter() - begun)
-            sizes = [sizes_mb(process["pid"]) for process in processes]
+            sizes = [sizes_mb(replica.pid) for replica in staged.replicas]
             resident.append(max(size[0] for size in sizes))
             proportional.append(median(size[1] for size in sizes))
             await node.stop(0)
@@ -88,7 +86,7 @@ async def measure(directory: Path) -> bool:
         await node.close()
         await collector.stop()
         await kafka.stop()
-    print(f"{len(processes)} services of checkout, {os.cpu_count()} cores, {ROUNDS} starts")
+    print(f"{len(staged.replicas)} services of checkout, {os.cpu_count()} cores, {ROUNDS} starts")
     first, later, largest = node_s + took[0], median(took[1:]), max(resident)
     print(f"  first start, node and imports included   {first:6.2f} s   target ≤ {SECONDS:g} s")
     print(f"  later starts, median                     {later:6.2f} s")

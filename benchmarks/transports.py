@@ -217,7 +217,7 @@ async def bench(only: str, rounds: int, slice_s: float) -> None:
     with tempfile.TemporaryDirectory() as directory:
         embedded = await brokers.start(Path(directory) / "broker.log")
         try:
-            for name, opened in groups(Broker(embedded.ready["address"], "embedded")).items():
+            for name, opened in groups(Broker(embedded.ready.address, "embedded")).items():
                 if only in name:
                     # A side whose answers stop coming would otherwise wait for ever.
                     async with asyncio.timeout(_SPARE_S + (rounds + 1) * len(opened) * slice_s):

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
+from services.report import SenderReport, Spread
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Quantiles in ns; None where there is no value at all."""
-
-    n: int
-    p50: int | None
-    p99: int | None
-    max: int | None
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the generator says of its round when it has finished."""
+    """Of one process, or of several that shared a round's arrivals: then requests and CPU time are
+    sums, and quantiles those of the worst, hence an upper bound of the true ones."""
 
     scheduled: int
     sent: int
@@ -39,40 +34,43 @@ class Counts:
     elapsed_ns: int
     """From the schedule's zero to the last end."""
     cpu_ns: int
-    """Of its processes (two, where some entries go over Kafka), all threads, in that time."""
-    busiest_cpu_ns: int
-    """Of that one of them that used most: one core is all that it can have."""
+    """Of all processes and their threads, in that time."""
+    core_share: float | None
+    """Of one core, which is all that a process can have: what the busiest process used of it. None
+    where nothing was sent."""
     core_wait_ns: int | None
     """How long the dispatcher's thread was ready to run and had no core; None where unknown."""
     lag_ns: Spread
     """Sent minus intended, warm-up included."""
     hub_lag_ns: Spread
     """How late a 5 ms heartbeat ran: how long something else kept the hub."""
-    kafka: tuple[Mapping[str, Any], ...] = ()
-    """What was sent and received over Kafka, of each process that did: the fields about messages of
-    a ProcessReport (hopbench/engines/port.py)."""
+    senders: tuple[SenderReport, ...] = ()
+    """Of the processes that send to entries over Kafka."""
 
 
-def beside(ours: Counts, theirs: Mapping[str, Any]) -> Counts:
-    """Two processes of one worker as one: requests and CPU time are sums, quantiles those of the
-    worse, hence an upper bound of the true ones. ``theirs`` is Counts as a mapping."""
-    waits = (ours.core_wait_ns, theirs["core_wait_ns"])
-    return replace(
-        ours,
-        scheduled=ours.scheduled + theirs["scheduled"],
-        sent=ours.sent + theirs["sent"],
-        ok=ours.ok + theirs["ok"],
-        error=ours.error + theirs["error"],
-        timeout=ours.timeout + theirs["timeout"],
-        dropped=ours.dropped + theirs["dropped"],
-        complete=ours.complete and theirs["complete"],
-        elapsed_ns=max(ours.elapsed_ns, theirs["elapsed_ns"]),
-        cpu_ns=ours.cpu_ns + theirs["cpu_ns"],
-        busiest_cpu_ns=max(ours.busiest_cpu_ns, theirs["busiest_cpu_ns"]),
-        core_wait_ns=None if None in waits else max(waits),
-        lag_ns=_worse(ours.lag_ns, theirs["lag_ns"]),
-        hub_lag_ns=_worse(ours.hub_lag_ns, theirs["hub_lag_ns"]),
-        kafka=(*ours.kafka, *theirs["kafka"]),
+def together(
+    counts: Sequence[Counts], *, missing: bool = False, broken: str | None = None
+) -> Counts:
+    """All of them as one. ``missing``: some have counted nothing, because they are gone;
+    ``broken``: why the round ended, where that is known otherwise."""
+    waits = [each.core_wait_ns for each in counts]
+    return Counts(
+        scheduled=sum(each.scheduled for each in counts),
+        sent=sum(each.sent for each in counts),
+        ok=sum(each.ok for each in counts),
+        error=sum(each.error for each in counts),
+        timeout=sum(each.timeout for each in counts),
+        dropped=sum(each.dropped for each in counts),
+        complete=not missing and all(each.complete for each in counts),
+        broken=broken or next((each.broken for each in counts if each.broken), None),
+        start_ns=max((each.start_ns for each in counts), default=0),
+        elapsed_ns=max((each.elapsed_ns for each in counts), default=0),
+        cpu_ns=sum(each.cpu_ns for each in counts),
+        core_share=_most(each.core_share for each in counts),
+        core_wait_ns=None if None in waits else _most(waits),
+        lag_ns=_worst([each.lag_ns for each in counts]),
+        hub_lag_ns=_worst([each.hub_lag_ns for each in counts]),
+        senders=tuple(sender for each in counts for sender in each.senders),
     )
 
 
@@ -86,18 +84,20 @@ def core_wait_ns() -> int | None:
 
 def spread(values: array[int]) -> Spread:
     if not values:
-        return Spread(n=0, p50=None, p99=None, max=None)
+        return Spread()
     p50, p99, worst = np.quantile(np.array(values), (0.5, 0.99, 1.0), method="higher")
     return Spread(n=len(values), p50=int(p50), p99=int(p99), max=int(worst))
 
 
-def _worse(ours: Spread, theirs: Mapping[str, Any]) -> Spread:
-    def worse(one: int | None, other: int | None) -> int | None:
-        return max((x for x in (one, other) if x is not None), default=None)
-
+def _worst(spreads: Sequence[Spread]) -> Spread:
     return Spread(
-        n=ours.n + theirs["n"],
-        p50=worse(ours.p50, theirs["p50"]),
-        p99=worse(ours.p99, theirs["p99"]),
-        max=worse(ours.max, theirs["max"]),
+        n=sum(each.n for each in spreads),
+        p50=_most(each.p50 for each in spreads),
+        p99=_most(each.p99 for each in spreads),
+        max=_most(each.max for each in spreads),
     )
+
+
+def _most(values: Iterable[N | None]) -> N | None:
+    """Of those that are known."""
+    return max((value for value in values if value is not None), default=None)

@@ -14,8 +14,8 @@ import gevent
 from locust.env import Environment
 from locust.runners import MasterRunner
 
-from loadgen.cluster.dealing import Start
 from loadgen.cluster.master import Members, Round
+from loadgen.messages import Broken, Ready, Said, Start
 from loadgen.plan import Plan, located
 from loadgen.session import BROKEN, again, end_test
 
@@ -65,11 +65,11 @@ class Dealer:
             self._round = None
             end_test(self._environment)
 
-    def _tell(self, message: Mapping[str, object]) -> None:
-        if "ready" in message and self._round is not None:
-            self._round.start(Start(monotonic_ns() + _HEAD_START_NS, unix=False))
-        elif "broken" in message:
-            print(f"hopbench: {message['broken']}", file=sys.stderr, flush=True)
+    def _tell(self, said: Said) -> None:
+        if isinstance(said, Ready) and self._round is not None:
+            self._round.start(Start(monotonic_ns() + _HEAD_START_NS))
+        elif isinstance(said, Broken):
+            print(f"hopbench: {said.why}", file=sys.stderr, flush=True)
             self._environment.process_exit_code = BROKEN
 
     def _stop(self, **_: Any) -> None:

@@ -10,7 +10,6 @@ import gc
 import time
 from array import array
 from collections.abc import Callable
-from dataclasses import replace
 from time import monotonic_ns
 from typing import Final
 
@@ -19,7 +18,7 @@ import numpy as np
 from gevent.event import Event
 
 from loadgen import sending
-from loadgen.counts import Counts, beside, core_wait_ns, spread
+from loadgen.counts import Counts, core_wait_ns, spread, together
 from loadgen.kafka.entries import KafkaEntries
 from loadgen.plan import Plan, in_flight_parts
 from loadgen.samples import DROPPED, ERROR, OK, TIMEOUT
@@ -137,14 +136,13 @@ class Generator:
             start_ns=start_ns,
             elapsed_ns=elapsed,
             cpu_ns=cpu,
-            busiest_cpu_ns=cpu,
+            core_share=cpu / elapsed if elapsed > 0 else None,
             core_wait_ns=waited,
             lag_ns=spread(tally.lag_ns),
             hub_lag_ns=spread(beats),
         )
-        if theirs is not None:
-            counts = beside(counts, theirs)
-        return replace(counts, broken=self._broken)
+        both = [counts] if theirs is None else [counts, theirs]
+        return together(both, broken=self._broken)
 
     def stop(self) -> None:
         """End the round early; :meth:`run` returns as soon as that is recorded."""

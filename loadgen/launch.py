@@ -20,12 +20,11 @@ from loadgen.cluster.dealing import MASTER_PORT
 from loadgen.plan import CONTROL_VARIABLE, PLAN_VARIABLE
 from services.system import children
 from services.system.death import die_with
+from services.system.endpoints import Endpoint, endpoint, listening
 from services.system.tokens import TOKEN_VARIABLE
 
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
 BAD_INPUT: Final = 2
-
-Address = tuple[str, int]
 
 
 def command(web_port: int | None = None, web_host: str = "127.0.0.1") -> list[str]:
@@ -76,28 +75,24 @@ def environment(
     return variables
 
 
-def address(text: str) -> Address:
-    """``HOST:PORT``. Raises ValueError."""
-    host, _, port = text.rpartition(":")
-    if not host or not 0 <= int(port) < 65536:
-        raise ValueError(text)
-    return host, int(port)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadgen.launch", description=__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
     master = kinds.add_parser("master", help="deals rounds to workers")
-    master.add_argument("--control", type=address, metavar="HOST:PORT", help="for benches")
-    master.add_argument("--web", type=address, metavar="HOST:PORT", help="Locust's own web UI")
+    master.add_argument("--control", type=listening, metavar="HOST:PORT", help="for benches")
+    master.add_argument("--web", type=listening, metavar="HOST:PORT", help="Locust's own web UI")
     master.add_argument(
-        "--bind", type=address, metavar="HOST:PORT", default=("*", MASTER_PORT), help="for workers"
+        "--bind",
+        type=listening,
+        metavar="HOST:PORT",
+        default=Endpoint("*", MASTER_PORT),
+        help="for workers",
     )
     master.add_argument(
         "--expect-workers", type=int, metavar="N", help="rounds wait for so many; default: for one"
     )
     worker = kinds.add_parser("worker", help="sends its share of each round")
-    worker.add_argument("--master", type=address, metavar="HOST:PORT")
+    worker.add_argument("--master", type=endpoint, metavar="HOST:PORT")
     worker.add_argument("--number", type=int, metavar="K", help="its place among the workers")
     for kind in (master, worker):
         kind.add_argument("--parent", type=int, metavar="PID", help="end with it")

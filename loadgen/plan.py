@@ -9,22 +9,15 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from loadgen.schedule import Schedule, arrivals, share
+from services import codec
 from services.errors import BadInput
-from services.scenario.distributions import (
-    Constant,
-    Distribution,
-    Empirical,
-    Exponential,
-    LogNormal,
-    Percentiles,
-    Uniform,
-)
-from services.scenario.model import Entry, Load, Scenario, Target
+from services.scenario.file.load import load_of, write_load
+from services.scenario.model import Entry, Load, Scenario
 from services.transports.site import Broker
 from services.wire.ports import Address, Directory
 
@@ -32,25 +25,14 @@ SCHEMA: Final = "hopbench.plan/1"
 PLAN_VARIABLE: Final = "HOPBENCH_PLAN"
 CONTROL_VARIABLE: Final = "HOPBENCH_CONTROL_FD"
 
-_DISTRIBUTIONS: Final[Mapping[str, type[Distribution]]] = {
-    "constant": Constant,
-    "uniform": Uniform,
-    "exponential": Exponential,
-    "lognormal": LogNormal,
-    "percentiles": Percentiles,
-    "empirical": Empirical,
-}
-_NAMES: Final = {kind: name for name, kind in _DISTRIBUTIONS.items()}
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Terms:
     """``addresses[i]`` are the replicas of entry i of the load, by replica number; none where it
     goes over Kafka."""
 
     seed: int
     """The round's (services.scenario.chance.round_seed)."""
-    load: Load
     addresses: tuple[tuple[Address, ...], ...]
     trace_ratio: float
     tracing: bool
@@ -63,6 +45,20 @@ class Plan:
     """Where entries over Kafka go; None where there are none."""
     round: str = ""
     """Names the round on the broker, as the services' job does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written(_Terms):
+    schema: Literal["hopbench.plan/1"] = SCHEMA
+    load: dict[str, Any]
+    """As a scenario file writes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(_Terms):
+    """What one generator sends in one round."""
+
+    load: Load
 
     @classmethod
     def from_scenario(
@@ -117,85 +113,35 @@ class Plan:
         )
         return share(everything, self.worker, self.workers)
 
+    def document(self) -> dict[str, Any]:
+        terms = {field.name: getattr(self, field.name) for field in fields(_Terms)}
+        document: dict[str, Any] = codec.plain(_Written(load=write_load(self.load), **terms))
+        return document
+
+    @classmethod
+    def of(cls, document: object) -> Plan:
+        """Back from :meth:`document`. Raises BadInput for another one."""
+        try:
+            written = codec.typed(_Written, document)
+        except codec.Unfit as error:
+            raise BadInput(f"this is no plan: {error}") from error
+        terms = {field.name: getattr(written, field.name) for field in fields(_Terms)}
+        return cls(load=load_of(written.load), **terms)
+
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps(encode(self), indent=1) + "\n")
+        path.write_text(json.dumps(self.document(), indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Plan:
         """Raises BadInput for a file that is missing or no plan."""
         try:
-            document = json.loads(path.read_bytes())
+            return cls.of(json.loads(path.read_bytes()))
         except OSError as error:
             raise BadInput(f"cannot read the plan: {error.strerror}", file=str(path)) from error
         except ValueError as error:
             raise BadInput(f"this is not JSON: {error}", file=str(path)) from error
-        return decode(document, str(path))
-
-
-def encode(plan: Plan) -> dict[str, Any]:
-    load = plan.load
-    return {
-        "schema": SCHEMA,
-        "seed": plan.seed,
-        "load": {
-            "model": load.model,
-            "arrivals": load.arrivals,
-            "rate_rps": load.rate_rps,
-            "duration_ns": load.duration_ns,
-            "warmup_ns": load.warmup_ns,
-            "max_in_flight": load.max_in_flight,
-        },
-        "entries": [
-            {
-                "service": entry.target.service,
-                "operation": entry.target.operation,
-                "protocol": entry.protocol,
-                "weight": entry.weight,
-                "request_bytes": _distribution(entry.request_bytes),
-                "response_bytes": _distribution(entry.response_bytes),
-                "key_distinct": entry.key_distinct,
-                "timeout_ns": entry.timeout_ns,
-                "addresses": [asdict(address) for address in addresses],
-            }
-            for entry, addresses in zip(load.entries, plan.addresses, strict=True)
-        ],
-        "trace_ratio": plan.trace_ratio,
-        "tracing": plan.tracing,
-        "trace_salt": plan.trace_salt,
-        "samples": str(plan.samples),
-        "worker": plan.worker,
-        "workers": plan.workers,
-        "broker": None if plan.broker is None else asdict(plan.broker),
-        "round": plan.round,
-    }
-
-
-def decode(document: Any, file: str | None = None) -> Plan:
-    """Raises BadInput for a document that :func:`encode` cannot have made."""
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        found = document.get("schema") if isinstance(document, dict) else type(document).__name__
-        raise BadInput(f"this is no plan: its schema is {found!r}, not {SCHEMA!r}", file=file)
-    try:
-        entries = document["entries"]
-        return Plan(
-            seed=document["seed"],
-            load=Load(**document["load"], entries=tuple(_entry(entry) for entry in entries)),
-            addresses=tuple(
-                tuple(Address(**address) for address in entry["addresses"]) for entry in entries
-            ),
-            trace_ratio=document["trace_ratio"],
-            tracing=document["tracing"],
-            trace_salt=document["trace_salt"],
-            samples=Path(document["samples"]),
-            worker=document["worker"],
-            workers=document["workers"],
-            broker=None if document["broker"] is None else Broker(**document["broker"]),
-            round=document["round"],
-        )
-    except KeyError as error:
-        raise BadInput(f"the plan lacks {error}", file=file) from error
-    except TypeError as error:
-        raise BadInput(f"the plan does not fit {SCHEMA}: {error}", file=file) from error
+        except BadInput as error:
+            raise BadInput(error.text, file=str(path)) from error
 
 
 def up_file() -> Path:
@@ -268,28 +214,3 @@ def _replicas(entry: Entry, directory: Directory, broker: Broker | None) -> tupl
     if not ports or None in ports:
         raise BadInput(f"entry {entry.target}: no address for {entry.protocol}")
     return tuple(found)
-
-
-def _distribution(distribution: Distribution) -> dict[str, Any]:
-    return {"kind": _NAMES[type(distribution)], **asdict(distribution)}
-
-
-def _parsed(document: dict[str, Any]) -> Distribution:
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in document.items()
-        if name != "kind"
-    }
-    return _DISTRIBUTIONS[document["kind"]](**fields)
-
-
-def _entry(document: dict[str, Any]) -> Entry:
-    return Entry(
-        target=Target(document["service"], document["operation"]),
-        protocol=document["protocol"],
-        weight=document["weight"],
-        request_bytes=_parsed(document["request_bytes"]),
-        response_bytes=_parsed(document["response_bytes"]),
-        key_distinct=document["key_distinct"],
-        timeout_ns=document["timeout_ns"],
-    )

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from time import monotonic_ns
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from locust.stats import CSV_STATS_INTERVAL_SEC
 
 from loadgen.cluster.control import Control
 from loadgen.generator import Generator
+from loadgen.messages import Broken, Finished, Progress, Ready
 from loadgen.plan import CONTROL_VARIABLE, Plan, located
 from loadgen.samples import NOT_REACHED
 from loadgen.users import FAILURES
@@ -104,7 +105,7 @@ class Session:
             self._broken(str(error), BROKEN)
             raise
         if self._control is not None:
-            self._control.send({"ready": True})
+            self._control.send(Ready())
 
     def _prepare_again(self) -> bool:
         plan = again(self._plan, self._rounds)
@@ -129,14 +130,14 @@ class Session:
             if counts.broken is not None:
                 self._broken(counts.broken, BROKEN)
             if control is not None:
-                control.send({"finished": asdict(counts)})
+                control.send(Finished(counts))
         self._generator.close()
         # Failed requests are a result of the round, not of the generator.
         self._exit(0)
 
     def _tell(self, sent: int, ended: int) -> None:
         if self._control is not None:
-            self._control.send({"progress": sent, "done": ended})
+            self._control.send(Progress(sent, ended))
 
     def _end(self) -> None:
         end_test(self._environment)
@@ -144,7 +145,7 @@ class Session:
     def _broken(self, why: str, code: int) -> None:
         print(f"hopbench: {why}", file=sys.stderr, flush=True)
         if self._control is not None:
-            self._control.send({"broken": why})
+            self._control.send(Broken(why))
         self._exit(code)
 
     def _exit(self, code: int) -> None:

@@ -14,8 +14,8 @@ import yaml
 
 from hopbench import cli
 from hopbench.exits import Exit
-from hopbench.results.doubts import CODES
 from hopbench.runs.limits import Limits
+from services.doubts import CODES
 from services.errors import BadInput
 from services.scenario.file import expectations
 from services.scenario.file.parser import parse_text

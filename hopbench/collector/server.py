@@ -19,9 +19,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import grpc
-import orjson
 import uvloop
 from aiohttp import web
 from google.protobuf.message import Message
@@ -31,8 +31,11 @@ from google.rpc.status_pb2 import Status
 from hopbench.collector.otlp import SIGNALS, Encoding, Junk, Signal, TooLarge, answer, inflate, take
 from hopbench.collector.spool import Spool, open_spool
 from hopbench.host.ports import listen
+from hopbench.parts.part import LastWords
+from services import codec
 from services.errors import CannotStart
 from services.system.death import die_with, stop_asked
+from services.system.endpoints import Endpoint
 from services.system.title import set_title
 
 LARGEST_REQUEST = 64 * 1024 * 1024
@@ -49,6 +52,34 @@ class DiskRefuses(Exception):
     """The disk does not take what was accepted; the sender may try again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a collector says once it listens, as a line of JSON."""
+
+    pid: int
+    out: str
+    grpc_port: int
+    http_port: int
+    schema: Literal["hopbench.collect/1"] = "hopbench.collect/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What is in the files, and what is not."""
+
+    spans: int
+    metric_points: int
+    log_records: int
+    requests: int
+    bytes: int
+    rejected: int
+    """Items that no reader could use."""
+    refused: int
+    """Requests that the disk did not take."""
+    disk: str | None
+    """What it said when it last refused one."""
+
+
 @dataclass(slots=True)
 class Intake:
     """Everything that arrives, whatever the protocol, goes through :meth:`keep`."""
@@ -61,7 +92,6 @@ class Intake:
     rejected: int = 0
     refused: int = 0
     disk: str | None = None
-    """What the disk said when it last refused a record."""
     on_refusal: Callable[[], None] = lambda: None
 
     def open(self) -> None:
@@ -105,15 +135,15 @@ class Intake:
             self.spools[wanted.name] = spool
         return spool
 
-    def counts(self) -> dict[str, int | str | None]:
-        return {
+    def counts(self) -> Counts:
+        return Counts(
             **self.items,
-            "requests": self.requests,
-            "bytes": self.kept_bytes,
-            "rejected": self.rejected,
-            "refused": self.refused,
-            "disk": self.disk,
-        }
+            requests=self.requests,
+            bytes=self.kept_bytes,
+            rejected=self.rejected,
+            refused=self.refused,
+            disk=self.disk,
+        )
 
     def close(self) -> None:
         for spool in self.spools.values():
@@ -133,7 +163,7 @@ def _application(intake: Intake) -> web.Application:
 
 
 async def _counts(intake: Intake, _request: web.Request) -> web.Response:
-    return web.Response(body=orjson.dumps(intake.counts()), content_type="application/json")
+    return web.Response(body=codec.encode(intake.counts()), content_type="application/json")
 
 
 async def _export(intake: Intake, wanted: Signal, request: web.Request) -> web.Response:
@@ -238,7 +268,7 @@ async def collecting(
         # gRPC binds by itself and reports a taken port without a reason, so it is asked for first.
         listen("collector", host, grpc_port, "--grpc-port").close()
         server = _grpc_server(intake)
-        bound_grpc = server.add_insecure_port(f"{host}:{grpc_port}")
+        bound_grpc = server.add_insecure_port(str(Endpoint(host, grpc_port)))
         runner = web.AppRunner(
             _application(intake), access_log=None, handle_signals=False, auto_decompress=False
         )
@@ -259,27 +289,21 @@ async def _serve(
             # A round without its traces is worth nothing: the bench is told by our end.
             listening.intake.on_refusal = stop.set
         if json_lines:
-            ready = {
-                "schema": "hopbench.collect/1",
-                "pid": os.getpid(),
-                "out": str(out),
-                "grpc_port": listening.grpc_port,
-                "http_port": listening.http_port,
-            }
-            print(orjson.dumps(ready).decode(), flush=True)
+            ready = Ready(os.getpid(), str(out), listening.grpc_port, listening.http_port)
+            print(codec.encode(ready).decode(), flush=True)
         else:
             _tell(
-                f"OTLP/gRPC on {host}:{listening.grpc_port}, OTLP/HTTP on "
-                f"http://{host}:{listening.http_port}, into {out}. Ctrl-C ends."
+                f"OTLP/gRPC on {Endpoint(host, listening.grpc_port)}, OTLP/HTTP on "
+                f"http://{Endpoint(host, listening.http_port)}, into {out}. Ctrl-C ends."
             )
         await stop.wait()
     counts = listening.intake.counts()
-    if parent is not None and counts["disk"] is not None:
-        print(orjson.dumps({"broken": f"cannot write {counts['disk']}"}).decode(), flush=True)
+    if parent is not None and counts.disk is not None:
+        print(codec.encode(LastWords(f"cannot write {counts.disk}")).decode(), flush=True)
     if parent is None:
         _tell(
-            f"kept {counts['spans']} spans, {counts['metric_points']} metric points and "
-            f"{counts['log_records']} log records in {out}"
+            f"kept {counts.spans} spans, {counts.metric_points} metric points and "
+            f"{counts.log_records} log records in {out}"
         )
     return 5 if listening.intake.refused else 0
 

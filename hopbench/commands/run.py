@@ -22,6 +22,7 @@ from hopbench.engines.port import Settings
 from hopbench.exits import Exit, Terminated, worst
 from hopbench.front import ending, options, progress
 from hopbench.front.output import Output, complain
+from hopbench.host.memory import available_mb
 from hopbench.results import gate_values
 from hopbench.results.gates import Gate, check, parse
 from hopbench.results.summary import summarise
@@ -122,7 +123,7 @@ def command(
     engines.check(planned.settings, planned.scenarios.values())
     retention.check(cost, planned.settings, os.environ)
     if planned.settings.engine in HERE:
-        memory.check(cost, memory.available_mb())
+        memory.check(cost, available_mb())
     if cost.minutes > TELL_ABOVE_MINUTES:
         output.note(_told(cost, len(turns)))
     if directory is None:

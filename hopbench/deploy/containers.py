@@ -194,10 +194,10 @@ def _nodes(scenarios: tuple[Scenario, ...], ours: str) -> tuple[Container, ...]:
     replicas: dict[str, int] = {}
     for scenario in scenarios:
         if packed(scenario):
-            for number, group in enumerate(packs(scenario)):
-                pack = f"pack-{number}"
-                served.setdefault(pack, {}).update(dict.fromkeys(name for name, _ in group))
-                replicas[pack] = 1
+            for number, pack in enumerate(packs(scenario)):
+                name = f"pack-{number}"
+                served.setdefault(name, {}).update(dict.fromkeys(pack.services))
+                replicas[name] = 1
         else:
             for service in scenario.services.values():
                 served.setdefault(service.name, {})[service.name] = None

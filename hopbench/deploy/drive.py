@@ -29,10 +29,11 @@ from hopbench.deploy.docker import Project
 from hopbench.engines.attached.places import TOKEN_VARIABLE
 from hopbench.exits import Exit, Terminated
 from hopbench.front.output import STDOUT, Output
+from hopbench.host.memory import available_mb
 from hopbench.host.ports import taken
 from hopbench.runs import directory as rundir
 from hopbench.runs.estimate import Estimate
-from hopbench.runs.memory import available_mb, demand
+from hopbench.runs.memory import demand
 from hopbench.runs.plan import RunPlan
 from services.errors import CannotStart
 

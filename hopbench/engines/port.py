@@ -6,16 +6,20 @@ Everything an engine learns goes to the trial directory (spools, logs) and into 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Final, Literal, Protocol
 
+from services.doubts import Doubt
+from services.report import Messages, ProcessReport, SenderReport
 from services.scenario.model import Scenario
+from services.system.endpoints import Endpoint, endpoint
 
 EngineName = Literal["local", "compose", "kubernetes", "virtual"]
 Instrumentation = Literal["lean", "official"]
 BrokerKind = Literal["embedded", "kafka", "memory"]
+EMBEDDED: Final = "embedded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Settings:
 
     engine: EngineName
     broker: str
-    """``embedded`` or ``HOST:PORT``."""
+    """:data:`EMBEDDED`, or the ``HOST:PORT`` of a Kafka."""
     tracing: bool
     trace_ratio: float
     instrumentation: Instrumentation
@@ -38,6 +42,11 @@ class Settings:
     """``HOST:PORT`` for OTLP over gRPC; None: port 4317 of that host."""
     jaeger_ui: str | None = None
     """URL under which people reach Jaeger's pages, for links in reports; None: ``jaeger``."""
+
+    @property
+    def kafka(self) -> Endpoint | None:
+        """None: the embedded broker."""
+        return None if self.broker == EMBEDDED else endpoint(self.broker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,80 +68,31 @@ class RoundPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessReport:
-    """What one service process, or a generator of messages, counted by the end of its round."""
+class Host:
+    """What the round's host showed; None is not known. Shares are 0..1."""
 
-    service: str
-    replica: int
-    pid: int
-    cpu_ns: int
-    handled: int
-    open_handlers: int
-    spans_ended: int
-    """Spans of sampled requests that ended: what the collector must have received."""
-    produced: Mapping[str, int]
-    """Kafka messages acknowledged, by topic."""
-    consumed: Mapping[str, int]
-    sleep_bias_ns: Mapping[str, float]
-    """``p50``, ``p99``, ``n``: how much longer simulated waits took than asked."""
-    cpu_bias_ns: Mapping[str, float]
-    loop_lag_ns: Mapping[str, float]
-    """``p50``, ``p99``, ``max`` of a 5 ms heartbeat."""
-    gc_pauses: Mapping[str, float]
-    """``count``, ``total_ns``, ``max_ns``."""
-    retries: int
-    timeouts: int
-    errors: int
-    """Attempts that ended so, seen by this process as a caller."""
-    faults_fired: int
-    doubts: tuple[tuple[str, str], ...] = ()
-    """Pairs of code and text, raised in the process itself (``broker_cannot``…)."""
-    redelivered: Mapping[str, int] = field(default_factory=dict)
-    """Kafka messages that came a second time, by topic; not handled again, nor in ``consumed``."""
-    unacknowledged: Mapping[str, int] = field(default_factory=dict)
-    """Those of ``produced`` that asked for no acknowledgement, and may be lost with a broker."""
-    broker_gaps_unix_ns: Sequence[Sequence[int | None]] = ()
-    """Pairs of from and to (None: still) in which it could not reach the broker."""
-
-
-def outside(service: str, replica: int, pid: int = 0, **messages: Any) -> ProcessReport:
-    """The report of a process that is no service: the generator, of its messages over Kafka.
-
-    ``messages``: fields of a ProcessReport.
-    """
-    told = {"produced": {}, "consumed": {}, **messages}
-    told["doubts"] = tuple((code, text) for code, text in told.get("doubts", ()))
-    return ProcessReport(
-        service=service,
-        replica=replica,
-        pid=pid,
-        cpu_ns=0,
-        handled=0,
-        open_handlers=0,
-        spans_ended=0,
-        sleep_bias_ns={},
-        cpu_bias_ns={},
-        loop_lag_ns={},
-        gc_pauses={},
-        retries=0,
-        timeouts=0,
-        errors=0,
-        faults_fired=0,
-        **told,
-    )
+    start_s: float | None = None
+    """From the first part to the last one ready."""
+    memory_mb: float | None = None
+    """Of all processes of the round when its load had ended, MB of 10^6 bytes."""
+    steal_share: float | None = None
+    """Of the CPU time of all cores over the round, as the next two."""
+    foreign_cpu_share: float | None = None
+    services_cpu_share: float | None = None
+    generator_cpu_share: float | None = None
+    """Of one core: that of the generator's busiest process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What one round left behind. Files are in the trial directory:
+    """What one round left behind, beside its files in the trial directory:
 
-    ``samples.spool`` (loadgen/samples.py), ``traces.otlp`` and ``metrics.otlp`` (OTLP export
-    requests, each behind a 4-byte big-endian length, as the collector received them),
-    ``logs/<service>-<replica>.log``, ``logs/locust.log``, ``logs/broker.log``….
+    ``samples*.spool`` (loadgen/samples.py), ``traces.otlp`` and ``metrics.otlp`` (OTLP export
+    requests, each behind a 4-byte big-endian length, as the collector received them), or
+    ``traces.jaeger`` (answers of its query API), ``logs/<service>-<replica>.log``,
+    ``logs/locust.log``, ``logs/broker.log``….
     """
 
-    plan: RoundPlan
-    directory: Path
     start_ns: int
     """CLOCK_MONOTONIC of the schedule's zero (warm-up starts here)."""
     unix_offset_ns: int
@@ -142,7 +102,6 @@ class Evidence:
     processes: tuple[ProcessReport, ...]
     service_pids: Mapping[str, tuple[int, ...]]
     locust_pids: tuple[int, ...]
-    generator_cpu_ns: int
     elapsed_ns: int
     """From the schedule's zero to the end of the drain."""
     spans_received: int
@@ -150,9 +109,14 @@ class Evidence:
     """Why the drain did not end within its bound; None where it did."""
     broken: str | None
     """What died or did not come up, with the tail of its log; None for a whole round."""
-    host: Mapping[str, float] = field(default_factory=dict)
-    """``steal_share``, ``foreign_cpu_share`` over the round, ``generator_cpu_share``."""
-    doubts: tuple[tuple[str, str], ...] = ()
+    senders: tuple[SenderReport, ...] = ()
+    """Of the generator, where entries go over Kafka."""
+    host: Host = Host()
+    doubts: tuple[Doubt, ...] = ()
+
+    def messages(self) -> tuple[Messages, ...]:
+        """Of every process that sent or took any over Kafka."""
+        return (*(p.messages for p in self.processes), *(s.messages for s in self.senders))
 
 
 Progress = Callable[[str, float], None]

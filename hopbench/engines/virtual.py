@@ -19,17 +19,17 @@ from hopbench.engines.port import (
     BrokerKind,
     EngineName,
     Evidence,
-    ProcessReport,
     Progress,
     RoundPlan,
     Settings,
-    outside,
 )
 from loadgen.plan import Plan
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, TIMEOUT
 from loadgen.schedule import Schedule, arrivals
 from loadgen.spool.recorder import Recorder, header, known
 from services.clocks.virtual import VirtualClock
+from services.doubts import Code, Doubt
+from services.report import ProcessReport, SenderReport
 from services.scenario.model import Protocol, Scenario
 from services.simulation.round import Arrival, Outcome, ReplicaResult, SimulationResult, simulate
 from services.telemetry.encoding import encode_spans
@@ -141,21 +141,19 @@ def execute(
     spans = _write_telemetry(plan, settings, directory, result)
     tell("drain", 1.0)
     return Evidence(
-        plan=plan,
-        directory=directory,
         start_ns=0,
         unix_offset_ns=UNIX_OFFSET_NS,
         measured_from_ns=load.warmup_ns,
         measured_to_ns=load.warmup_ns + load.duration_ns,
-        processes=(*(_report(replica) for replica in result.replicas), *_outside(result)),
+        processes=tuple(map(_report, result.replicas)),
         service_pids={},
         locust_pids=(),
-        generator_cpu_ns=0,
         elapsed_ns=result.ended_ns,
         spans_received=spans,
         undrained=_unconsumed(result),
         broken=None,
-        doubts=(("virtual_clock", "simulated, not measured; tracing costs nothing here"),),
+        senders=_senders(result),
+        doubts=(Doubt(Code.VIRTUAL_CLOCK, "simulated, not measured; tracing costs nothing here"),),
     )
 
 
@@ -290,12 +288,7 @@ def _report(replica: ReplicaResult[LeanTelemetry]) -> ProcessReport:
         handled=counters.handled,
         open_handlers=counters.open_handlers,
         spans_ended=sum(record[SAMPLED] for record in replica.telemetry.records),
-        produced=dict(replica.wire.produced),
-        consumed=dict(replica.wire.consumed),
-        sleep_bias_ns={"n": 0},
-        cpu_bias_ns={"n": 0},
-        loop_lag_ns={},
-        gc_pauses={},
+        messages=replica.wire.messages(UNIX_OFFSET_NS),
         retries=counters.retries,
         timeouts=counters.timeouts,
         errors=counters.errors,
@@ -304,12 +297,12 @@ def _report(replica: ReplicaResult[LeanTelemetry]) -> ProcessReport:
     )
 
 
-def _outside(result: SimulationResult[LeanTelemetry]) -> tuple[ProcessReport, ...]:
+def _senders(result: SimulationResult[LeanTelemetry]) -> tuple[SenderReport, ...]:
     """The generator's messages, where entries are over Kafka."""
     wire = result.wire
     if not wire.produced:
         return ()
-    return (outside(GENERATOR, 0, produced=dict(wire.produced), consumed=dict(wire.consumed)),)
+    return (SenderReport(GENERATOR, 0, 0, wire.messages(UNIX_OFFSET_NS)),)
 
 
 def _unconsumed(result: SimulationResult[LeanTelemetry]) -> str | None:

@@ -9,7 +9,6 @@ import asyncio
 import os
 import platform
 import resource
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,12 +24,14 @@ import uvloop
 
 from hopbench.host.cores import ENOUGH
 from hopbench.host.load import shares, snapshot
+from hopbench.host.machine import cpu_model
 from hopbench.host.ports import taken
 from hopbench.jaeger import client as jaeger
-from hopbench.runs.environment import affinity, cpu_model
 from hopbench.runs.limits import Limits
 from services.clocks.wall import WallClock
 from services.errors import CannotStart
+from services.system.cores import usable_cores
+from services.system.endpoints import Endpoint, silence
 
 SCHEMA: Final = "hopbench.doctor/1"
 MEMORY_BYTES: Final = 2_000_000_000
@@ -99,7 +100,7 @@ def _python() -> tuple[Check, ...]:
 
 
 def _cores() -> tuple[Check, ...]:
-    usable, whole = len(affinity()), os.cpu_count() or 1
+    usable, whole = len(usable_cores()), os.cpu_count() or 1
     found = f"{usable} of {whole} cores"
     if usable >= ENOUGH:
         return (Check("cores", True, found),)
@@ -132,7 +133,7 @@ def _host() -> tuple[Check, ...]:
         return (unknown, timers)
     limits, cores = Limits(), os.cpu_count() or 1
     found = shares(before, after, cores)
-    steal, foreign = found["steal_share"], found["foreign_cpu_share"]
+    steal, foreign = found.steal or 0.0, found.foreign or 0.0
     return (
         Check(
             "steal",
@@ -248,22 +249,12 @@ def _docker() -> tuple[Check, ...]:
 
 
 def _kafka() -> tuple[Check, ...]:
-    address = ("127.0.0.1", 9092)
-    try:
-        with socket.create_connection(address, timeout=_BOUND_S):
-            return (
-                Check("kafka", True, "something listens; --broker 127.0.0.1:9092", needed=False),
-            )
-    except OSError as error:
-        return (
-            Check(
-                "kafka",
-                False,
-                f"127.0.0.1:9092: {error.strerror or error}",
-                "the embedded broker will do, and its figures are labelled so",
-                needed=False,
-            ),
-        )
+    at = Endpoint("127.0.0.1", 9092)
+    why = asyncio.run(silence(at, _BOUND_S))
+    if why is None:
+        return (Check("kafka", True, f"something listens; --broker {at}", needed=False),)
+    advice = "the embedded broker will do, and its figures are labelled so"
+    return (Check("kafka", False, f"{at}: {why}", advice, needed=False),)
 
 
 def _jaeger() -> tuple[Check, ...]:

@@ -10,13 +10,14 @@ from typing import Annotated, Final, TypeVar, cast
 import typer
 
 from hopbench import engines
-from hopbench.engines.port import EngineName, Settings
+from hopbench.engines.port import EMBEDDED, EngineName, Settings
 from hopbench.engines.port import Instrumentation as InstrumentationName
 from hopbench.jaeger.client import addresses
 from services.errors import BadInput
 from services.scenario import model
 from services.scenario.file.validation import arrivals
 from services.scenario.text import units
+from services.system.endpoints import endpoint
 
 T = TypeVar("T")
 
@@ -178,14 +179,15 @@ def settings(
             raise BadInput(f"{flag} belongs to --jaeger", hint="add --jaeger http://HOST:16686")
     if not 0.0 <= trace_ratio <= 1.0:
         raise BadInput(f"--trace-ratio: {trace_ratio:g} is not in 0..1")
-    host, colon, port = broker.rpartition(":")
-    known = host and colon and port.isdecimal() and 0 < int(port) < 65536
-    if broker != "embedded" and not known:
-        raise BadInput(f"--broker: {broker!r} is neither 'embedded' nor HOST:PORT")
+    if broker != EMBEDDED:
+        try:
+            endpoint(broker)
+        except ValueError:
+            raise BadInput(f"--broker: {broker!r} is neither {EMBEDDED!r} nor HOST:PORT") from None
     if engine == "virtual":
         for flag, given in (
             ("--instrumentation official", instrumentation == "official"),
-            ("--broker HOST:PORT", broker != "embedded"),
+            ("--broker HOST:PORT", broker != EMBEDDED),
             ("--jaeger", jaeger is not None),
             ("--web", web is not None),
             ("--workers above 1", workers > 1),

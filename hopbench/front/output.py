@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console, RenderableType
 
-from hopbench.runs import directory as rundir
+from hopbench import disk
 from services.errors import BadInput
 
 STDOUT = "-"
@@ -89,7 +89,7 @@ def write_document(target: str, document: object) -> None:
         )
         sys.stdout.flush()
         return
-    rundir.write_json(Path(target), document)
+    disk.write_json(Path(target), document)
 
 
 def deafen() -> None:

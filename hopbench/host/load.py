@@ -85,24 +85,29 @@ def _cpu_ns(fields: Sequence[str]) -> int:
     return sum(int(x) for x in fields[11:15]) * _TICK_NS
 
 
-def shares(before: Snapshot, after: Snapshot, cores: int) -> dict[str, float]:
-    """``steal_share`` and ``foreign_cpu_share`` of the time of all cores, both 0..1.
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Of the time of all cores, 0..1; None where no time has passed."""
+
+    steal: float | None = None
+    foreign: float | None = None
+
+
+def shares(before: Snapshot, after: Snapshot, cores: int) -> Shares:
+    """What the hypervisor and other processes took.
 
     A process of ours that ended in between counts as foreign from its last sight on, unless its
     parent, also ours, has waited for it.
     """
     whole = (after.at_ns - before.at_ns) * cores
     if whole <= 0:
-        return {}
+        return Shares()
     foreign = (
         (after.busy_ns - before.busy_ns)
         - _grown(before.ours, after.ours)
         - _grown(before.kernel, after.kernel)
     )
-    return {
-        "steal_share": (after.steal_ns - before.steal_ns) / whole,
-        "foreign_cpu_share": max(0.0, foreign / whole),
-    }
+    return Shares((after.steal_ns - before.steal_ns) / whole, max(0.0, foreign / whole))
 
 
 def _grown(before: Mapping[int, int], after: Mapping[int, int]) -> int:

@@ -8,6 +8,7 @@ import socket
 import psutil
 
 from services.errors import CannotStart
+from services.system.endpoints import Endpoint
 
 
 def holder(port: int) -> str | None:
@@ -35,13 +36,9 @@ def listen(part: str, host: str, port: int, flag: str) -> socket.socket:
 
     Raises CannotStart with the holder of a taken port, naming ``flag`` as the way out.
     """
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind((host, port))
-        sock.listen(512)
+        sock = _server(host, port)
     except OSError as error:
-        sock.close()
         raise CannotStart(
             part, _why(host, port, error), hint=f"{flag} takes another port"
         ) from None
@@ -52,17 +49,19 @@ def listen(part: str, host: str, port: int, flag: str) -> socket.socket:
 def taken(port: int, host: str = "127.0.0.1") -> str | None:
     """Why ``port`` can't be listened on now, or None."""
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((host, port))
-            sock.listen(1)
+        _server(host, port).close()
     except OSError as error:
         return _why(host, port, error)
     return None
 
 
+def _server(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=512)
+
+
 def _why(host: str, port: int, error: OSError) -> str:
     if error.errno != errno.EADDRINUSE:
-        return f"cannot listen on {host}:{port}: {error.strerror}"
+        return f"cannot listen on {Endpoint(host, port)}: {error.strerror}"
     by = holder(port)
     return f"port {port} is taken" + (f" by {by}" if by else "")

@@ -8,9 +8,6 @@ API v3 (``/api/v3/…``) first, Jaeger's own JSON (``/api/…``) where an addres
 
 from __future__ import annotations
 
-import asyncio
-import os
-import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +21,7 @@ from aiohttp import ClientError, ClientResponseError, ClientSession, ClientTimeo
 from analysis.reading.garbage import uncollected
 from hopbench.jaeger.answers import EMPTY, NoAnswer, Page, document_of, reason_in, span_ids
 from services.errors import BadInput, CannotStart
+from services.system.endpoints import Endpoint, endpoint, reason, silence
 
 PART: Final = "jaeger"
 OTLP_PORT: Final = 4317
@@ -52,8 +50,8 @@ class Addresses:
 
     query: str
     """URL that the API's paths are put behind, without a slash at its end."""
-    otlp: str
-    """``HOST:PORT`` of OTLP over gRPC."""
+    otlp: Endpoint
+    """Of OTLP over gRPC."""
     ui: str
     """URL of its pages, as people reach them."""
 
@@ -65,15 +63,15 @@ class Addresses:
 def addresses(query: str, otlp: str | None = None, ui: str | None = None) -> Addresses:
     """Of ``--jaeger``, ``--jaeger-otlp`` and ``--jaeger-ui``. Raises BadInput."""
     base = checked_url("--jaeger", query)
+    spans = Endpoint(urlsplit(base).hostname or "", OTLP_PORT)
     if otlp is not None:
-        host, colon, port = otlp.rpartition(":")
-        if not (host and colon and port.isdecimal() and 0 < int(port) < 65536) or "/" in otlp:
-            raise BadInput(f"--jaeger-otlp: {otlp!r} is not HOST:PORT")
-    host = urlsplit(base).hostname or ""
-    default = f"[{host}]:{OTLP_PORT}" if ":" in host else f"{host}:{OTLP_PORT}"
+        try:
+            spans = endpoint(otlp)
+        except ValueError as error:
+            raise BadInput(f"--jaeger-otlp: {error}") from None
     return Addresses(
         query=base,
-        otlp=otlp or default,
+        otlp=spans,
         ui=base if ui is None else checked_url("--jaeger-ui", ui),
     )
 
@@ -229,10 +227,8 @@ def rfc3339(unix_ns: int) -> str:
 
 def _reason(error: Exception) -> str:
     cause = getattr(error, "os_error", error)
-    if isinstance(cause, socket.gaierror):
-        return f"unknown host ({cause.strerror})"
-    if isinstance(cause, OSError) and cause.errno:
-        return os.strerror(cause.errno)
+    if isinstance(cause, OSError):
+        return reason(cause)
     if isinstance(cause, ClientResponseError) and cause.status == HTTPStatus.BAD_REQUEST:
         return "what it says is no HTTP"  # aiohttp adds the bytes themselves
     return str(cause) or type(cause).__name__
@@ -285,29 +281,15 @@ async def connected(where: Addresses) -> Api:
     return api
 
 
-async def otlp_refuses(address: str) -> str | None:
+async def otlp_refuses(address: Endpoint) -> str | None:
     """Why ``address`` takes no spans over OTLP/gRPC; None where it does."""
     # Asked first, because gRPC tries a refused connection again for the whole time.
-    if why := await refuses(address):
+    if why := await silence(address, _PROBE_S):
         return why
     options = [("grpc.enable_http_proxy", 0)]
-    async with grpc.aio.insecure_channel(address, options=options) as channel:
+    async with grpc.aio.insecure_channel(str(address), options=options) as channel:
         try:
             await channel.unary_unary(_EXPORT, None, None)(b"", timeout=_PROBE_S)
         except grpc.aio.AioRpcError as error:
             return f"no OTLP over gRPC there ({error.code().name})"
-    return None
-
-
-async def refuses(address: str) -> str | None:
-    """Why nothing listens at ``HOST:PORT``; None where something does."""
-    host, _, port = address.rpartition(":")
-    try:
-        async with asyncio.timeout(_PROBE_S):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-    except TimeoutError:
-        return f"no connection within {_PROBE_S:g} s"
-    except OSError as error:
-        return _reason(error)
-    writer.close()
     return None

@@ -11,29 +11,36 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final, Generic, TypeVar
 
-import orjson
-
+from services import codec
 from services.errors import CannotStart
-from services.node.forks import ending, tail
-from services.system.children import command, end, ended
+from services.system.children import command, end, ended, ending
 from services.system.children import environment as inheritance
+from services.system.logs import tail
 
-START_BOUND_S = 20.0
-STOP_BOUND_S = 5.0
-_LAST_WORDS_S = 1.0
+START_BOUND_S: Final = 20.0
+STOP_BOUND_S: Final = 5.0
+_LAST_WORDS_S: Final = 1.0
+
+R = TypeVar("R")
 
 
-@dataclass(slots=True)
-class Part:
+@dataclass(frozen=True, slots=True)
+class LastWords:
+    """A part's last line, where it can say why it ends: a full disk takes no log."""
+
+    broken: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Generic[R]):
     """A running part. ``ready`` is what it said of itself."""
 
     name: str
     process: asyncio.subprocess.Process
     log: Path
-    ready: dict[str, Any]
-    stopping: bool = False
+    ready: R
 
     @property
     def pid(self) -> int:
@@ -45,15 +52,13 @@ class Part:
         return told(self.name, status, self.log, await self._last_words())
 
     async def _last_words(self) -> str | None:
-        """``{"broken": why}``, if that is how it took its leave: a full disk takes no log."""
         assert self.process.stdout is not None
         try:
             async with asyncio.timeout(_LAST_WORDS_S):
                 *_, last = (await self.process.stdout.read()).splitlines() or [b"{}"]
-            message: dict[str, Any] = orjson.loads(last)
-        except (TimeoutError, orjson.JSONDecodeError):
+            return codec.decode(LastWords, last).broken
+        except (TimeoutError, codec.Unfit):
             return None
-        return message.get("broken")
 
     async def stop(self) -> int:
         """Ask it to end, then make it; returns its exit code, negative for a signal."""
@@ -72,9 +77,11 @@ async def start_part(
     module: str,
     arguments: Sequence[str],
     log: Path,
+    *,
+    ready: type[R],
     environment: Mapping[str, str] | None = None,
-) -> Part:
-    """Start ``python -m module`` and wait until it is ready.
+) -> Part[R]:
+    """Start ``python -m module`` and wait until it says that it is ``ready``.
 
     It gets ``--parent`` with our pid, and a pipe from us as standard input. Call from the main
     thread. Raises CannotStart with what it said on standard error.
@@ -93,15 +100,14 @@ async def start_part(
     try:
         async with asyncio.timeout(START_BOUND_S):
             line = await process.stdout.readline()
-        ready = orjson.loads(line)
+        return Part(name, process, log, codec.decode(ready, line))
     except TimeoutError:
         await ended(process, 0.0)
         raise CannotStart(name, f"did not come up in {START_BOUND_S:g} s", tail(log)) from None
-    except orjson.JSONDecodeError:
+    except codec.Unfit:
         # Its standard output is closed, so it is about to end.
         how = ending(await ended(process, STOP_BOUND_S))
         raise CannotStart(name, f"ended while starting ({how})", tail(log)) from None
     except asyncio.CancelledError:
         await ended(process, 0.0)
         raise
-    return Part(name, process, log, ready)

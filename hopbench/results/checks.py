@@ -8,7 +8,7 @@ there, and is silent where it cannot be (simulated rounds have no host).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final, Literal
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from hopbench.engines.port import BrokerKind, Evidence, Settings
 from hopbench.results import messages
-from hopbench.results.doubts import Doubt
 from hopbench.runs.limits import Limits
 from loadgen.plan import in_flight_parts
 from loadgen.schedule import Schedule, fits
+from services.doubts import Code, Doubt
 from services.scenario.model import Load
 
 NS_PER_MS: Final = 1e6
@@ -80,11 +80,13 @@ class Observed:
     kafka_used: bool
     unidentifiable: tuple[str, ...]
     """Names of headline quantiles that the sample cannot tell."""
+    changes: tuple[str, ...] = ()
+    """In the environment, since the run's first round."""
     paused: frozenset[str] = frozenset()
     """Services that a fault of the scenario makes stand still."""
 
 
-FOLLOW_FROM_A_DEATH: Final = frozenset({"spans_mismatch", "redelivered"})
+FOLLOW_FROM_A_DEATH: Final = frozenset({Code.SPANS_MISMATCH, Code.REDELIVERED})
 """A part takes its spans and its counts with it, and another member of the group handles its
 messages: beside ``broken`` these are no doubts of their own, and lead away from it."""
 
@@ -92,7 +94,7 @@ messages: beside ``broken`` these are no doubts of their own, and lead away from
 def judge(observed: Observed, limits: Limits) -> tuple[Doubt, ...]:
     """Every doubt about one round, in the order of :data:`CHECKS`."""
     doubts = tuple(doubt for check in CHECKS for doubt in check(observed, limits))
-    if any(doubt.code == "broken" for doubt in doubts):
+    if any(doubt.code is Code.BROKEN for doubt in doubts):
         return tuple(doubt for doubt in doubts if doubt.code not in FOLLOW_FROM_A_DEATH)
     return doubts
 
@@ -100,25 +102,28 @@ def judge(observed: Observed, limits: Limits) -> tuple[Doubt, ...]:
 def _whole(o: Observed, limits: Limits) -> Iterator[Doubt]:
     evidence = o.evidence
     if evidence is None:
-        yield Doubt("interrupted", "the round did not end; what it measured was recovered")
+        yield Doubt(Code.INTERRUPTED, "the round did not end; what it measured was recovered")
         return
     if evidence.broken is not None:
         first, *_ = evidence.broken.splitlines() or ["a part died"]
-        yield Doubt("broken", first.removesuffix("; its log ends:"))
+        yield Doubt(Code.BROKEN, first.removesuffix("; its log ends:"))
     if evidence.undrained is not None:
-        yield Doubt("undrained", evidence.undrained)
+        yield Doubt(Code.UNDRAINED, evidence.undrained)
 
 
 def _own(o: Observed, limits: Limits) -> Iterator[Doubt]:
     """Doubts that the engine and the service processes raised themselves, one of each code."""
     if o.evidence is None:
         return
-    told: dict[str, list[str]] = {}
-    for code, text in o.evidence.doubts:
-        told.setdefault(code, []).append(text)
-    for process in o.evidence.processes:
-        for code, text in process.doubts:
-            told.setdefault(code, []).append(f"{process.service}/{process.replica}: {text}")
+    told: dict[Code, list[str]] = {}
+    for doubt in o.evidence.doubts:
+        told.setdefault(doubt.code, []).append(doubt.text)
+    for whose, doubts in (
+        *((f"{p.service}/{p.replica}", p.doubts) for p in o.evidence.processes),
+        *((f"{s.service}/{s.replica}", s.doubts) for s in o.evidence.senders),
+    ):
+        for doubt in doubts:
+            told.setdefault(doubt.code, []).append(f"{whose}: {doubt.text}")
     for code, texts in told.items():
         distinct = list(dict.fromkeys(texts))
         more = f" (and {len(distinct) - 1} more like it)" if len(distinct) > 1 else ""
@@ -127,13 +132,13 @@ def _own(o: Observed, limits: Limits) -> Iterator[Doubt]:
 
 def _samples(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if not o.sent.measured.any():
-        yield Doubt("no_samples", "no request of the measured phase was recorded")
+        yield Doubt(Code.NO_SAMPLES, "no request of the measured phase was recorded")
     missing = np.setdiff1d(o.scheduled.number, o.sent.seq).size
     unknown = np.setdiff1d(o.sent.seq, o.scheduled.number).size
     twice = o.sent.seq.size - np.unique(o.sent.seq).size
     if missing or unknown or twice:
         yield Doubt(
-            "samples_mismatch",
+            Code.SAMPLES_MISMATCH,
             f"{o.scheduled.number.size} requests were scheduled, {o.sent.seq.size} recorded: "
             f"{missing} missing, {unknown} unknown, {twice} twice",
         )
@@ -146,7 +151,8 @@ def _lag(o: Observed, limits: Limits) -> Iterator[Doubt]:
     limit = max(limits.lag_p99_ms, share)
     if o.lag_p99_ms > limit:
         yield Doubt(
-            "lag", f"P99 of sent − intended is {o.lag_p99_ms:.2f} ms; the limit is {limit:.2f} ms"
+            Code.LAG,
+            f"P99 of sent − intended is {o.lag_p99_ms:.2f} ms; the limit is {limit:.2f} ms",
         )
 
 
@@ -156,7 +162,7 @@ def _rate(o: Observed, limits: Limits) -> Iterator[Doubt]:
     off = o.achieved_rps - o.offered_rps
     if abs(off) > limits.rate_share * o.offered_rps:
         yield Doubt(
-            "rate",
+            Code.RATE,
             f"{o.achieved_rps:.1f}/s were sent of {o.offered_rps:.1f}/s scheduled "
             f"({off / o.offered_rps:+.1%})",
         )
@@ -169,12 +175,12 @@ def _arrivals(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if start is not None and common.size:
         moved = o.sent.intended_ns[ours] - start != o.scheduled.offset_ns[theirs]
         if moved.any():
-            yield Doubt("arrivals", f"{int(moved.sum())} requests were due off the schedule")
+            yield Doubt(Code.ARRIVALS, f"{int(moved.sum())} requests were due off the schedule")
     intended = np.sort(o.sent.intended_ns)
     fit = fits(intended, o.load.arrivals, o.load.rate_rps, level=limits.arrivals_p)
     if not fit.holds:
         yield Doubt(
-            "arrivals",
+            Code.ARRIVALS,
             f"inter-arrivals do not fit {o.load.arrivals} at {o.load.rate_rps:g}/s "
             f"(statistic {fit.statistic:.3g}, n {fit.n})",
         )
@@ -185,7 +191,7 @@ def _drops(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if not dropped.size:
         return
     yield Doubt(
-        "drops",
+        Code.DROPS,
         f"{dropped.size} requests were dropped with {o.load.max_in_flight} in flight; "
         "they rank as infinitely slow",
     )
@@ -197,7 +203,7 @@ def _drops(o: Observed, limits: Limits) -> Iterator[Doubt]:
     unexplained = sum(_unexplained(o.sent, o.sent.worker == worker, part) for worker in workers)
     if unexplained:
         yield Doubt(
-            "drops_unexplained",
+            Code.DROPS_UNEXPLAINED,
             f"{unexplained} requests were dropped with fewer than {part} in flight",
         )
 
@@ -220,23 +226,38 @@ def _sampling(o: Observed, limits: Limits) -> Iterator[Doubt]:
     share = float(o.sent.sampled.mean())
     bound = SIGMAS * math.sqrt(ratio * (1 - ratio) / n)
     if abs(share - ratio) > bound:
-        yield Doubt("sampling", f"{share:.1%} of the requests were sampled, asked were {ratio:.1%}")
+        yield Doubt(
+            Code.SAMPLING, f"{share:.1%} of the requests were sampled, asked were {ratio:.1%}"
+        )
 
 
 def _host(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if o.clock == "virtual" or o.evidence is None:
         return
-    host: Mapping[str, float] = o.evidence.host
-    told: Sequence[tuple[str, float, str]] = (
-        ("generator_cpu", limits.generator_cpu_share, "of a core went to the generator"),
-        ("steal", limits.steal_share, "of the CPU time was stolen by the hypervisor"),
-        ("foreign_cpu", limits.foreign_cpu_share, "of the CPU time went to others' processes"),
-    )
-    for code, limit, what in told:
-        share = host.get(f"{code}_share")
+    host = o.evidence.host
+    for code, share, limit, what in (
+        (
+            Code.GENERATOR_CPU,
+            host.generator_cpu_share,
+            limits.generator_cpu_share,
+            "of a core went to the generator",
+        ),
+        (
+            Code.STEAL,
+            host.steal_share,
+            limits.steal_share,
+            "of the CPU time was stolen by the hypervisor",
+        ),
+        (
+            Code.FOREIGN_CPU,
+            host.foreign_cpu_share,
+            limits.foreign_cpu_share,
+            "of the CPU time went to others' processes",
+        ),
+    ):
         if share is None:
             where = "this platform" if o.settings.engine == "local" else "a container"
-            yield Doubt("unmeasured", f"{where} does not tell how much {what}")
+            yield Doubt(Code.UNMEASURED, f"{where} does not tell how much {what}")
         elif share > limit:
             yield Doubt(code, f"{share:.1%} {what}; the limit is {limit:.0%}")
 
@@ -247,18 +268,18 @@ def _processes(o: Observed, limits: Limits) -> Iterator[Doubt]:
         return
     # A replica that the scenario pauses was blocked as it was meant to be.
     unpaused = [p for p in o.evidence.processes if p.service not in o.paused]
-    worst = max(unpaused, key=lambda p: p.loop_lag_ns.get("max", 0.0), default=None)
-    late = 0.0 if worst is None else worst.loop_lag_ns.get("max", 0.0) / NS_PER_MS
+    worst = max(unpaused, key=lambda p: p.loop_lag_ns.max or 0, default=None)
+    late = 0.0 if worst is None else (worst.loop_lag_ns.max or 0) / NS_PER_MS
     if worst is not None and late > limits.loop_lag_ms:
         yield Doubt(
-            "loop_blocked",
+            Code.LOOP_BLOCKED,
             f"the event loop of {worst.service}/{worst.replica} was blocked for {late:.0f} ms",
         )
     for code, what, biases in (
-        ("sleep_bias", "simulated waits", [p.sleep_bias_ns for p in o.evidence.processes]),
-        ("cpu_bias", "simulated work", [p.cpu_bias_ns for p in o.evidence.processes]),
+        (Code.SLEEP_BIAS, "simulated waits", [p.sleep_bias_ns for p in o.evidence.processes]),
+        (Code.CPU_BIAS, "simulated work", [p.cpu_bias_ns for p in o.evidence.processes]),
     ):
-        middles = [bias.get("p50", 0.0) / NS_PER_MS for bias in biases]
+        middles = [(bias.p50 or 0) / NS_PER_MS for bias in biases]
         bias, process = max(zip(middles, o.evidence.processes, strict=True), key=itemgetter(0))
         if bias > limits.sleep_bias_ms:
             yield Doubt(
@@ -271,31 +292,31 @@ def _processes(o: Observed, limits: Limits) -> Iterator[Doubt]:
 def _failures(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if o.failed and not o.failures_planned:
         yield Doubt(
-            "failures", f"{o.failed} requests failed, and nothing in the scenario makes them"
+            Code.FAILURES, f"{o.failed} requests failed, and nothing in the scenario makes them"
         )
 
 
 def _spans(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if not o.settings.tracing:
-        yield Doubt("tracing_off", "tracing is off: edges, paths and findings are unknown")
+        yield Doubt(Code.TRACING_OFF, "tracing is off: edges, paths and findings are unknown")
         return
     if o.spans_expected is not None and o.spans_received is not None:
         lost = o.spans_expected - o.spans_received
         if lost > limits.spans_lost_share * o.spans_expected:
             yield Doubt(
-                "spans_lost", f"{lost} of {o.spans_expected} spans that ended did not arrive"
+                Code.SPANS_LOST, f"{lost} of {o.spans_expected} spans that ended did not arrive"
             )
         elif lost < 0:
             yield Doubt(
-                "spans_mismatch",
+                Code.SPANS_MISMATCH,
                 f"{o.spans_received} spans arrived, {o.spans_expected} ended",
             )
     if o.spans_by_scenario is None:
         if o.replay_refused is not None:
-            yield Doubt("replay", o.replay_refused)
+            yield Doubt(Code.REPLAY, o.replay_refused)
     elif o.spans_received is not None and o.spans_received != o.spans_by_scenario:
         yield Doubt(
-            "spans_mismatch",
+            Code.SPANS_MISMATCH,
             f"{o.spans_received} spans arrived, the scenario implies {o.spans_by_scenario}",
         )
 
@@ -304,7 +325,7 @@ def _control(o: Observed, limits: Limits) -> Iterator[Doubt]:
     """The tax of tracing is sampled against unsampled requests: both must be there."""
     if o.settings.tracing and o.settings.trace_ratio in (0.0, 1.0):
         which = "every" if o.settings.trace_ratio else "no"
-        yield Doubt("no_control", f"{which} request is sampled: direct_tax_ms is unknown")
+        yield Doubt(Code.NO_CONTROL, f"{which} request is sampled: direct_tax_ms is unknown")
 
 
 def _traces(o: Observed, limits: Limits) -> Iterator[Doubt]:
@@ -312,12 +333,12 @@ def _traces(o: Observed, limits: Limits) -> Iterator[Doubt]:
         return
     if o.requests_complete < o.requests_sampled:
         yield Doubt(
-            "incomplete_traces",
+            Code.INCOMPLETE_TRACES,
             f"{o.requests_sampled - o.requests_complete} of {o.requests_sampled} sampled requests "
             "have no complete trace and are left out of edges, paths and findings",
         )
     if o.requests_complete < limits.complete_traces:
-        yield Doubt("few_traces", f"only {o.requests_complete} complete traces")
+        yield Doubt(Code.FEW_TRACES, f"only {o.requests_complete} complete traces")
 
 
 def _metrics(o: Observed, limits: Limits) -> Iterator[Doubt]:
@@ -327,37 +348,42 @@ def _metrics(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if not least <= o.counted <= most:
         sent = f"{least}" if least == most else f"{least} to {most}"
         yield Doubt(
-            "metrics_mismatch",
+            Code.METRICS_MISMATCH,
             f"the entries' metrics counted {o.counted} requests, {sent} were handled",
         )
 
 
 def _messages(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if o.evidence is not None:
-        yield from messages.counted(o.evidence.processes, o.broker)
+        yield from messages.counted(o.evidence.messages(), o.broker)
 
 
 def _broker(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if o.evidence is not None and o.broker == "kafka":
         zero_ns = o.evidence.start_ns + o.evidence.unix_offset_ns
-        yield from messages.gaps(o.evidence.processes, zero_ns)
+        yield from messages.gaps(o.evidence.messages(), zero_ns)
+
+
+def _environment(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if o.changes:
+        yield Doubt(Code.ENVIRONMENT, f"not as in the run's first round: {'; '.join(o.changes)}")
 
 
 def _meaning(o: Observed, limits: Limits) -> Iterator[Doubt]:
     """What a reader should know before believing a figure of this round."""
     duration, warmup = o.load.duration_ns / 1e9, o.load.warmup_ns / 1e9
     if duration < limits.short_round_s:
-        yield Doubt("short_round", f"the measured phase is {duration:g} s long; 20 s is usual")
+        yield Doubt(Code.SHORT_ROUND, f"the measured phase is {duration:g} s long; 20 s is usual")
     if warmup < limits.short_warmup_s:
-        yield Doubt("short_warmup", f"the warm-up is {warmup:g} s long; 5 s is usual")
+        yield Doubt(Code.SHORT_WARMUP, f"the warm-up is {warmup:g} s long; 5 s is usual")
     if o.broker == "embedded" and o.kafka_used:
         yield Doubt(
-            "embedded_broker",
+            Code.EMBEDDED_BROKER,
             "Kafka figures come from the embedded broker (librdkafka's mock), which is no Kafka",
         )
     if o.unidentifiable:
         yield Doubt(
-            "not_identifiable",
+            Code.NOT_IDENTIFIABLE,
             "too few requests, or too many never answered, to tell " + ", ".join(o.unidentifiable),
         )
 
@@ -381,6 +407,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _metrics,
     _messages,
     _broker,
+    _environment,
     _own,
     _meaning,
 )

@@ -4,54 +4,57 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
-from hopbench.engines.port import BrokerKind, ProcessReport
-from hopbench.results.doubts import Doubt
+from hopbench.engines.port import BrokerKind
+from services.doubts import Code, Doubt
+from services.report import Messages
 
 
-def counted(processes: Sequence[ProcessReport], broker: BrokerKind | None) -> Iterator[Doubt]:
+def counted(messages: Iterable[Messages], broker: BrokerKind | None) -> Iterator[Doubt]:
     """Messages consumed are those produced, each once."""
     produced: Counter[str] = Counter()
     consumed: Counter[str] = Counter()
     unacknowledged: Counter[str] = Counter()
     again: Counter[str] = Counter()
-    for process in processes:
-        produced.update(process.produced)
-        consumed.update(process.consumed)
-        unacknowledged.update(process.unacknowledged)
-        again.update(process.redelivered)
+    for of in messages:
+        produced.update(of.produced)
+        consumed.update(of.consumed)
+        unacknowledged.update(of.unacknowledged)
+        again.update(of.redelivered)
     for topic in sorted(produced | consumed):
         lost = produced[topic] - consumed[topic]
         if 0 < lost <= unacknowledged[topic]:
             yield Doubt(
-                "messages_lost",
+                Code.MESSAGES_LOST,
                 f"{lost} of {produced[topic]} messages to {topic}, which asks for no "
                 "acknowledgement, did not arrive",
             )
         elif lost < 0 and broker == "kafka":
             yield Doubt(
-                "redelivered",
+                Code.REDELIVERED,
                 f"{-lost} more messages were consumed from {topic} than acknowledged to it: "
                 "stored although the producer had given up, or handled twice as partitions moved",
             )
         elif lost:
             yield Doubt(
-                "consumed_produced",
+                Code.CONSUMED_PRODUCED,
                 f"{produced[topic]} messages were produced to {topic}, {consumed[topic]} consumed",
             )
     for topic, times in sorted(again.items()):
-        yield Doubt("redelivered", f"{times} messages came twice to {topic} and were handled once")
+        yield Doubt(
+            Code.REDELIVERED, f"{times} messages came twice to {topic} and were handled once"
+        )
 
 
-def gaps(processes: Iterable[ProcessReport], zero_ns: int) -> Iterator[Doubt]:
+def gaps(messages: Iterable[Messages], zero_ns: int) -> Iterator[Doubt]:
     """Times without a broker, as all processes together saw them; ``zero_ns`` is the Unix time at
     which the round's schedule begins."""
     seen = sorted(
-        (begun - zero_ns, math.inf if ended is None else ended - zero_ns)
-        for process in processes
-        for begun, ended in process.broker_gaps_unix_ns
-        if begun is not None and (ended is None or ended > zero_ns)
+        (gap.from_ns - zero_ns, math.inf if gap.to_ns is None else gap.to_ns - zero_ns)
+        for of in messages
+        for gap in of.gaps
+        if gap.to_ns is None or gap.to_ns > zero_ns
     )
     merged: list[tuple[float, float]] = []
     for begun, ended in seen:
@@ -61,7 +64,7 @@ def gaps(processes: Iterable[ProcessReport], zero_ns: int) -> Iterator[Doubt]:
             merged.append((begun, ended))
     if merged:
         told = ", and ".join(_gap(begun / 1e9, ended / 1e9) for begun, ended in merged)
-        yield Doubt("broker_gap", f"the broker was away {told} of the round")
+        yield Doubt(Code.BROKER_GAP, f"the broker was away {told} of the round")
 
 
 def _gap(from_s: float, to_s: float) -> str:

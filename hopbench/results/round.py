@@ -15,16 +15,18 @@ import polars as pl
 
 from analysis.analyse import Analysis, analyse
 from analysis.findings.settings import Settings as AnalysisSettings
-from hopbench.engines.port import BrokerKind, Instrumentation, ProcessReport, Settings
+from hopbench.engines.port import BrokerKind, Instrumentation, Settings
 from hopbench.results import checks, latency
 from hopbench.results.checks import Observed, Sent
-from hopbench.results.doubts import Doubt, void
 from hopbench.results.latency import Counts, Headline, Latency
 from hopbench.runs import metrics
+from hopbench.runs.environment import Environment
 from hopbench.runs.limits import Limits
 from hopbench.runs.trial import Trial
 from loadgen.samples import NOT_REACHED
 from loadgen.schedule import MEASURED
+from services.doubts import Doubt, void
+from services.report import ProcessReport
 from services.scenario.facts import facts_of
 from services.scenario.model import Call, Fail, Publish, Scenario
 from services.scenario.tree import operations, walk
@@ -42,6 +44,8 @@ class World:
     clock: Literal["wall", "virtual"]
     broker: BrokerKind | None
     limits: Limits
+    environment: Environment | None
+    """Of the first round; None where none was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,8 @@ def account(trial: Trial, world: World) -> Account:
         "doubts": [{**doubt.document(), "voids": doubt.voids} for doubt in doubts],
         "service_pids": _lists(evidence.service_pids) if evidence is not None else {},
         "locust_pids": list(evidence.locust_pids) if evidence is not None else [],
-        "start_s": evidence.host.get("start_s") if evidence is not None else None,
-        "memory_mb": evidence.host.get("memory_mb") if evidence is not None else None,
+        "start_s": evidence.host.start_s if evidence is not None else None,
+        "memory_mb": evidence.host.memory_mb if evidence is not None else None,
         "load": load,
         "latency_ms": times.document(),
         "spans": {
@@ -198,7 +202,7 @@ def unforeseen_spans(
         fired = sum(getattr(process, what) for process in processes)
         if fired:
             return f"{fired} {what} fired"
-    twice = sum(sum(process.redelivered.values()) for process in processes)
+    twice = sum(sum(process.messages.redelivered.values()) for process in processes)
     # Ours opens a span where a message is handled, the library's where it comes.
     if twice and instrumentation == "official":
         return f"{twice} messages came twice"
@@ -242,6 +246,9 @@ def _observed(trial: Trial, world: World, found: Analysis, spans: Spans) -> Obse
             way.protocol == "kafka" for way in (*edges(scenario), *scenario.load.entries)
         ),
         unidentifiable=(),
+        changes=()
+        if trial.environment is None or world.environment is None
+        else trial.environment.changes(world.environment),
     )
 
 

@@ -6,26 +6,26 @@ medians over its valid rounds; where none is valid, over all of them, and a doub
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
-
-import orjson
 
 from analysis.analyse import Analysis, analyse
 from analysis.findings.finding import Finding
 from analysis.findings.settings import Settings as AnalysisSettings
 from analysis.spans.table import SpanTable, concat
+from hopbench import disk
 from hopbench.engines.wall import trace_stores
 from hopbench.jaeger.links import linked
 from hopbench.results import latency
-from hopbench.results.doubts import Doubt
 from hopbench.results.round import Account, World, account, edges
-from hopbench.runs import directory as rundir
-from hopbench.runs import trial
+from hopbench.runs import evidence, trial
 from hopbench.runs.directory import RunDir
+from hopbench.runs.environment import Environment
 from hopbench.runs.plan import RunPlan
+from services import codec
+from services.doubts import Code, Doubt
 from services.scenario.facts import facts_of
 from services.scenario.model import Expectation, Scenario
 from services.scenario.packing import packed
@@ -55,11 +55,12 @@ def summarise(
 ) -> dict[str, Any]:
     """The summary, which is also written to the run directory with the findings apart and the
     doubts of each round beside its evidence."""
-    surroundings = _environment(run)
+    surroundings = evidence.read_file(Environment, run.environment)
     world = World(
         clock="virtual" if plan.settings.engine == "virtual" else "wall",
-        broker=surroundings.get("broker"),
+        broker=None if surroundings is None else surroundings.broker,
         limits=plan.limits,
+        environment=surroundings,
     )
     told: list[Told] = []
     for i, name in enumerate(plan.scenarios):
@@ -85,13 +86,13 @@ def summarise(
         "headline": latency.headline(settings.tracing, settings.trace_ratio),
         "run_dir": str(run.path),
         "limits": plan.limits.document(),
-        "environment": surroundings,
-        "doubts": [d.document() for d in _doubts(plan, world, surroundings, told)],
+        "environment": {} if surroundings is None else codec.plain(surroundings),
+        "doubts": [d.document() for d in _doubts(plan, world, told)],
         "trials": [a.document for a in trials],
         "variants": [t.document for t in told],
     }
-    rundir.write_json(run.summary, document)
-    rundir.write_json(run.findings, _findings(told))
+    disk.write_json(run.summary, document)
+    disk.write_json(run.findings, _findings(told))
     return document
 
 
@@ -113,7 +114,7 @@ def _variant(plan: RunPlan, run: RunDir, name: str, world: World) -> Told:
         if found is None:
             continue
         told = account(found, world)
-        rundir.write_json(found.directory.doubts, told.document["doubts"])
+        disk.write_json(found.directory.doubts, told.document["doubts"])
         accounts.append(told)
         spans[turn.round] = found.measured_spans()
     used = [a for a in accounts if not a.void] or accounts
@@ -210,30 +211,19 @@ def _refactors(scenario: Scenario, name: str) -> list[dict[str, object]]:
     return [to_mapping(refactor) for refactor in scenario.variants[name].refactors]
 
 
-def _environment(run: RunDir) -> dict[str, Any]:
-    """Empty where the run ended before anything was started."""
-    if not run.environment.is_file():
-        return {}
-    document: dict[str, Any] = orjson.loads(run.environment.read_bytes())
-    return document
-
-
-def _doubts(
-    plan: RunPlan, world: World, surroundings: Mapping[str, Any], told: Sequence[Told]
-) -> list[Doubt]:
+def _doubts(plan: RunPlan, world: World, told: Sequence[Told]) -> list[Doubt]:
     """Those about the run as a whole."""
     doubts: list[Doubt] = []
-    if world.clock == "wall" and surroundings.get("platform", "Linux") != "Linux":
-        doubts.append(
-            Doubt("platform", f"measured on {surroundings['platform']}: timers are less exact")
-        )
+    platform = "Linux" if world.environment is None else world.environment.platform
+    if world.clock == "wall" and platform != "Linux":
+        doubts.append(Doubt(Code.PLATFORM, f"measured on {platform}: timers are less exact"))
     protocols = sorted(
         {edge.protocol for scenario in plan.scenarios.values() for edge in edges(scenario)}
     )
     if len(protocols) > 1 and world.clock == "wall":
         doubts.append(
             Doubt(
-                "library_truth",
+                Code.LIBRARY_TRUTH,
                 f"{' and '.join(protocols)} are compared through their Python libraries, "
                 "whose cost is part of every figure",
             )
@@ -243,7 +233,7 @@ def _doubts(
         services = len(plan.scenario.services)
         doubts.append(
             Doubt(
-                "packed",
+                Code.PACKED,
                 f"{services:,} services share {shared:,} process{'es' if shared > 1 else ''}: "
                 "one that works keeps its neighbours waiting",
             )
@@ -251,10 +241,12 @@ def _doubts(
     for of in told:
         if of.accounts and all(a.void for a in of.accounts):
             doubts.append(
-                Doubt("no_valid_round", f"{of.name} has no valid round; its figures are over all")
+                Doubt(
+                    Code.NO_VALID_ROUND, f"{of.name} has no valid round; its figures are over all"
+                )
             )
         if not of.accounts:
-            doubts.append(Doubt("no_valid_round", f"{of.name} has not run"))
+            doubts.append(Doubt(Code.NO_VALID_ROUND, f"{of.name} has not run"))
     return doubts
 
 

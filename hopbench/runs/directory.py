@@ -3,10 +3,10 @@
 runs/<time>-<name>/
   plan.json             what was to run: settings, order, seeds (hopbench.run-plan/1)
   scenario.yaml         the resolved scenario
-  environment.json
-  broker/               what stays for the whole run logs here
-  trials/NN-<variant>/  trial.json, spools, samples.parquet, spans.parquet, metrics.parquet,
-                        doubts.json, logs/
+  environment.json      of its first round; each round has its own
+  logs/                 of what stays for the whole run
+  trials/NN-<variant>/  trial.json, environment.json, spools, samples.parquet, spans.parquet,
+                        metrics.parquet, doubts.json, logs/
   findings.json summary.json report.html report.md
 """
 
@@ -19,8 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-
-import orjson
 
 from services.errors import BadInput
 
@@ -69,8 +67,19 @@ class TrialDir:
         return self.path / "metrics.parquet"
 
     @property
-    def logs(self) -> Path:
-        return self.path / "logs"
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def settled(self) -> Path:
+        """Made when every table stands, before the first spool goes."""
+        return self.path / ".settled"
+
+    @property
+    def spools(self) -> tuple[Path, ...]:
+        """All that are there."""
+        others = (self.traces_spool, self.jaeger_spool, self.metrics_spool)
+        return (*self.samples_spools, *(path for path in others if path.is_file()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +105,6 @@ class RunDir:
     @property
     def summary(self) -> Path:
         return self.path / "summary.json"
-
-    @property
-    def html(self) -> Path:
-        return self.path / "report.html"
-
-    @property
-    def markdown(self) -> Path:
-        return self.path / "report.md"
 
     @property
     def trials(self) -> Path:
@@ -171,7 +172,8 @@ def opened(path: Path) -> RunDir:
 
 @contextmanager
 def claimed(run: RunDir) -> Iterator[None]:
-    """Nobody else runs rounds here meanwhile. Raises BadInput where somebody does.
+    """Nobody else runs rounds here meanwhile, or makes tables out of what they left. Raises
+    BadInput where somebody does.
 
     The lock is the kernel's, on plan.json: it goes with the process, however that ends.
     """
@@ -180,19 +182,6 @@ def claimed(run: RunDir) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BadInput(
-                f"another hopbench is running rounds in {run.path}", hint="wait until it has ended"
+                f"another hopbench is at work in {run.path}", hint="wait until it has ended"
             ) from None
         yield
-
-
-def write_json(path: Path, document: object) -> None:
-    """Whole or not at all: a reader, or a crash, never meets half a document."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(
-            orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        )
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -1,21 +1,28 @@
-"""What a number from this machine depends on, captured before a run (MEASUREMENT.md, step 1)."""
+"""What a number from this machine depends on, captured before each round.
+
+docs/measurement.md, "How a round is measured", says why: figures of unlike environments are not
+compared.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
 from shutil import which
 from subprocess import DEVNULL, PIPE, SubprocessError, run
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import psutil
 import uvloop
 
-from hopbench.engines.port import BrokerKind, Settings
+from hopbench.engines.port import BrokerKind, Engine, EngineName, Instrumentation, Settings
+from hopbench.host.machine import cpu_model, steal_since_boot
 from services import transports
+from services.system.cores import usable_cores
 
 LIBRARIES: Final = (
     "aiohttp",
@@ -37,79 +44,89 @@ LIBRARIES: Final = (
 """Those whose speed is part of what is measured, or that judge it."""
 
 
-def environment(
-    settings: Settings,
-    seed: int,
-    broker_kind: BrokerKind | None,
-    clients: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The document ``environment.json``. ``clients``, where not given, are the settings of every
-    client and server of the transports; in virtual time there are none.
-
-    ``load`` and ``steal`` are of the moment before the run; each round has its own shares.
-    """
-    return {
-        **machine(),
-        "libraries": versions(),
-        "code": code_version(),
-        "seed": seed,
-        "engine": settings.engine,
-        "instrumentation": settings.instrumentation,
-        "tracing": settings.tracing,
-        "trace_ratio": settings.trace_ratio,
-        "broker": broker_kind,
-        "broker_address": None if settings.broker == "embedded" else settings.broker,
-        "clients": dict(clients or _clients(settings, broker_kind)),
-    }
+PASSING: Final = frozenset({"load", "steal_since_boot", "broker_address"})
+"""Of the moment; no figure hangs on where a broker listens."""
 
 
-def _clients(settings: Settings, broker_kind: BrokerKind | None) -> Mapping[str, Any]:
-    if settings.engine == "virtual":
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """``environment.json`` of a round, and of a run that of its first one."""
+
+    cpu_model: str | None
+    cores: int | None
+    affinity: tuple[int, ...]
+    load: tuple[float, ...]
+    """Load averages over 1, 5 and 15 minutes; each round has its own shares of the CPUs."""
+    steal_since_boot: float | None
+    memory_bytes: int
+    platform: str
+    kernel: str
+    python: str
+    implementation: str
+    loop: str
+    libraries: Mapping[str, str | None]
+    """Versions of :data:`LIBRARIES`; None for one that is not installed."""
+    code: str
+    """``0.1.0`` of an installed package; of a checkout the commit, ``+`` where it was changed."""
+    seed: int
+    engine: EngineName
+    clock: Literal["wall", "virtual"]
+    instrumentation: Instrumentation
+    tracing: bool
+    trace_ratio: float
+    broker: BrokerKind | None
+    broker_address: str | None
+    clients: Mapping[str, Any]
+    """Settings of every client and server of the transports; in virtual time there are none."""
+
+    def changes(self, since: Environment) -> tuple[str, ...]:
+        """What is not as it was ``since``, for people; nothing of :data:`PASSING`."""
+        return tuple(_changes(self, since))
+
+
+def _changes(now: Environment, then: Environment) -> Iterator[str]:
+    for name in (field.name for field in fields(Environment) if field.name not in PASSING):
+        after, before = getattr(now, name), getattr(then, name)
+        if name == "libraries":
+            for library in sorted({*after, *before}):
+                if after.get(library) != before.get(library):
+                    yield f"{library} {before.get(library)} → {after.get(library)}"
+        elif after != before:
+            yield name if name == "clients" else f"{name} {before} → {after}"
+
+
+def environment(settings: Settings, seed: int, engine: Engine) -> Environment:
+    """Now, with ``engine`` open."""
+    return Environment(
+        cpu_model=cpu_model(),
+        cores=os.cpu_count(),
+        affinity=tuple(sorted(usable_cores())),
+        load=os.getloadavg(),
+        steal_since_boot=steal_since_boot(),
+        memory_bytes=psutil.virtual_memory().total,
+        platform=platform.system(),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        implementation=platform.python_implementation(),
+        loop=f"{uvloop.Loop.__module__}.{uvloop.Loop.__qualname__}",
+        libraries=versions(),
+        code=code_version(),
+        seed=seed,
+        engine=settings.engine,
+        clock=engine.clock,
+        instrumentation=settings.instrumentation,
+        tracing=settings.tracing,
+        trace_ratio=settings.trace_ratio,
+        broker=engine.broker_kind,
+        broker_address=engine.broker_address,
+        clients=_clients(engine),
+    )
+
+
+def _clients(engine: Engine) -> Mapping[str, Any]:
+    if engine.clock == "virtual":
         return {}
-    return transports.settings("kafka" if broker_kind == "kafka" else "embedded")
-
-
-def machine() -> dict[str, Any]:
-    """The host and the interpreter."""
-    return {
-        "cpu_model": cpu_model(),
-        "cores": os.cpu_count(),
-        "affinity": affinity(),
-        "load": list(os.getloadavg()),
-        "steal_since_boot": steal_since_boot(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "platform": platform.system(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "implementation": platform.python_implementation(),
-        "loop": f"{uvloop.Loop.__module__}.{uvloop.Loop.__qualname__}",
-    }
-
-
-def cpu_model() -> str | None:
-    """As the kernel names it; None where it does not."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or None
-    for line in text.splitlines():
-        if line.startswith(("model name", "Model")):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
-def affinity() -> list[int]:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def steal_since_boot() -> float | None:
-    """Share of all CPU time since boot that the hypervisor gave to others; None if not told."""
-    times = psutil.cpu_times()
-    steal: float | None = getattr(times, "steal", None)
-    return None if steal is None else steal / max(sum(times[:8]), 1e-9)
+    return transports.settings("kafka" if engine.broker_kind == "kafka" else "embedded")
 
 
 def versions() -> dict[str, str | None]:

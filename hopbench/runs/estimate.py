@@ -79,7 +79,7 @@ def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
     )
     virtual = plan.settings.engine == "virtual"
     per_round = each * (mean or 1) / 2 / VIRTUAL_CALLS_PER_S if virtual else seconds + START_S
-    packed = max(sum(len(group) for group in of if len(group) > 1) for of in packs_of)
+    packed = max(sum(len(pack.replicas) for pack in of if pack.shared) for of in packs_of)
     packed_mb = packed * PACKED_MB if local else 0.0
     # Analysis holds all rounds of one variant at once.
     held = spans / len(plan.scenarios) * SPAN_BYTES + each * rounds * SAMPLE_BYTES

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -138,7 +138,7 @@ def _text(value: AnyValue) -> str:
     return str(of).lower() if isinstance(of, bool) else str(of)
 
 
-def write_parquet(points: Sequence[Point], path: Path) -> None:
+def write_parquet(points: Sequence[Point], file: BinaryIO) -> None:
     columns: dict[str, list[Any]] = {
         "time": [p.time for p in points],
         "name": [p.name for p in points],
@@ -149,7 +149,7 @@ def write_parquet(points: Sequence[Point], path: Path) -> None:
         "max": [p.max for p in points],
         "buckets": [[{"bound": b, "count": c} for b, c in p.buckets] for p in points],
     }
-    pq.write_table(pa.table(columns, schema=SCHEMA), path, compression="zstd")
+    pq.write_table(pa.table(columns, schema=SCHEMA), file, compression="zstd")
 
 
 def read_parquet(path: Path) -> list[Point]:

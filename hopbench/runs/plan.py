@@ -10,13 +10,12 @@ import random
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
-
-import orjson
+from typing import Any, Final, Literal
 
 from hopbench.engines.port import RoundPlan, Settings
 from hopbench.runs.directory import RunDir
 from hopbench.runs.limits import Limits
+from services import codec
 from services.errors import BadInput
 from services.scenario.chance import round_seed
 from services.scenario.file.parser import parse_text
@@ -132,25 +131,34 @@ def _salt(settings: Settings) -> int:
     return 0 if settings.jaeger is None else secrets.randbits(32)
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """Of ``plan.json``, what is read again; the order follows from it."""
+
+    scenario_sha256: str
+    variants: tuple[str, ...]
+    rounds: int
+    settings: Settings
+    limits: Limits
+    schema: Literal["hopbench.run-plan/1"]
+    salt: int = 0
+
+
 def read(run: RunDir) -> RunPlan:
     """The plan that a run directory was begun with. Raises BadInput for a damaged one."""
     try:
-        document = orjson.loads(run.plan.read_bytes())
+        written = codec.decode(_Written, run.plan.read_bytes())
         source = run.scenario.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot be read: {error}", file=str(run.plan)) from error
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if schema != SCHEMA:
-        raise BadInput(f"its schema is {schema!r}, not {SCHEMA!r}", file=str(run.plan))
-    try:
-        return plan_of(
-            parse_text(source, str(run.scenario)),
-            document["scenario_sha256"],
-            variants=tuple(document["variants"]),
-            rounds=document["rounds"],
-            settings=Settings(**document["settings"]),
-            limits=Limits(**document["limits"]),
-            salt=document.get("salt", 0),
-        )
-    except (KeyError, TypeError) as error:
-        raise BadInput(f"does not fit {SCHEMA}: {error}", file=str(run.plan)) from error
+    except codec.Unfit as error:
+        raise BadInput(f"is no plan of hopbench: {error}", file=str(run.plan)) from error
+    return plan_of(
+        parse_text(source, str(run.scenario)),
+        written.scenario_sha256,
+        variants=written.variants,
+        rounds=written.rounds,
+        settings=written.settings,
+        limits=written.limits,
+        salt=written.salt,
+    )

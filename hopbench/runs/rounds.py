@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from hopbench import disk
 from hopbench.engines.port import Engine
@@ -21,7 +21,9 @@ from hopbench.runs import directory as rundir
 from hopbench.runs import evidence, trial
 from hopbench.runs.directory import RunDir
 from hopbench.runs.environment import environment
+from hopbench.runs.evidence import Written
 from hopbench.runs.plan import RunPlan, Turn
+from services import codec
 from services.errors import CannotStart
 
 STOPS: Final = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
@@ -41,7 +43,7 @@ class Ended:
 
 def begin(plan: RunPlan, run: RunDir) -> None:
     """Write down what is to run, before anything is started."""
-    rundir.write_json(run.plan, plan.document())
+    disk.write_json(run.plan, plan.document())
     run.scenario.write_text(plan.source, encoding="utf-8")
 
 
@@ -122,7 +124,6 @@ async def _rounds(course: Course, ended: Ended) -> None:
         return
     try:
         await engine.open(tuple(plan.scenarios.values()), course.run.path.absolute())
-        rundir.write_json(course.run.environment, _environment(plan, engine))
         for turn in course.turns:
             await _round(course, turn, ended)
     finally:
@@ -132,22 +133,17 @@ async def _rounds(course: Course, ended: Ended) -> None:
 async def _round(course: Course, turn: Turn, ended: Ended) -> None:
     place = course.run.trial(turn.round, turn.variant)
     trial.clear(place)
-    found = await course.engine.round(
-        course.plan.round_plan(turn), place.path.absolute(), partial(course.progress, turn)
-    )
+    around = environment(course.plan.settings, course.plan.scenario.seed, course.engine)
+    disk.write_json(place.environment, codec.plain(around))
+    if not course.run.environment.exists():
+        disk.write_json(course.run.environment, codec.plain(around))
+    plan = course.plan.round_plan(turn)
+    found = await course.engine.round(plan, place.path.absolute(), partial(course.progress, turn))
     if found.broken is not None:
         # Before anything is written: a full disk is a reason to break, and refuses this as well.
         ended.code = Exit.BROKEN
         ended.messages.append(f"{turn.variant}, round {turn.round + 1}: {found.broken}")
-    evidence.ended(place, found, turn.pair)
+    evidence.ended(place, Written(turn.variant, turn.round, turn.pair, str(turn.seed), found))
     course.progress(turn, "read", 0.0)
     trial.settle(place, turn.variant)
     course.progress(turn, "read", 1.0)
-
-
-def _environment(plan: RunPlan, engine: Engine) -> dict[str, Any]:
-    return {
-        **environment(plan.settings, plan.scenario.seed, engine.broker_kind, {}),
-        "clock": engine.clock,
-        "broker_address": engine.broker_address,
-    }

@@ -1,24 +1,27 @@
 """A trial: what one round left in its directory, read back, and what it says by itself.
 
-Basis (OUTPUT.md): times and rates are of requests due in the measured phase; edges and the critical
-path of those among them that were sampled and whose trace is complete. Samples and spans are
-joined by trace id, because their clocks differ.
+Basis (docs/measurement.md, "What the figures cover"): times and rates are of requests due in the
+measured phase; edges and the critical path of those among them that were sampled and whose trace is
+complete. Samples and spans are joined by trace id, because their clocks differ.
 """
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from analysis.reading.inputs import read_spools
 from analysis.spans.parquet import read_parquet, write_parquet
 from analysis.spans.table import SpanTable, empty
+from hopbench import disk
 from hopbench.engines.port import Evidence, RoundPlan, Settings
 from hopbench.runs import evidence, metrics
 from hopbench.runs.directory import RunDir, TrialDir
+from hopbench.runs.environment import Environment
 from hopbench.runs.metrics import Point
 from hopbench.runs.plan import RunPlan, Turn
 from loadgen.schedule import Schedule, arrivals
@@ -35,6 +38,8 @@ class Trial:
     directory: TrialDir
     evidence: Evidence | None
     """None where the round did not end."""
+    environment: Environment | None
+    """None where it did not begin."""
     schedule: Schedule
     samples: pl.DataFrame
     """The columns of samples.parquet, all phases, in order of ``seq``."""
@@ -61,47 +66,74 @@ def clear(place: TrialDir) -> None:
     place.path.mkdir(parents=True)
 
 
-def settle(place: TrialDir, variant: str) -> None:
-    """Turn the spools of a round that ended, or broke off, into Parquet.
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What one round recorded: the columns of samples.parquet, spans.parquet and
+    metrics.parquet."""
 
-    The spools of a round that ended go when their tables are written. Those of one that did not
-    stay: it may be running still. Without spools nothing happens.
+    samples: pl.DataFrame
+    spans: SpanTable
+    points: tuple[Point, ...]
+
+
+def settle(place: TrialDir, variant: str) -> Tables | None:
+    """Turn the spools of a round that is over into Parquet; None where there are none left.
+
+    The spools go when every table stands, so that whatever ends this in between loses nothing: the
+    next one begins anew, or goes on removing them. Whoever calls it has claimed the run.
     """
-    ended = place.evidence.is_file()
-    found = place.samples_spools
-    if begun := [spool for spool in found if spools.begun(spool)]:
-        spools.write_parquet(begun, place.samples)
-    for spool in found:
-        _done(spool, ended)
-    traces = [path for path in (place.traces_spool, place.jaeger_spool) if path.is_file()]
-    if traces:
-        spans = read_spools(traces)
-        phases = dict(_samples(place).select("trace_id", "phase").drop_nulls().iter_rows())
-        write_parquet(
-            spans.named(
-                variant=variant,
-                phase=[phases.get(trace, "") for trace in spans.trace_ids],
-            ),
-            place.spans,
-        )
-        for path in traces:
-            _done(path, ended)
-    if place.metrics_spool.is_file():
-        metrics.write_parquet(list(metrics.read_points(place.metrics_spool)), place.metrics)
-        _done(place.metrics_spool, ended)
-
-
-def _done(spool: Path, ended: bool) -> None:
-    if ended:
+    tables = None
+    if place.spools and not place.settled.exists():
+        tables = _made(place, variant)
+        place.settled.touch()
+    for spool in place.spools:
         spool.unlink()
+    return tables
+
+
+def _made(place: TrialDir, variant: str) -> Tables:
+    begun = [spool for spool in place.samples_spools if spools.begun(spool)]
+    samples = spools.samples(begun) if begun else spools.COLUMNS.empty_table()
+    with disk.whole(place.samples) as file:
+        pq.write_table(samples, file)
+    frame = _frame(samples)
+    traces = [path for path in (place.traces_spool, place.jaeger_spool) if path.is_file()]
+    spans = read_spools(traces) if traces else empty()
+    phases = dict(frame.select("trace_id", "phase").drop_nulls().iter_rows())
+    spans = spans.named(variant=variant, phase=[phases.get(trace, "") for trace in spans.trace_ids])
+    write_parquet(spans, place.spans)
+    points = (
+        tuple(metrics.read_points(place.metrics_spool)) if place.metrics_spool.is_file() else ()
+    )
+    with disk.whole(place.metrics) as file:
+        metrics.write_parquet(points, file)
+    return Tables(frame, spans, points)
+
+
+def _kept(place: TrialDir) -> Tables:
+    """What an earlier :func:`settle` has made; a round that recorded nothing has none."""
+    return Tables(
+        pl.read_parquet(place.samples, glob=False)
+        if place.samples.is_file()
+        else _frame(spools.COLUMNS.empty_table()),
+        read_parquet(place.spans) if place.spans.is_file() else empty(),
+        tuple(metrics.read_parquet(place.metrics)) if place.metrics.is_file() else (),
+    )
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    found = pl.from_arrow(table)
+    assert isinstance(found, pl.DataFrame)
+    return found
 
 
 def read(run: RunDir, plan: RunPlan, turn: Turn) -> Trial | None:
-    """The trial of one round of the plan; None where it was never begun."""
+    """The trial of one round of the plan; None where it was never begun. Whoever calls it has
+    claimed the run."""
     place = run.trial(turn.round, turn.variant)
     if not place.path.is_dir():
         return None
-    settle(place, turn.variant)
+    tables = settle(place, turn.variant) or _kept(place)
     round_plan = plan.round_plan(turn)
     settings = plan.settings
     return Trial(
@@ -109,22 +141,15 @@ def read(run: RunDir, plan: RunPlan, turn: Turn) -> Trial | None:
         plan=round_plan,
         settings=settings,
         directory=place,
-        evidence=evidence.read(place, round_plan),
+        evidence=evidence.read(place),
+        environment=evidence.read_file(Environment, place.environment),
         schedule=arrivals(
             round_plan.scenario.load,
             turn.seed,
             trace_ratio=settings.trace_ratio if settings.tracing else 0.0,
             trace_salt=round_plan.trace_salt,
         ),
-        samples=_samples(place),
-        spans=read_parquet(place.spans) if place.spans.is_file() else empty(),
-        points=tuple(metrics.read_parquet(place.metrics)) if place.metrics.is_file() else (),
+        samples=tables.samples,
+        spans=tables.spans,
+        points=tables.points,
     )
-
-
-def _samples(place: TrialDir) -> pl.DataFrame:
-    if place.samples.is_file():
-        return pl.read_parquet(place.samples, glob=False)
-    found = pl.from_arrow(spools.COLUMNS.empty_table())
-    assert isinstance(found, pl.DataFrame)
-    return found

@@ -1,22 +1,19 @@
-"""The generator's end of the control socket: JSON lines, as docs/architecture.md says.
+"""The generator's end of the line of control (loadgen/messages.py).
 
-Generator → bench: ``{"ready": true}``, ``{"progress": sent, "done": ended}``,
-``{"finished": {…loadgen.generator.Counts}}``, and ``{"broken": why}`` when it cannot start or go
-on. Bench → generator: ``{"start_ns": …}``, ``{"stop": true}``. When the bench is gone the socket
-reads end-of-file, and the generator leaves.
+When the bench is gone the connection reads end-of-file, and the generator leaves.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import gevent
 from gevent import socket
 from gevent.event import AsyncResult
 
-from loadgen.cluster.dealing import Start
+from loadgen.messages import Ordered, Said, Start, Stop
+from services import codec
 
 _SEND_S = 2.0
 """A bench that does not read for so long is as good as gone; nothing waits for it."""
@@ -51,11 +48,11 @@ class Control:
         if not self._start.ready():
             self._start.set(None)
 
-    def send(self, message: Mapping[str, object]) -> None:
+    def send(self, said: Said) -> None:
         """Tell the bench; a bench that is gone is told nothing."""
         try:
             with gevent.Timeout(_SEND_S, False):
-                self._socket.sendall(json.dumps(message).encode() + b"\n")
+                self._socket.sendall(codec.encode(said) + b"\n")
         except OSError:
             return
 
@@ -67,13 +64,10 @@ class Control:
         try:
             with self._lines as lines:
                 for line in lines:
-                    message = json.loads(line)
-                    if not isinstance(message, dict):
+                    order: Ordered = codec.decode(Ordered, line)
+                    if isinstance(order, Stop):
                         break
-                    if (start := Start.read(message)) is not None:
-                        self._start.set(start)
-                    if message.get("stop"):
-                        break
-        except (OSError, ValueError, TypeError):
+                    self._start.set(order)
+        except (OSError, codec.Unfit):
             pass  # gone, as at end-of-file, or no bench
         self._on_stop()

@@ -6,7 +6,6 @@ so that Locust's own page shows the whole load as a run of its own, which its St
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic, monotonic_ns
@@ -31,11 +30,12 @@ from loadgen.cluster.dealing import (
     START,
     STOP,
     TELL_S,
-    Start,
     dealt,
-    merged,
 )
-from loadgen.plan import Plan, encode
+from loadgen.counts import Counts, together
+from loadgen.messages import Broken, Finished, Progress, Ready, Said, Samples, Start
+from loadgen.plan import Plan
+from services import codec
 
 GATHER_S: Final = 20.0
 """For the workers that a round needs to have joined."""
@@ -46,7 +46,7 @@ OPEN_S: Final = 20.0
 _WIND_UP_S: Final = 5.0
 _LOOK_S: Final = 0.1
 
-Tell = Callable[[Mapping[str, object]], None]
+Tell = Callable[[Said], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class _Part:
     ended: int = 0
     heard_at: float = 0.0
     gone: bool = False
-    counts: dict[str, Any] | None = None
+    counts: Counts | None = None
 
 
 class Round:
@@ -180,22 +180,22 @@ class Round:
                 self._pump(self._waiting, OPEN_S, "sent no heartbeat")
                 self._runner.start(len(self._parts), len(self._parts))
             self._pump(lambda: self._all(READY), OPEN_S, "did not begin")
-            self._say({"ready": True, "workers": len(self._parts)})
+            self._say(Ready(len(self._parts)))
             self._pump(lambda: self._started)
             self._pump(lambda: self._all(FINISHED))
         except _Over as over:
             why = str(over) or None
             if why is not None:
-                self._say({"broken": why})
+                self._say(Broken(why))
             self._wind_up()
         finally:
             self._members.round = None
         counts = [part.counts for part in self._parts.values() if part.counts is not None]
         if not self._started:
             return False
-        finished = merged(counts, len(self._parts), why)
-        self._say({"finished": finished})
-        return bool(finished["complete"])
+        finished = together(counts, missing=len(counts) < len(self._parts), broken=why)
+        self._say(Finished(finished))
+        return finished.complete
 
     def settled(self) -> bool:
         """Whether every worker that took part, and is still there, waits for another round."""
@@ -212,7 +212,7 @@ class Round:
         ):
             name = f"worker {number}" + (f" on {member.host}" if self._streamed else "")
             self._parts[member.client] = _Part(name, number, heard_at=monotonic())
-            self._send(member.client, PLAN, plan=encode(plan), streamed=self._streamed)
+            self._send(member.client, PLAN, plan=plan.document(), streamed=self._streamed)
 
     def _gathered(self) -> list[Member]:
         until = monotonic() + GATHER_S
@@ -282,11 +282,10 @@ class Round:
         if kind == PROGRESS:
             part.sent, part.ended = data["sent"], data["ended"]
         elif kind == SAMPLES:
-            text = base64.b64encode(data["data"]).decode()
-            self._say({"samples": text, "spool": data["spool"]})
+            self._say(Samples(data["spool"], data["data"]))
         elif kind == FINISHED:
-            part.counts = data["counts"]
-            part.sent = part.ended = data["counts"]["sent"]
+            part.counts = counts = codec.typed(Counts, data["counts"])
+            part.sent = part.ended = counts.sent
         elif kind == BROKEN and not self._winding_up:
             raise _Over(f"{part.name}: {data['why']}")
 
@@ -305,7 +304,7 @@ class Round:
         if self._started and monotonic() - self._told_at >= TELL_S:
             self._told_at = monotonic()
             parts = self._parts.values()
-            self._say({"progress": sum(p.sent for p in parts), "done": sum(p.ended for p in parts)})
+            self._say(Progress(sum(p.sent for p in parts), sum(p.ended for p in parts)))
 
     def _all(self, kind: str) -> bool:
         return all(kind in part.seen or part.gone for part in self._parts.values())

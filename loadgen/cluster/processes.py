@@ -7,11 +7,9 @@ control over TCP, round after round, for one bench at a time.
 from __future__ import annotations
 
 import hmac
-import json
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
 from pathlib import Path
 from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
 from typing import Any, BinaryIO, Final
@@ -30,9 +28,12 @@ from locust.stats import PERCENTILES_TO_REPORT, StatsCSV, print_stats, stats_his
 from loadgen.cluster.control import Control
 from loadgen.cluster.master import Members, Round
 from loadgen.cluster.worker import Worker
-from loadgen.plan import Plan, decode
+from loadgen.messages import Broken, Listening, Offer, Said
+from loadgen.plan import Plan
 from loadgen.users import Dispatcher, given
+from services import codec
 from services.errors import BadInput
+from services.system.endpoints import Endpoint, endpoint
 from services.system.title import set_title
 
 _PLAN_BYTES: Final = 16 * 1024 * 1024
@@ -43,8 +44,6 @@ _BUSY_S: Final = 2 * _SETTLE_S
 _GONE_MS: Final = 5000
 _LINGER_MS: Final = 200
 BROKEN: Final = 5
-
-Address = tuple[str, int]
 
 
 def asked_to_end() -> Event:
@@ -65,7 +64,7 @@ def _environment(options: Namespace | None = None) -> Environment:
     return Environment(user_classes=[Dispatcher], events=events(), parsed_options=options)
 
 
-def run_worker(master: Address | None, number: int | None, *, below: bool, asked: Event) -> int:
+def run_worker(master: Endpoint | None, number: int | None, *, below: bool, asked: Event) -> int:
     """A worker, until SIGTERM; ``below`` another process, until the pipe on standard input ends.
     Without ``master`` a line ``HOST:PORT`` on that pipe tells where it is."""
     _log_to_stderr()
@@ -102,14 +101,13 @@ def run_worker(master: Address | None, number: int | None, *, below: bool, asked
     return 0
 
 
-def _told() -> Address | None:
+def _told() -> Endpoint | None:
     line = b""
     while not line.endswith(b"\n"):
         if not (block := nb_read(0, 256)):
             return None
         line += block
-    host, _, port = line.decode().strip().rpartition(":")
-    return host, int(port)
+    return endpoint(line.decode())
 
 
 def _until_eof(asked: Event) -> None:
@@ -121,7 +119,7 @@ def _until_eof(asked: Event) -> None:
 class _Master:
     """A master that runs, with Locust's page where asked for."""
 
-    def __init__(self, bind: Address, web: Address | None) -> None:
+    def __init__(self, bind: Endpoint, web: Endpoint | None) -> None:
         self.environment = _environment()
         runner = self.environment.create_master_runner(*bind)
         assert isinstance(runner, MasterRunner)
@@ -148,15 +146,15 @@ class _Master:
         server.close(linger=_LINGER_MS)
 
 
-def run_one(fd: int, plan: Path, *, expected: int, web: Address | None, asked: Event) -> int:
+def run_one(fd: int, plan: Path, *, expected: int, web: Endpoint | None, asked: Event) -> int:
     """The bench's own master: one round of ``plan`` for ``expected`` workers of this host, under
     control of the descriptor ``fd``."""
     _log_to_stderr()
     set_title("locust: master")
-    master = _Master(("127.0.0.1", 0), web)
+    master = _Master(Endpoint("127.0.0.1", 0), web)
     stop = Event()
     control = Control.inherited(fd, stop.set)
-    control.send({"listening": f"127.0.0.1:{master.port}"})
+    control.send(Listening(f"127.0.0.1:{master.port}"))
     round_ = Round(
         master.runner,
         master.members,
@@ -212,12 +210,12 @@ class _Standing:
                 lines = connection.makefile("rb")
                 plan, expected = self._first(lines)
             except (BadInput, OSError) as error:
-                _tell(connection, {"broken": str(error)})
+                _tell(connection, Broken(str(error)))
                 _log(f"{peer}: {error}")
                 return
             # The last round may be in its last moments.
             if not self._turn.acquire(timeout=_BUSY_S):
-                _tell(connection, {"broken": "another bench has a round here"})
+                _tell(connection, Broken("another bench has a round here"))
                 return
             try:
                 self._round(connection, lines, plan, expected, peer)
@@ -230,16 +228,14 @@ class _Standing:
         with gevent.Timeout(_PLAN_S, False):
             line = lines.readline(_PLAN_BYTES)
         try:
-            message = json.loads(line)
-            given_token = str(message["token"]).encode()
-            document, expected = message["plan"], message.get("workers", self._expected)
-        except (ValueError, KeyError, TypeError):
-            raise BadInput("the first line must hold a token and a plan") from None
-        if not hmac.compare_digest(given_token, self._token.encode()):
+            offer = codec.decode(Offer, line)
+        except codec.Unfit as error:
+            raise BadInput(f"the first line must hold a token and a plan: {error}") from None
+        if not hmac.compare_digest(offer.token.encode(), self._token.encode()):
             raise BadInput("wrong token")
-        if expected is not None and (not isinstance(expected, int) or expected < 1):
-            raise BadInput(f"workers: {expected!r} is no whole number above 0")
-        return decode(document), expected
+        if offer.workers is not None and offer.workers < 1:
+            raise BadInput(f"workers: {offer.workers} is no whole number above 0")
+        return Plan.of(offer.plan), self._expected if offer.workers is None else offer.workers
 
     def _round(
         self, connection: Any, lines: BinaryIO, plan: Plan, expected: int | None, peer: str
@@ -268,10 +264,10 @@ class _Standing:
 
 
 def run_standing(
-    control: Address,
+    control: Endpoint,
     *,
-    bind: Address,
-    web: Address | None,
+    bind: Endpoint,
+    web: Endpoint | None,
     expected: int | None,
     token: str,
     asked: Event,
@@ -298,9 +294,9 @@ def run_standing(
     return 0
 
 
-def _tell(connection: Any, message: Mapping[str, object]) -> None:
+def _tell(connection: Any, said: Said) -> None:
     try:
-        connection.sendall(json.dumps(message).encode() + b"\n")
+        connection.sendall(codec.encode(said) + b"\n")
     except OSError:
         return
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,13 +37,14 @@ from loadgen.cluster.dealing import (
     START,
     STOP,
     TELL_S,
-    Start,
 )
 from loadgen.generator import Generator
-from loadgen.plan import decode
+from loadgen.messages import Start
+from loadgen.plan import Plan
 from loadgen.samples import NOT_REACHED
 from loadgen.spool.follower import Follower
 from loadgen.users import FAILURES
+from services import codec
 from services.errors import BadInput, CannotStart
 
 _STOP_S: Final = 5.0
@@ -204,7 +205,7 @@ class Turn:
             self._clear()
 
     def _open(self) -> None:
-        plan = decode(self._document)
+        plan = Plan.of(self._document)
         if self._streamed:
             self._scratch = Path(tempfile.mkdtemp(prefix="hopbench-"))
             plan = replace(plan, samples=self._scratch / plan.samples.name)
@@ -227,7 +228,7 @@ class Turn:
                 self._broken(counts.broken)
             self._flush(None)
             self._report()
-            self._say(FINISHED, counts=asdict(counts))
+            self._say(FINISHED, counts=codec.plain(counts))
         except OSError as error:
             self._broken(f"cannot write samples: {error}")
         except Exception as error:  # told with its name; the greenlet's traceback is in the log

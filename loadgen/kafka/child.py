@@ -9,7 +9,7 @@ what comes above is dropped. JSON lines on standard input: a plan (hopbench.plan
 - ``{"ready": true}``, or ``{"broken": why}`` when it cannot start or go on;
 - ten times a second ``{"sent": n, "done": n, "ended": [[row, status, response ns, bytes]…]}``,
   rows of the worker's whole schedule;
-- ``{"finished": {…loadgen.generator.Counts}}``.
+- ``{"finished": {…loadgen.counts.Counts}}``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ import signal
 import sys
 import time
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from time import monotonic_ns
 from typing import Any, Final
 
@@ -33,13 +32,15 @@ import numpy as np
 import uvloop
 
 from loadgen.counts import Counts, core_wait_ns, spread
-from loadgen.plan import Plan, decode, in_flight_parts
+from loadgen.plan import Plan, in_flight_parts
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, STATUSES, TIMEOUT
 from loadgen.schedule import NO_KEY, Schedule, select
 from loadgen.sending.headers import Heads
 from loadgen.spool.recorder import Ended, Recorder, header, known
+from services import codec
 from services.clocks.wall import WallClock
 from services.errors import BadInput, CannotStart
+from services.report import SenderReport
 from services.system.death import ORPHANED, die_with
 from services.system.title import set_title
 from services.transports.kafka.transport import KafkaTransport
@@ -239,7 +240,7 @@ class Lines:
 async def _live() -> int:
     lines = await Lines.open()
     try:
-        plan = decode(await lines.hear())
+        plan = Plan.of(await lines.hear())
         requests = Requests(plan)
         await requests.open()
     except (BadInput, CannotStart) as error:
@@ -302,13 +303,21 @@ async def _round(requests: Requests, plan: Plan, start_ns: int, lines: Lines) ->
         start_ns=start_ns,
         elapsed_ns=elapsed,
         cpu_ns=cpu,
-        busiest_cpu_ns=cpu,
+        core_share=cpu / elapsed if elapsed > 0 else None,
         core_wait_ns=waited,
         lag_ns=spread(requests.lag_ns),
         hub_lag_ns=spread(beats),
-        kafka=(_messages(plan, requests.counters),),
+        senders=(
+            SenderReport(
+                GENERATOR,
+                plan.worker,
+                os.getpid(),
+                requests.counters.messages(time.time_ns() - monotonic_ns()),
+                tuple(requests.counters.doubts),
+            ),
+        ),
     )
-    await lines.say({"finished": asdict(counts)})
+    await lines.say({"finished": codec.plain(counts)})
 
 
 async def _stopped(lines: Lines, running: asyncio.Task[None]) -> None:
@@ -340,29 +349,6 @@ async def _beat(start_ns: int, lags: array[int]) -> None:
             due = max(due, now - _BEAT_NS)
     finally:
         await clock.close()
-
-
-def _messages(plan: Plan, counters: Counters) -> dict[str, Any]:
-    """What a ProcessReport says of messages (hopbench/engines/port.py)."""
-    ahead = time.time_ns() - monotonic_ns()
-
-    def unix(at: int | None) -> int | None:
-        return None if at is None else at + ahead
-
-    gaps: Sequence[Sequence[int | None]] = [
-        [unix(gap.from_ns), unix(gap.to_ns)] for gap in counters.gaps
-    ]
-    return {
-        "service": GENERATOR,
-        "replica": plan.worker,
-        "pid": os.getpid(),
-        "produced": dict(counters.produced),
-        "consumed": dict(counters.consumed),
-        "redelivered": dict(counters.redelivered),
-        "unacknowledged": dict(counters.unacknowledged),
-        "broker_gaps_unix_ns": gaps,
-        "doubts": [list(doubt) for doubt in counters.doubts],
-    }
 
 
 def main() -> int:

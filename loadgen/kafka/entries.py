@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,8 +14,10 @@ import gevent
 from gevent import subprocess
 from gevent.event import AsyncResult, Event
 
-from loadgen.plan import Plan, encode
+from loadgen.counts import Counts
+from loadgen.plan import Plan
 from loadgen.sending.dispatcher import Observe
+from services import codec
 from services.errors import CannotStart
 from services.system import children
 
@@ -56,7 +57,7 @@ class KafkaEntries:
             start_new_session=True,
         )
         self._reader = gevent.spawn(self._read)
-        self._say(encode(self._plan))
+        self._say(self._plan.document())
 
     def open(self) -> None:
         """Wait until it is connected. Raises CannotStart."""
@@ -72,9 +73,9 @@ class KafkaEntries:
         self._say({"start_ns": start_ns})
         self._watcher = gevent.spawn(self._watch)
 
-    def join(self) -> Mapping[str, Any] | None:
+    def join(self) -> Counts | None:
         """Wait for its end; what it counted, None where it broke."""
-        counts: Mapping[str, Any] | None = self._finished.get()
+        counts: Counts | None = self._finished.get()
         return counts
 
     def stop(self) -> None:
@@ -124,8 +125,8 @@ class KafkaEntries:
                 elif "broken" in message:
                     why = message["broken"]
                 elif "finished" in message:
-                    self._finished.set(message["finished"])
-        self._gone(why or f"died ({_ending(self._process.wait())})")
+                    self._finished.set(codec.typed(Counts, message["finished"]))
+        self._gone(why or f"died ({children.ending(self._process.wait())})")
 
     def _gone(self, why: str) -> None:
         if not self._ready.ready():
@@ -142,7 +143,3 @@ class KafkaEntries:
             if monotonic_ns() - self._heard_ns > _SILENT_S * _NANO:
                 self._process.kill()
                 self._gone(f"has said nothing for {_SILENT_S:g} s")
-
-
-def _ending(status: int) -> str:
-    return f"exit code {status}" if status >= 0 else signal.Signals(-status).name

@@ -10,7 +10,6 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loadgen.samples import NOT_REACHED, PHASES, RECORD, SCHEMA, STATUSES
@@ -147,15 +146,13 @@ def table(records: NDArray[np.void], entries: Sequence[SpoolEntry]) -> pa.Table:
     )
 
 
-def write_parquet(spools: Sequence[Path], path: Path) -> pa.Table:
-    """Turn the spools of one round's workers into samples.parquet; the table that was written.
+def samples(spools: Sequence[Path]) -> pa.Table:
+    """The spools of one round's workers as the table of samples.parquet.
 
     Raises BadInput for spools that cannot be read or are not of one round.
     """
     parts = [read(spool) for spool in spools]
-    samples = table(merged(parts), parts[0].entries)
-    pq.write_table(samples, path)
-    return samples
+    return table(merged(parts), parts[0].entries)
 
 
 def _reached(values: NDArray[np.signedinteger]) -> pa.Array:

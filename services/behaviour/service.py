@@ -90,7 +90,7 @@ class Behaviour:
         self._slots = None if limit is None else Slots(limit)
         self._measured_from_ns: int | None = None
         self._unticketed = 0
-        self._pausing: asyncio.Task[None] | None = None
+        self._pausing: set[asyncio.Task[None]] = set()
 
     def begin(self, start_ns: int, measured_from_ns: int) -> None:
         """The round begins: both on this clock; faults are timed from ``measured_from_ns``."""
@@ -103,7 +103,10 @@ class Behaviour:
         assert fault.pause_ns is not None
         self.counters.faults_fired += 1
         # Kept, because the loop itself holds tasks but weakly.
-        self._pausing = asyncio.get_running_loop().create_task(self._clock.pause(fault.pause_ns))
+        pause = asyncio.get_running_loop().create_task(self._clock.pause(fault.pause_ns))
+        # The loop keeps no task alive; one that is forgotten may end before its time.
+        self._pausing.add(pause)
+        pause.add_done_callback(self._pausing.discard)
 
     async def handle(self, incoming: Incoming) -> Reply:
         """Run the operation. Never raises but CancelledError."""

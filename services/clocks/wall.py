@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import time
@@ -24,9 +23,11 @@ from services.clocks import cpu
 from services.clocks.bias import Bias
 from services.clocks.timerfd import AbsoluteTimer, absolute_timer
 from services.clocks.timers import Timers
+from services.doubts import Code, Doubt
 from services.errors import CannotStart
 from services.scenario.model import Scenario, Work
 from services.scenario.tree import walk
+from services.system.cores import usable_cores
 from services.wire.ports import Cancellable
 
 Where = Literal["loop", "thread", "process"]
@@ -49,7 +50,7 @@ class WallClock:
         """Nanoseconds by which waits were longer than asked."""
         self.cpu_bias = Bias()
         """Nanoseconds of CPU used beyond those asked."""
-        self.doubts: list[tuple[str, str]] = []
+        self.doubts: list[Doubt] = []
         self._absolute = absolute
         self._timers = Timers()
         self._armed_ns: int | None = None
@@ -69,12 +70,15 @@ class WallClock:
         self._fd = absolute_timer() if self._absolute else None
         if self._fd is None:
             self.doubts.append(
-                ("platform", "no absolute timers here: waits go by the loop's millisecond timers")
+                Doubt(
+                    Code.PLATFORM,
+                    "no absolute timers here: waits go by the loop's millisecond timers",
+                )
             )
         else:
             self._loop.add_reader(self._fd.fd, self._due)
         self._burner = cpu.interpreter_burner()
-        cores = os.cpu_count() or 1
+        cores = len(usable_cores())
         if "thread" in wheres:
             self._threads = ThreadPoolExecutor(cores, thread_name_prefix="work")
             self._native = cpu.native_burner()
@@ -90,11 +94,14 @@ class WallClock:
         """
         for _ in range(_PROBES):
             await self.sleep(_PROBE_NS)
-        late_ns = self.sleep_bias.summary()["p50"]
+        late_ns = self.sleep_bias.spread().p50 or 0
         self.sleep_bias = Bias()
         if self._fd is not None and late_ns > _LATE_NS:
             self.doubts.append(
-                ("timer", f"waits of 1 ms took {late_ns / 1e6:.2f} ms longer before the round")
+                Doubt(
+                    Code.TIMER,
+                    f"waits of 1 ms took {late_ns / 1e6:.2f} ms longer before the round",
+                )
             )
 
     async def sleep(self, ns: int) -> None:

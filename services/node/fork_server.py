@@ -6,13 +6,8 @@ signal before it runs anything, and because its exit must be told at once, with 
 
 Nothing here starts a thread, an event loop or gRPC's core: none survives a fork.
 
-Node → fork server, one line each, a file descriptor beside it, the next only after the answer:
-
-    {"do": "load"} + [file]            the round's job, JSON; parsed once, for all children
-    {"do": "fork", "name", "group", "title", "log"} + [control socket]; group: [[service, replica]…]
-
-Fork server → node: ``{"loaded": null}`` or ``{"loaded": text}`` with what was wrong,
-``{"forked": pid}``, ``{"exited": pid, "status": n}`` as they happen.
+Messages (services/node/messages.py) are lines of JSON, the node's with a file descriptor beside
+each, the next only after the answer. A job is parsed once, for all children.
 """
 
 from __future__ import annotations
@@ -20,7 +15,6 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
-import json
 import os
 import selectors
 import signal
@@ -28,10 +22,12 @@ import socket
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from services import codec
 from services.errors import BadInput
-from services.process.job import Job, read_job
+from services.node.messages import Exited, Fork, Forked, Load, Loaded, Ordered, Told
+from services.process.job import Job, Work, work
 from services.process.process import run_services
 from services.system.death import die_with
 from services.system.title import set_title
@@ -51,7 +47,7 @@ class ForkServer:
 
     def __init__(self, node: socket.socket) -> None:
         self._node = node
-        self._job: Job | None = None
+        self._work: Work | None = None
         self._children: set[int] = set()
         self._wake_r, self._wake_w = socket.socketpair()
         for end in (self._wake_r, self._wake_w):
@@ -73,7 +69,8 @@ class ForkServer:
                         message, fds = self._message()
                         if not message:
                             return
-                        self._obey(json.loads(message), fds)
+                        order: Ordered = codec.decode(Ordered, message)
+                        self._obey(order, fds[0])
 
     def _message(self) -> tuple[bytes, list[int]]:
         message, fds, _, _ = socket.recv_fds(self._node, _LARGEST_MESSAGE, 1)
@@ -82,21 +79,21 @@ class ForkServer:
             message = message + more if more else b""
         return message, fds
 
-    def _obey(self, message: dict[str, Any], fds: list[int]) -> None:
-        match message["do"]:
-            case "load":
-                self._tell({"loaded": self._load(fds[0])})
-            case "fork":
-                pid = self._fork(message, fds[0])
+    def _obey(self, order: Ordered, fd: int) -> None:
+        match order:
+            case Load():
+                self._tell(Loaded(self._load(fd)))
+            case Fork():
+                pid = self._fork(order, fd)
                 self._children.add(pid)
-                os.close(fds[0])
-                self._tell({"forked": pid})
+                os.close(fd)
+                self._tell(Forked(pid))
 
     def _load(self, fd: int) -> str | None:
         with os.fdopen(fd, "rb") as file:
             text = file.read()
         try:
-            self._job = read_job(json.loads(text))
+            self._work = work(codec.decode(Job, text))
         except BadInput as error:
             return str(error)
         # What exists now is shared with every child for as long as nobody writes to it, and the
@@ -105,15 +102,15 @@ class ForkServer:
         gc.freeze()
         return None
 
-    def _fork(self, message: dict[str, Any], control: int) -> int:
-        assert self._job is not None
+    def _fork(self, order: Fork, control: int) -> int:
+        assert self._work is not None
         here = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._child(here, self._job, message, control)
+            self._child(here, self._work, order, control)
         return pid
 
-    def _child(self, parent: int, job: Job, message: dict[str, Any], control: int) -> NoReturn:
+    def _child(self, parent: int, work: Work, order: Fork, control: int) -> NoReturn:
         """Never returns into the loop of the parent, whatever happens."""
         status = BUG
         try:
@@ -122,11 +119,10 @@ class ForkServer:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for end in (self._node, self._wake_r, self._wake_w):
                 end.close()
-            _redirect(Path(message["log"]))
-            set_title(f"hopbench: {message['title']}")
+            _redirect(Path(order.log))
+            set_title(f"hopbench: {order.title}")
             gc.enable()
-            group = [(service, replica) for service, replica in message["group"]]
-            status = run_services(job, message["name"], group, control)
+            status = run_services(work, order.pack, control)
         except BaseException:  # the last frame of this process: it reports and leaves
             traceback.print_exc()
         finally:
@@ -140,10 +136,10 @@ class ForkServer:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 self._children.discard(pid)
-                self._tell({"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+                self._tell(Exited(pid, os.waitstatus_to_exitcode(status)))
 
-    def _tell(self, message: dict[str, Any]) -> None:
-        self._node.sendall(json.dumps(message).encode() + b"\n")
+    def _tell(self, message: Told) -> None:
+        self._node.sendall(codec.encode(message) + b"\n")
 
 
 def _redirect(log: Path) -> None:

@@ -4,83 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import orjson
-
+from services import codec
 from services.errors import CannotStart
+from services.node.messages import Exited, Fork, Forked, Load, Loaded, Ordered, Told
 from services.process.channel import Channel, open_channel
-from services.scenario.packing import Group
-from services.system import children
-from services.system.children import ended, environment
+from services.process.job import Job
+from services.process.orders import Listening
+from services.scenario.packing import Pack
+from services.system import children, logs
+from services.system.children import ended, ending, environment
 
 _END_S = 2.0
 """From the end of its channel to its own."""
 _PADDING = "." * 80
 """An argument whose only use is its length: a title has room for as much as the original."""
-_TAIL_BYTES = 4000
-_TAIL_LINES = 20
-LOG_BYTES = 256 * 1024
-"""Of each log that a node keeps to itself, its end goes to the bench."""
 
 
 @dataclass(slots=True)
 class Child:
     """One service process. ``exit`` ends with its exit code, negative for a signal."""
 
-    name: str
-    """``order/0``, or ``pack/0`` of one that several replicas share."""
-    group: Group
+    pack: Pack
     pid: int
     log: Path
     channel: Channel
     exit: asyncio.Future[int]
-    ready: list[dict[str, Any]] = field(default_factory=list)
-    """What the process said when it listened: ``service``, ``replica``, ``host``, ``http_port``,
-    ``grpc_port`` of each replica."""
+    listening: tuple[Listening, ...] = ()
+    """What the process said when it came up."""
     expected_to_end: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.pack.name
 
     def tail(self) -> str:
         """The end of its log."""
-        return tail(self.log)
-
-
-def tail(log: Path) -> str:
-    """The last lines of a log, at most 4 kB; empty where there is none."""
-    try:
-        with log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(text.splitlines()[-_TAIL_LINES:])
-
-
-def log_end(log: Path) -> str:
-    """As much of it as an answer has room for; empty where there is none."""
-    try:
-        with log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - LOG_BYTES))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def ending(status: int) -> str:
-    """``exit 1`` or ``SIGKILL``: how a process ended, for people."""
-    if status >= 0:
-        return f"exit {status}"
-    try:
-        return signal.Signals(-status).name
-    except ValueError:
-        return f"signal {-status}"
+        return logs.tail(self.log)
 
 
 def command(parent: int, fd: int) -> list[str]:
@@ -100,7 +64,7 @@ class Forks:
         self._children: dict[int, Child] = {}
         self._early: dict[int, int] = {}
         self._turn = asyncio.Lock()
-        self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._answers: asyncio.Queue[Loaded | Forked | None] = asyncio.Queue()
 
     async def start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -125,42 +89,30 @@ class Forks:
         """Wait until the fork server ends, and tell how."""
         return f"fork server: {ending(await self._process.wait())}"
 
-    async def load(self, job: dict[str, Any]) -> None:
+    async def load(self, job: Job) -> None:
         """Make ``job`` the one that children work on. Raises CannotStart with what is wrong."""
         with tempfile.TemporaryFile() as file:
-            file.write(orjson.dumps(job))
+            file.write(codec.encode(job))
             file.flush()
             file.seek(0)
-            answer = await self._ask({"do": "load"}, file.fileno())
-        if answer["loaded"] is not None:
-            raise CannotStart("scenario", answer["loaded"])
+            answer = await self._ask(Load(), file.fileno())
+        if isinstance(answer, Loaded) and answer.refused is not None:
+            raise CannotStart("scenario", answer.refused)
 
-    async def fork(self, name: str, group: Group, log: Path) -> Child:
-        """Start a process for the replicas of ``group``; it is not ready yet."""
-        title = name if len(group) == 1 else f"{name} ({len(group)} services)"
+    async def fork(self, pack: Pack, log: Path) -> Child:
+        """Start a process for the replicas of ``pack``; it is not ready yet."""
+        title = f"{pack.name} ({len(pack.replicas)} services)" if pack.shared else pack.name
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                message = {
-                    "do": "fork",
-                    "name": name,
-                    "group": group,
-                    "title": title,
-                    "log": str(log),
-                }
-                answer = await self._ask(message, theirs.fileno())
+                answer = await self._ask(Fork(pack, title, str(log)), theirs.fileno())
         except CannotStart:
             ours.close()
             raise
-        pid: int = answer["forked"]
-        child = Child(
-            name,
-            group,
-            pid,
-            log,
-            await open_channel(ours),
-            asyncio.get_running_loop().create_future(),
-        )
+        assert isinstance(answer, Forked)
+        pid = answer.pid
+        exit_ = asyncio.get_running_loop().create_future()
+        child = Child(pack, pid, log, await open_channel(ours), exit_)
         self._children[pid] = child
         if pid in self._early:
             self._ended(pid, self._early.pop(pid))
@@ -173,14 +125,14 @@ class Forks:
         self._socket.close()
         await ended(self._process, _END_S)
 
-    async def _ask(self, message: dict[str, Any], fd: int) -> dict[str, Any]:
+    async def _ask(self, order: Ordered, fd: int) -> Loaded | Forked:
         async with self._turn:
             try:
-                socket.send_fds(self._socket, [orjson.dumps(message) + b"\n"], [fd])
+                socket.send_fds(self._socket, [codec.encode(order) + b"\n"], [fd])
             except OSError as error:
                 raise CannotStart("fork server", await self._how_it_ended()) from error
             answer = await self._answers.get()
-        if not answer:
+        if answer is None:
             raise CannotStart("fork server", await self._how_it_ended())
         return answer
 
@@ -188,12 +140,13 @@ class Forks:
         return f"died ({ending(await ended(self._process, _END_S))})"
 
     async def _listen(self) -> None:
-        while (message := await self._channel.receive()) is not None:
-            if "exited" in message:
-                self._ended(message["exited"], message["status"])
+        told: Told | None
+        while (told := await self._channel.receive(Told)) is not None:
+            if isinstance(told, Exited):
+                self._ended(told.pid, told.status)
             else:
-                self._answers.put_nowait(message)
-        self._answers.put_nowait({})
+                self._answers.put_nowait(told)
+        self._answers.put_nowait(None)
 
     def _ended(self, pid: int, status: int) -> None:
         child = self._children.pop(pid, None)

@@ -9,12 +9,17 @@ from typing import Any, Final
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from services.errors import CannotStart
-from services.node.forks import Child, ending
+from services.node.forks import Child
+from services.process.orders import Listening, Ready
+from services.system.children import ending
+from services.wire.ports import Address
 
 START_BOUND_S: Final = 20.0
 """A process that does not listen and answer within it has not come up."""
 SERVICE_BOUND_S: Final = 0.05
 """Beside that for each service in it."""
+_END_S: Final = 2.0
+"""From the end of its channel to its own."""
 _AT_ONCE: Final = 32
 """Services that are asked together."""
 
@@ -33,53 +38,48 @@ async def come_up(children: Sequence[Child]) -> None:
 
 
 async def _come_up(child: Child, session: ClientSession, turn: asyncio.Semaphore) -> None:
-    ready = asyncio.create_task(child.channel.receive())
+    ready = asyncio.create_task(child.channel.receive(Ready))
     over: set[asyncio.Future[Any]] = {ready, child.exit}
-    bound_s = START_BOUND_S + SERVICE_BOUND_S * len(child.group)
+    bound_s = START_BOUND_S + SERVICE_BOUND_S * len(child.pack.replicas)
     await asyncio.wait(over, timeout=bound_s, return_when=asyncio.FIRST_COMPLETED)
     message = ready.result() if ready.done() else None
     ready.cancel()
     if message is None:
-        how = (
-            f"ended while starting ({ending(await _exit_soon(child))})"
-            if ready.done()
-            else f"did not come up in {bound_s:g} s"
-        )
+        how = await _exit_soon(child) if ready.done() else f"did not come up in {bound_s:g} s"
         raise CannotStart(child.name, how, child.tail())
-    if "error" in message:
-        raise CannotStart(child.name, message["error"], child.tail(), message.get("hint"))
-    child.ready = message["ready"]
+    if message.error is not None:
+        raise CannotStart(child.name, message.error, child.tail(), message.hint)
+    child.listening = message.replicas
 
-    async def ask(replica: dict[str, Any]) -> None:
+    async def ask(replica: Listening) -> None:
         async with turn:
-            await _answers(replica, session)
+            await _answers(replica.address, session)
 
     try:
         async with asyncio.TaskGroup() as group:
-            for replica in child.ready:
+            for replica in child.listening:
                 group.create_task(ask(replica))
     except* (ClientError, TimeoutError, _NoAnswer) as errors:
         first = errors.exceptions[0]
         raise CannotStart(child.name, f"does not answer: {first}", child.tail()) from first
 
 
-async def _exit_soon(child: Child) -> int:
-    """Its exit status, a moment after its channel closed."""
+async def _exit_soon(child: Child) -> str:
+    """How it ended, a moment after its channel closed; it may live on all the same."""
     try:
-        async with asyncio.timeout(2):
-            return await asyncio.shield(child.exit)
+        async with asyncio.timeout(_END_S):
+            return f"ended while starting ({ending(await asyncio.shield(child.exit))})"
     except TimeoutError:
-        return 0
+        return f"closed its channel while starting, and has not ended in {_END_S:g} s"
 
 
-async def _answers(ready: dict[str, Any], session: ClientSession) -> None:
+async def _answers(address: Address, session: ClientSession) -> None:
     """One request to each port: any HTTP answer, and gRPC's health service."""
-    host = ready["host"]
-    if ready["http_port"] is not None:
-        async with session.get(f"http://{host}:{ready['http_port']}/health"):
+    if address.http_port is not None:
+        async with session.get(f"http://{address.host}:{address.http_port}/health"):
             pass
-    if ready["grpc_port"] is not None:
-        await _answers_grpc(f"{host}:{ready['grpc_port']}")
+    if address.grpc_port is not None:
+        await _answers_grpc(f"{address.host}:{address.grpc_port}")
 
 
 class _NoAnswer(Exception):

@@ -2,7 +2,7 @@
 
 It is told over HTTP (loopback, or the internal network of containers, always with a token) which
 replicas to run, starts them through its fork server, watches them, and hands back what they
-counted. Requests and answers are listed in docs/architecture.md, "Node control".
+counted. Requests and answers are listed in services/node/messages.py.
 
 A process that dies when nobody asked it to is told at once to whoever waits on ``GET /deaths``.
 """
@@ -17,36 +17,44 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import orjson
 import uvloop
 from aiohttp import web
 
+from services import codec
 from services.errors import CannotStart
-from services.node.forks import Child, Forks, ending, log_end
+from services.node.forks import Child, Forks
 from services.node.health import come_up
 from services.node.lease import Lease
-from services.scenario.packing import Group
-from services.system import tokens
+from services.node.messages import (
+    HEALTH,
+    STOP_SLACK_S,
+    TOKEN_HEADER,
+    Death,
+    Deaths,
+    Last,
+    Refusal,
+    Running,
+    Serving,
+    Started,
+)
+from services.process.job import Job
+from services.process.orders import Answer, Begin, Connect, Count, Order, Stop
+from services.report import ProcessReport
+from services.system import logs
+from services.system.children import ending
 from services.system.death import die_with, stop_asked
 from services.system.host_clock import host_clock
 from services.system.title import set_title
+from services.system.tokens import TOKEN_VARIABLE
 
-TOKEN_HEADER = "x-hopbench-token"
-TOKEN_VARIABLE = tokens.TOKEN_VARIABLE
-HEALTH = "/health"
-"""Answered to anybody: that it serves is no secret."""
 LARGEST_REQUEST = 64 * 1024 * 1024
 ANSWER_BOUND_S = 15.0
 """For connect, begin and counters; opening connections to many callees takes some seconds."""
 SERVICE_BOUND_S = 0.05
 """Beside that for each service of a process."""
-STOP_SLACK_S = 10.0
-"""On top of the grace: spans still to be derived and sent."""
 _LEASE_LOOK_S = 1.0
 
 
@@ -59,32 +67,32 @@ class Node:
         """For the logs of a round whose bench has no directory here."""
         self.lease = Lease()
         self._children: list[Child] = []
-        self._deaths: list[dict[str, Any]] = []
+        self._deaths: list[Death] = []
         self._death = asyncio.Event()
         self._watchers: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
 
-    async def start(self, job: dict[str, Any]) -> list[dict[str, Any]]:
-        """Replace what runs by the replicas of ``job``, and return them once they answer.
+    async def start(self, job: Job) -> Started:
+        """Replace what runs by the replicas of ``job``; returns once they answer.
 
         Raises CannotStart for the first that does not come up; then none is left.
         """
         async with self._turn:
             return await self._start(job)
 
-    async def _start(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+    async def _start(self, job: Job) -> Started:
         await self._discard()
-        self.lease.grant(job.get("lease_ns"))
+        self.lease.grant(job.lease_ns)
         await self._forks.load(job)
-        if (given := job["settings"]["logs"]) is None:
+        if (given := job.logs) is None:
             self._kept = TemporaryDirectory(prefix="hopbench-logs-", ignore_cleanup_errors=True)
             given = self._kept.name
-        logs = Path(given)
-        os.makedirs(logs, exist_ok=True)
+        directory = Path(given)
+        os.makedirs(directory, exist_ok=True)
         try:
-            for name, group in named(job):
-                log = logs / f"{name.replace('/', '-')}.log"
-                self._children.append(await self._forks.fork(name, group, log))
+            for pack in job.packs:
+                log = directory / f"{pack.name.replace('/', '-')}.log"
+                self._children.append(await self._forks.fork(pack, log))
             await come_up(self._children)
         except* CannotStart as failures:
             await self._discard()
@@ -93,63 +101,65 @@ class Node:
             watcher = asyncio.create_task(self._watch(child))
             self._watchers.add(watcher)
             watcher.add_done_callback(self._watchers.discard)
-        served = sum(len(child.group) for child in self._children)
-        _tell(f"started {served} services in {len(self._children)} processes: {job['variant']}")
-        return [
-            {"pid": child.pid, **replica} for child in self._children for replica in child.ready
-        ]
+        found = tuple(
+            Running(replica.service, replica.replica, child.pid, replica.address)
+            for child in self._children
+            for replica in child.listening
+        )
+        _tell(f"started {len(found)} services in {len(self._children)} processes: {job.variant}")
+        return Started(found)
 
-    async def ask_all(self, message: dict[str, Any], bound_s: float) -> list[dict[str, Any]]:
-        """Send ``message`` to every process that lives; their answers, each with its name.
+    async def ask_all(self, order: Order) -> tuple[ProcessReport, ...]:
+        """Give ``order`` to every process that lives; what they report.
 
         Raises CannotStart when one answers with an error or not in time. A process that dies
         meanwhile is left out; it is among the deaths.
         """
 
-        async def ask(child: Child) -> dict[str, Any] | None:
+        async def ask(child: Child) -> Answer:
             try:
-                async with asyncio.timeout(its_bound_s := _bound_s(bound_s, child)):
-                    answer = await child.channel.ask(message)
+                async with asyncio.timeout(bound_s := _bound_s(ANSWER_BOUND_S, child)):
+                    answer = await child.channel.ask(order)
             except TimeoutError:
-                text = f"no answer to {message['do']!r} in {its_bound_s:g} s"
+                text = f"no answer to {type(order).__name__} in {bound_s:g} s"
                 raise CannotStart(child.name, text, child.tail()) from None
-            if answer is not None and "error" in answer:
-                raise CannotStart(child.name, answer["error"], child.tail())
-            return answer
+            if answer is not None and answer.error is not None:
+                raise CannotStart(child.name, answer.error, child.tail())
+            return answer or Answer()
 
         living = [child for child in self._children if not child.exit.done()]
         answers = await asyncio.gather(*(ask(child) for child in living))
-        return [answer for answer in answers if answer is not None]
+        return tuple(report for answer in answers for report in answer.reports)
 
-    async def stop(self, grace_ns: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
-        """Let every process finish what it does, at most ``grace_ns``; their last reports, and the
-        ends of logs that are kept here, by name."""
+    async def stop(self, stop: Stop) -> Last:
+        """Let every process finish what it does; their last reports, and the ends of logs that are
+        kept here."""
         async with self._turn:
-            return await self._stop(grace_ns)
+            return await self._stop(stop)
 
-    async def _stop(self, grace_ns: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    async def _stop(self, stop: Stop) -> Last:
         for child in self._children:
             child.expected_to_end = True
 
-        async def end(child: Child) -> dict[str, Any] | None:
-            bound_s = _bound_s(grace_ns / 1e9 + STOP_SLACK_S, child)
+        async def end(child: Child) -> Answer:
+            bound_s = _bound_s(stop.grace_ns / 1e9 + STOP_SLACK_S, child)
             try:
                 async with asyncio.timeout(bound_s):
-                    answer = await child.channel.ask({"do": "stop", "grace_ns": grace_ns})
+                    answer = await child.channel.ask(stop)
                     await asyncio.shield(child.exit)
             except TimeoutError:
                 _tell(f"{child.name} did not stop in {bound_s:g} s; killed")
-                return None
-            return answer
+                return Answer()
+            return answer or Answer()
 
         answers = await asyncio.gather(*map(end, self._children))
-        logs = {}
+        ends = {}
         if self._kept is not None:
-            logs = {child.log.stem: log_end(child.log) for child in self._children}
+            ends = {child.log.stem: logs.end(child.log) for child in self._children}
         if self._children:
             _tell(f"stopped {len(self._children)} processes")
         await self._discard()
-        return [report for answer in answers if answer for report in answer["reports"]], logs
+        return Last(tuple(report for answer in answers for report in answer.reports), ends)
 
     async def discard(self) -> None:
         """Kill what runs, without asking."""
@@ -175,14 +185,14 @@ class Node:
         self._death = asyncio.Event()
         self._deaths = []
 
-    async def deaths(self, within_s: float | None = None) -> list[dict[str, Any]]:
+    async def deaths(self, within_s: float | None = None) -> Deaths:
         """Wait for the first process that dies unasked, then tell all that did so far; none where
         the round ends before, or nobody dies ``within_s``."""
         deaths = self._deaths
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._death.wait()
-        return deaths
+        return Deaths(tuple(deaths))
 
     async def end_when_left(self) -> None:
         """Kill what runs for a bench that has not called for the length of its lease."""
@@ -195,31 +205,13 @@ class Node:
     async def _watch(self, child: Child) -> None:
         status = await asyncio.shield(child.exit)
         if not child.expected_to_end:
-            self._deaths.append(
-                {
-                    "part": child.name,
-                    "pid": child.pid,
-                    "text": f"died ({ending(status)})",
-                    "log": child.tail(),
-                }
-            )
+            text = f"died ({ending(status)})"
+            self._deaths.append(Death(child.name, child.pid, text, child.tail()))
             self._death.set()
 
 
-def named(job: dict[str, Any]) -> list[tuple[str, Group]]:
-    """What each process is called: after its replica, or by the number of its pack in the whole
-    scenario, of which this node may have a part."""
-    numbers = job.get("packs") or {}
-    found: list[tuple[str, Group]] = []
-    for here, given in enumerate(job["processes"]):
-        group = tuple((service, replica) for service, replica in given)
-        first = "{}/{}".format(*group[0])
-        found.append((first if len(group) == 1 else f"pack/{numbers.get(first, here)}", group))
-    return found
-
-
 def _bound_s(bound_s: float, child: Child) -> float:
-    return bound_s + SERVICE_BOUND_S * len(child.group)
+    return bound_s + SERVICE_BOUND_S * len(child.pack.replicas)
 
 
 def _tell(line: str) -> None:
@@ -238,48 +230,44 @@ def application(node: Node, token: str, quit_asked: asyncio.Event) -> web.Applic
             return await handler(request)
         given = request.headers.get(TOKEN_HEADER, "").encode(errors="surrogateescape")
         if not hmac.compare_digest(given, token.encode()):
-            return _json({"text": f"wrong or missing {TOKEN_HEADER}"}, 403)
+            return _json(Refusal(f"wrong or missing {TOKEN_HEADER}"), 403)
         try:
             with node.lease.call():
                 return await handler(request)
+        except codec.Unfit as error:
+            return _json(Refusal(f"does not understand {request.path}: {error}"), 400)
         except CannotStart as error:
-            return _json(asdict(error), 503)
+            return _json(Refusal.of(error), 503)
         except OSError as error:
             # A full disk, or a directory that is none.
-            return _json(asdict(CannotStart("node", str(error))), 503)
+            return _json(Refusal(str(error)), 503)
 
     async def start(request: web.Request) -> web.Response:
-        return _json({"processes": await node.start(orjson.loads(await request.read()))})
+        return _json(await node.start(codec.decode(Job, await request.read())))
 
     async def connect(request: web.Request) -> web.Response:
-        message = orjson.loads(await request.read())
-        await node.ask_all({"do": "connect", **message}, ANSWER_BOUND_S)
+        await node.ask_all(codec.decode(Connect, await request.read()))
         return _json({})
 
     async def begin(request: web.Request) -> web.Response:
-        message = orjson.loads(await request.read())
-        await node.ask_all({"do": "begin", **message}, ANSWER_BOUND_S)
+        await node.ask_all(codec.decode(Begin, await request.read()))
         return _json({})
 
     async def counters(_request: web.Request) -> web.Response:
-        answers = await node.ask_all({"do": "counters"}, ANSWER_BOUND_S)
-        reports = [report for answer in answers for report in answer["reports"]]
-        return _json({"processes": reports})
+        return _json(Last(await node.ask_all(Count())))
 
     async def stop(request: web.Request) -> web.Response:
-        message = orjson.loads(await request.read())
-        reports, logs = await node.stop(message["grace_ns"])
-        return _json({"processes": reports, "logs": logs})
+        return _json(await node.stop(codec.decode(Stop, await request.read())))
 
     async def deaths(request: web.Request) -> web.Response:
         within = request.query.get("within_s")
-        return _json({"deaths": await node.deaths(None if within is None else float(within))})
+        return _json(await node.deaths(None if within is None else float(within)))
 
     async def health(_request: web.Request) -> web.Response:
         return _json({})
 
     async def clock(_request: web.Request) -> web.Response:
-        return _json(asdict(host_clock()))
+        return _json(host_clock())
 
     async def quit_(_request: web.Request) -> web.Response:
         quit_asked.set()
@@ -298,8 +286,8 @@ def application(node: Node, token: str, quit_asked: asyncio.Event) -> web.Applic
     return app
 
 
-def _json(document: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
+def _json(value: object, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=codec.encode(value), content_type="application/json")
 
 
 # --- the process ------------------------------------------------------------------------------
@@ -324,7 +312,7 @@ async def _serve(host: str, port: int, token: str, parent: int | None) -> int:
     try:
         await site.start()
         bound = runner.addresses[0][1]
-        print(orjson.dumps({"pid": os.getpid(), "host": host, "port": bound}).decode(), flush=True)
+        print(codec.encode(Serving(os.getpid(), host, bound)).decode(), flush=True)
         over = asyncio.create_task(asked.wait())
         gone = asyncio.create_task(forks.gone())
         left = asyncio.create_task(node.end_when_left())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
@@ -13,7 +14,10 @@ from services import transports
 from services.behaviour import Behaviour
 from services.clocks.wall import WallClock
 from services.errors import CannotStart
-from services.process.job import Job
+from services.process.job import Work
+from services.process.orders import Listening
+from services.process.vitals import Vitals
+from services.report import ProcessReport
 from services.scenario.model import Protocol
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.outlet import PACE, Outlet
@@ -26,7 +30,7 @@ from services.transports.site import (
     Hooks,
     Site,
 )
-from services.wire.ports import Directory, Listener, Transport
+from services.wire.ports import Address, Directory, Listener, Transport
 
 if TYPE_CHECKING:
     from services.telemetry.official.telemetry import OfficialPipeline
@@ -36,19 +40,20 @@ class Hosted:
     """Create it in a running loop; ``outlet`` where others share the process."""
 
     def __init__(
-        self, job: Job, service: str, replica: int, clock: WallClock, outlet: Outlet | None
+        self, work: Work, service: str, replica: int, clock: WallClock, outlet: Outlet | None
     ) -> None:
-        self._job = job
+        job = work.job
+        self._work = work
         self.service = service
         self.replica = replica
         self._alone = outlet is None
-        self._telemetry, self.pipeline, hooks = instruments(job, service, replica, clock, outlet)
+        self._telemetry, self.pipeline, hooks = instruments(work, service, replica, clock, outlet)
         self.counters = Counters()
         self._site = Site(
             service=service,
             replica=replica,
-            replicas=job.scenario.services[service].replicas,
-            topology=job.topology,
+            replicas=work.scenario.services[service].replicas,
+            topology=work.topology,
             counters=self.counters,
             broker=job.broker,
             round=job.round,
@@ -63,10 +68,10 @@ class Hosted:
             if any(True for _ in self._site.outgoing(protocol))
         }
         self.behaviour = Behaviour(
-            job.scenario,
+            work.scenario,
             service,
             replica,
-            topology=job.topology,
+            topology=work.topology,
             clock=clock,
             telemetry=self._telemetry,
             transports=self._transports,
@@ -84,20 +89,15 @@ class Hosted:
     def name(self) -> str:
         return self._site.peer
 
-    async def listen(self) -> dict[str, Any]:
-        """Open every listener that this service needs; where they are. Raises CannotStart."""
+    async def listen(self) -> Listening:
+        """Open every listener that this service needs. Raises CannotStart."""
         await self.pipeline.start()
         ports: dict[Protocol, int | None] = {}
         for protocol in self._needed():
             listener = self._listeners[protocol] = transports.listener(protocol, self._site)
             ports[protocol] = await listener.start(self.behaviour.handle)
-        return {
-            "service": self.service,
-            "replica": self.replica,
-            "host": self._job.host,
-            "http_port": ports.get("http"),
-            "grpc_port": ports.get("grpc"),
-        }
+        address = Address(self._work.job.host, ports.get("http"), ports.get("grpc"))
+        return Listening(self.service, self.replica, address)
 
     async def connect(self, addresses: Directory) -> None:
         """Open connections to every callee. Raises CannotStart."""
@@ -115,35 +115,33 @@ class Hosted:
     async def disconnect(self) -> None:
         await asyncio.gather(*(one.close() for one in self._transports.values()))
 
-    def report(self) -> dict[str, Any]:
-        """What it counted: the fields of a ProcessReport that are not its process's."""
+    def report(self, vitals: Vitals) -> ProcessReport:
+        """What it counted, with the ``vitals`` of its process."""
         counted = self.behaviour.counters
-        return {
-            "service": self.service,
-            "replica": self.replica,
-            "handled": counted.handled,
-            "open_handlers": counted.open_handlers,
-            "spans_ended": self.pipeline.spans_ended,
-            "produced": dict(self.counters.produced),
-            "consumed": dict(self.counters.consumed),
-            "redelivered": dict(self.counters.redelivered),
-            "unacknowledged": dict(self.counters.unacknowledged),
-            "broker_gaps_unix_ns": [
-                [self._unix_ns(gap.from_ns), self._unix_ns(gap.to_ns)] for gap in self.counters.gaps
-            ],
-            "retries": counted.retries,
-            "timeouts": counted.timeouts,
-            "errors": counted.errors,
-            "faults_fired": counted.faults_fired,
-        }
-
-    def _unix_ns(self, monotonic_ns: int | None) -> int | None:
-        return None if monotonic_ns is None else monotonic_ns + self._job.unix_offset_ns
+        return ProcessReport(
+            service=self.service,
+            replica=self.replica,
+            pid=os.getpid(),
+            handled=counted.handled,
+            open_handlers=counted.open_handlers,
+            spans_ended=self.pipeline.spans_ended,
+            retries=counted.retries,
+            timeouts=counted.timeouts,
+            errors=counted.errors,
+            faults_fired=counted.faults_fired,
+            messages=self.counters.messages(self._work.unix_offset_ns),
+            cpu_ns=vitals.cpu_ns,
+            sleep_bias_ns=vitals.sleep_bias_ns,
+            cpu_bias_ns=vitals.cpu_bias_ns,
+            loop_lag_ns=vitals.loop_lag_ns,
+            collections=vitals.collections,
+            doubts=(*vitals.doubts, *self.counters.doubts),
+        )
 
     def _needed(self) -> list[Protocol]:
         entries = {
             entry.protocol
-            for entry in self._job.scenario.load.entries
+            for entry in self._work.scenario.load.entries
             if entry.target.service == self.service
         }
         # HTTP is always there: it is how the node asks whether the process is alive.
@@ -152,43 +150,44 @@ class Hosted:
             for protocol in transports.TRANSPORTS
             if protocol == "http"
             or protocol in entries
-            or (self._job.listen_all and protocol != "kafka")
+            or (self._work.job.listen_all and protocol != "kafka")
             or any(True for _ in self._site.incoming(protocol))
         ]
 
 
 def instruments(
-    job: Job, service: str, replica: int, clock: WallClock, outlet: Outlet | None
+    work: Work, service: str, replica: int, clock: WallClock, outlet: Outlet | None
 ) -> tuple[LeanTelemetry, Pipeline | OfficialPipeline, Hooks]:
     """What sees the hops, what sends them on, and what hangs into the transports' libraries."""
+    job = work.job
     traces, metrics = f"http://{job.traces}", f"http://{job.metrics}"
     resource = resource_attributes(service, replica, job.variant, job.instrumentation)
     sender = None if outlet is None else outlet.sender
     pace = DEFAULT_PACE if outlet is None else PACE
     if job.tracing and job.instrumentation == "official":
         found: tuple[LeanTelemetry, OfficialPipeline, Hooks] = _official().official(
-            job.topology,
+            work.topology,
             service,
             replica,
             clock,
             endpoint=traces,
             metrics_endpoint=metrics,
             resource=resource,
-            offset_ns=job.unix_offset_ns,
+            offset_ns=work.unix_offset_ns,
             spans=None if outlet is None else outlet.spans,
             sender=sender,
             pace=pace,
         )
         return found
     kind = LeanTelemetry if job.tracing else NullTelemetry
-    seen = kind(job.topology, service, replica, clock)
+    seen = kind(work.topology, service, replica, clock)
     pipeline = Pipeline(
         seen,
         traces,
         resource,
         metrics_endpoint=metrics,
         spans=job.tracing,
-        offset_ns=job.unix_offset_ns,
+        offset_ns=work.unix_offset_ns,
         sender=sender,
         shared=sender is not None,
         pace=pace,

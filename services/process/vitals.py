@@ -5,12 +5,27 @@ from __future__ import annotations
 import asyncio
 import gc
 import resource
+from dataclasses import dataclass
 from time import monotonic_ns, process_time_ns
 from typing import Any
 
 from services.clocks.bias import Bias
+from services.doubts import Doubt
+from services.report import Collections, Spread
 
 BEAT_NS = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """Of one process, as a report has them."""
+
+    cpu_ns: int
+    sleep_bias_ns: Spread
+    cpu_bias_ns: Spread
+    loop_lag_ns: Spread
+    collections: Collections
+    doubts: tuple[Doubt, ...]
 
 
 class Heartbeat:
@@ -23,13 +38,11 @@ class Heartbeat:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._late = Bias()
-        self._latest_ns = 0
         self._handle: asyncio.TimerHandle | None = None
         self._due_ns = 0
 
     def start(self) -> None:
         self._late = Bias()
-        self._latest_ns = 0
         if self._handle is None:
             self._next()
 
@@ -38,18 +51,16 @@ class Heartbeat:
             self._handle.cancel()
             self._handle = None
 
-    def lag_ns(self) -> dict[str, float]:
-        """``p50``, ``p99``, ``max`` and ``n`` of the beats so far."""
-        return {**self._late.summary(), "max": self._latest_ns}
+    def lag_ns(self) -> Spread:
+        """Of the beats so far."""
+        return self._late.spread()
 
     def _next(self) -> None:
         self._due_ns = monotonic_ns() + BEAT_NS
         self._handle = self._loop.call_later(BEAT_NS / 1e9, self._beat)
 
     def _beat(self) -> None:
-        late_ns = max(0, monotonic_ns() - self._due_ns)
-        self._late.add(late_ns)
-        self._latest_ns = max(self._latest_ns, late_ns)
+        self._late.add(max(0, monotonic_ns() - self._due_ns))
         self._next()
 
 
@@ -57,28 +68,26 @@ class Pauses:
     """Time spent in the garbage collector, by its own callbacks."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self.total_ns = 0
-        self.max_ns = 0
+        self._so_far = Collections()
         self._since_ns = 0
 
     def watch(self) -> None:
         gc.callbacks.append(self._called)
 
     def restart(self) -> None:
-        self.count = self.total_ns = self.max_ns = 0
+        self._so_far = Collections()
 
-    def report(self) -> dict[str, float]:
-        return {"count": self.count, "total_ns": self.total_ns, "max_ns": self.max_ns}
+    def report(self) -> Collections:
+        return self._so_far
 
     def _called(self, phase: str, _info: dict[str, Any]) -> None:
         if phase == "start":
             self._since_ns = monotonic_ns()
             return
-        took = monotonic_ns() - self._since_ns
-        self.count += 1
-        self.total_ns += took
-        self.max_ns = max(self.max_ns, took)
+        took, before = monotonic_ns() - self._since_ns, self._so_far
+        self._so_far = Collections(
+            before.count + 1, before.total_ns + took, max(before.max_ns, took)
+        )
 
 
 def cpu_ns() -> int:

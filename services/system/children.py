@@ -59,3 +59,13 @@ async def ended(process: Process, bound_s: float) -> int:
     except TimeoutError:
         send(process, signal.SIGKILL)
         return await process.wait()
+
+
+def ending(status: int) -> str:
+    """``exit 1`` or ``SIGKILL``: how a process ended, for people."""
+    if status >= 0:
+        return f"exit {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"

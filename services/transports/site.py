@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+from services import report
+from services.doubts import Code, Doubt
+from services.report import Messages
 from services.scenario.model import Protocol as WireProtocol
 from services.wire.ports import Wire
 from services.wire.topology import Topology
@@ -55,11 +58,27 @@ class Counters:
     """Those of ``produced`` that asked a real broker for no acknowledgement, and may be lost."""
     gaps: list[Gap] = field(default_factory=list)
     """As every connection that watches the broker saw them, so the same gap may be here twice."""
-    doubts: dict[tuple[str, str], None] = field(default_factory=dict)
-    """Pairs of code and text, in the order raised, each once."""
+    doubts: dict[Doubt, None] = field(default_factory=dict)
+    """In the order raised, each once."""
 
-    def doubt(self, code: str, text: str) -> None:
-        self.doubts[(code, text)] = None
+    def doubt(self, code: Code, text: str) -> None:
+        self.doubts[Doubt(code, text)] = None
+
+    def messages(self, unix_offset_ns: int) -> Messages:
+        """What was counted so far. ``unix_offset_ns`` added to a monotonic time is Unix time."""
+        return Messages(
+            produced=dict(self.produced),
+            consumed=dict(self.consumed),
+            redelivered=dict(self.redelivered),
+            unacknowledged=dict(self.unacknowledged),
+            gaps=tuple(
+                report.Gap(
+                    gap.from_ns + unix_offset_ns,
+                    None if gap.to_ns is None else gap.to_ns + unix_offset_ns,
+                )
+                for gap in self.gaps
+            ),
+        )
 
 
 class Send(Protocol):

@@ -11,9 +11,9 @@ import pytest
 
 from hopbench.engines.port import Evidence, ProcessReport, RoundPlan, Settings
 from hopbench.results.checks import Observed, Sent, judge
-from hopbench.results.doubts import CODES, void
 from hopbench.runs.limits import Limits
 from loadgen.schedule import MEASURED, arrivals
+from services.doubts import CODES, void
 from services.scenario.file.parser import parse_text
 
 SCENARIO = parse_text(

@@ -9,8 +9,8 @@ import pytest
 
 from hopbench.engines.port import BrokerKind, ProcessReport
 from hopbench.results import messages
-from hopbench.results.doubts import CODES, Doubt
 from hopbench.results.round import unforeseen_spans
+from services.doubts import CODES, Code, Doubt
 
 ZERO_NS = 1_700_000_000_000_000_000
 
@@ -52,8 +52,8 @@ def test_what_is_consumed_is_held_against_what_was_produced(
 def test_messages_that_came_twice_are_told_by_topic() -> None:
     twice = [process(redelivered={"b.go": 2}), process(redelivered={"b.go": 1, "c.go": 1})]
     assert list(messages.counted(twice, "kafka")) == [
-        Doubt("redelivered", "3 messages came twice to b.go and were handled once"),
-        Doubt("redelivered", "1 messages came twice to c.go and were handled once"),
+        Doubt(Code.REDELIVERED, "3 messages came twice to b.go and were handled once"),
+        Doubt(Code.REDELIVERED, "1 messages came twice to c.go and were handled once"),
     ]
 
 

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from hopbench.results.doubts import CODES
+from services.doubts import CODES
 
 ROOT = Path(__file__).parents[2]
 

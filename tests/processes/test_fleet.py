@@ -17,11 +17,11 @@ import psutil
 import pytest
 
 from hopbench.engines.attached.engine import FleetParts, spread
-from hopbench.engines.attached.places import Place
 from hopbench.engines.port import Evidence, RoundPlan
 from hopbench.engines.wall.engine import WallEngine
 from services.errors import CannotStart
 from services.scenario.file.parser import load
+from services.system.endpoints import Endpoint
 from tests.fleet import Fleet, Member, fleet
 from tests.processes.conftest import SCENARIO, plan, settings
 from tests.processes.test_round import run
@@ -246,7 +246,7 @@ def test_in_kubernetes_every_replica_waits_for_a_node_of_its_own(
 
 
 def test_replicas_take_turns_over_nodes_and_packs_over_all_of_them() -> None:
-    a, b, c = (Place(f"10.0.0.{number}", 7070) for number in (1, 2, 3))
+    a, b, c = (Endpoint(f"10.0.0.{number}", 7070) for number in (1, 2, 3))
     alone = [(("x", 0),), (("x", 1),), (("x", 2),), (("y", 0),)]
     assert spread(alone, {"x": (a, b), "y": (c,)}) == {
         a: [(("x", 0),), (("x", 2),)],

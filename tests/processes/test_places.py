@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hopbench.engines.attached.places import Place, check, places
+from hopbench.engines.attached.places import check, places
 from services.errors import BadInput
 from services.scenario.file.parser import parse_text
+from services.system.endpoints import Endpoint
 from tests.processes.conftest import EVENTS, SCENARIO, settings
 
 GIVEN = {
@@ -19,11 +20,15 @@ GIVEN = {
 def test_every_service_has_its_nodes() -> None:
     found = places("compose", GIVEN)
     assert found.nodes == {
-        "order": (Place("order", 7070),),
-        "inventory": (Place("stock", 7070),),
-        "price": (Place("a", 1), Place("b", 2)),
+        "order": (Endpoint("order", 7070),),
+        "inventory": (Endpoint("stock", 7070),),
+        "price": (Endpoint("a", 1), Endpoint("b", 2)),
     }
-    assert (found.locust, found.token, found.advertise) == (Place("locust", 7071), "secret", None)
+    assert (found.locust, found.token, found.advertise) == (
+        Endpoint("locust", 7071),
+        "secret",
+        None,
+    )
     assert check(settings(engine="compose"), [parse_text(SCENARIO)], GIVEN) == found
 
 

@@ -18,9 +18,9 @@ from typing import Final
 
 from hopbench.engines.attached.generator import attach
 from hopbench.engines.attached.node import Attached, resolve, seen_from
-from hopbench.engines.attached.places import Place, Places, check, places
+from hopbench.engines.attached.places import Places, check, places
 from hopbench.engines.port import EngineName, Settings
-from hopbench.engines.wall.engine import Broker, WallEngine
+from hopbench.engines.wall.engine import WallEngine
 from hopbench.engines.wall.generator import Generator
 from hopbench.engines.wall.nodes import Nodes, Post, together
 from hopbench.engines.wall.running import Mortal
@@ -28,9 +28,12 @@ from hopbench.engines.wall.watch import AWAY_S, Watched
 from hopbench.host.cores import Cores
 from hopbench.parts import broker as kafka
 from loadgen.plan import Plan
+from services.doubts import Code, Doubt
 from services.errors import CannotStart
 from services.scenario.model import Scenario
-from services.scenario.packing import Group, packed, packs
+from services.scenario.packing import Pack, packed, packs
+from services.system.endpoints import Endpoint
+from services.transports.site import Broker
 
 WAIT_S: Final[Mapping[EngineName, float]] = {"compose": 30.0, "kubernetes": 300.0}
 """For nodes to be found and to answer. Compose starts the bench when they do; in Kubernetes
@@ -55,15 +58,17 @@ class FleetParts:
         self._environment = environment
         self._places: Places = places(settings.engine, environment)
         self._wait_s = WAIT_S[settings.engine] if wait_s is None else wait_s
-        self._broker: str | None = None
+        self._broker: Endpoint | None = None
         self._strangers: tuple[str, ...] = ()
 
     async def open(self, logs: Path, broker: bool) -> Broker | None:
         if not broker:
             return None
-        await kafka.check(self._settings.broker)
-        self._broker = self._settings.broker
-        return Broker(self._settings.broker, "kafka")
+        # The places were checked: a broker inside the bench could not be reached.
+        self._broker = at = self._settings.kafka
+        assert at is not None
+        await kafka.check(at)
+        return Broker(str(at), "kafka")
 
     async def broker(self) -> Broker | None:
         if self._broker is not None:
@@ -84,7 +89,7 @@ class FleetParts:
             )
         )
         work = spread(packs(scenario), found)
-        nodes: dict[Place, Attached] = {}
+        nodes: dict[Endpoint, Attached] = {}
         for place in work:
             served = tuple(name for name in names if place in found[name])
             nodes[place] = Attached(served, place, self._places.token)
@@ -105,7 +110,7 @@ class FleetParts:
             return {name: len(self._places.nodes[name]) for name in scenario.services}
         return {name: its.replicas for name, its in scenario.services.items()}
 
-    async def _found(self, service: str, wanted: int, until_ns: int) -> tuple[Place, ...]:
+    async def _found(self, service: str, wanted: int, until_ns: int) -> tuple[Endpoint, ...]:
         """Addresses of the nodes of ``service``, in order.
 
         Raises CannotStart where they are not found in time.
@@ -125,7 +130,7 @@ class FleetParts:
                 )
             await asyncio.sleep(_AGAIN_S)
 
-    async def _post(self, node: Attached, its: tuple[Group, ...]) -> Post:
+    async def _post(self, node: Attached, its: tuple[Pack, ...]) -> Post:
         _, same_clock = await node.clock()
         host = node.place.host
         try:
@@ -166,13 +171,13 @@ class FleetParts:
     def beside(self) -> Sequence[Mortal]:
         return () if self._broker is None else (Watched("Kafka", self._broker),)
 
-    def doubts(self) -> list[tuple[str, str]]:
+    def doubts(self) -> list[Doubt]:
         if not self._strangers:
             shared = f"{os.cpu_count()} cores: the containers share them"
-            return [("cores_shared", shared)]
+            return [Doubt(Code.CORES_SHARED, shared)]
         return [
-            (
-                "clocks_apart",
+            Doubt(
+                Code.CLOCKS_APART,
                 f"{', '.join(self._strangers)}: other hosts than the bench; what is measured "
                 "between hosts is as good as their clocks agree",
             )
@@ -182,16 +187,18 @@ class FleetParts:
         return
 
 
-def spread(of: Sequence[Group], found: Mapping[str, Sequence[Place]]) -> dict[Place, list[Group]]:
+def spread(
+    of: Sequence[Pack], found: Mapping[str, Sequence[Endpoint]]
+) -> dict[Endpoint, list[Pack]]:
     """Which of the ``found`` nodes runs what: replica r of a service its node r mod N. Where
     services share processes, any node may take any of these, so each takes its turn."""
     everywhere = tuple(dict.fromkeys(place for places in found.values() for place in places))
-    shared = any(len(group) > 1 for group in of)
-    work: dict[Place, list[Group]] = {}
-    for number, group in enumerate(of):
-        service, replica = group[0]
+    shared = any(pack.shared for pack in of)
+    work: dict[Endpoint, list[Pack]] = {}
+    for number, pack in enumerate(of):
+        service, replica = pack.replicas[0]
         on, turn = (everywhere, number) if shared else (found[service], replica)
-        work.setdefault(on[turn % len(on)], []).append(group)
+        work.setdefault(on[turn % len(on)], []).append(pack)
     return work
 
 

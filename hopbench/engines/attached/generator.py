@@ -6,20 +6,22 @@ It is spoken to over TCP, and its workers send back what they record.
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from hopbench.engines.wall.generator import LINE_BYTES, Generator
 from hopbench.parts.part import STOP_BOUND_S
-from loadgen.plan import Plan, encode
+from loadgen.messages import Offer, Progress, Said, Samples, Start, Stop
+from loadgen.plan import Plan
+from services import codec
 from services.errors import CannotStart
+from services.system.endpoints import Endpoint
 
 ATTACHED_SILENCE_BOUND_S: Final = 5.0
 """A container that vanishes closes no connection."""
@@ -35,12 +37,10 @@ class AttachedGenerator(Generator):
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        address: tuple[str, int],
         directory: Path,
         log: Path,
     ) -> None:
         super().__init__(reader, writer)
-        self._address = address
         self._directory = directory
         self._log = log
         self._spools: dict[str, _Received] = {}
@@ -52,9 +52,9 @@ class AttachedGenerator(Generator):
 
     async def stop(self) -> None:
         try:
-            self._writer.write(b'{"stop": true}\n')
+            self._order(Stop())
             async with asyncio.timeout(STOP_BOUND_S):
-                while await self._message() is not None:
+                while await self._next() is not None:
                     pass
         except (TimeoutError, ConnectionError, CannotStart):
             pass
@@ -67,18 +67,18 @@ class AttachedGenerator(Generator):
         with suppress(ConnectionError):
             await self._writer.wait_closed()
 
-    def _start(self, start_ns: int) -> dict[str, int]:
+    def _start(self, start_ns: int) -> Start:
         # Its host may have another CLOCK_MONOTONIC.
         self._start_ns = start_ns
-        return {"start_unix_ns": start_ns + time.time_ns() - monotonic_ns()}
+        return Start(start_ns + time.time_ns() - monotonic_ns(), unix=True)
 
-    async def _message(self) -> dict[str, Any] | None:
-        while (message := await super()._message()) is not None and "samples" in message:
-            self._keep(Path(message["spool"]).name, base64.b64decode(message["samples"]))
-        if message is not None and "progress" not in message:
+    async def _next(self) -> Said | None:
+        while isinstance(said := await super()._next(), Samples):
+            self._keep(Path(said.spool).name, said.data)
+        if said is not None and not isinstance(said, Progress):
             with self._log.open("ab") as log:
-                log.write(orjson.dumps(message) + b"\n")
-        return message
+                log.write(codec.encode(said) + b"\n")
+        return said
 
     def _keep(self, name: str, data: bytes) -> None:
         if name not in self._spools:
@@ -123,7 +123,7 @@ class _Received:
 
 
 async def attach(
-    address: tuple[str, int],
+    address: Endpoint,
     token: str,
     plan: Plan,
     directory: Path,
@@ -136,15 +136,11 @@ async def attach(
     It is dealt to the workers that have joined, or to ``workers`` of them; their spools are written
     to ``directory`` as they come in, what the master says to ``log``. Raises CannotStart.
     """
-    host, port = address
     try:
         async with asyncio.timeout(_CONNECT_S):
-            reader, writer = await asyncio.open_connection(host, port, limit=LINE_BYTES)
+            reader, writer = await asyncio.open_connection(*address, limit=LINE_BYTES)
     except (OSError, TimeoutError) as error:
         why = str(error) or f"no answer in {_CONNECT_S:g} s"
-        raise CannotStart("locust", f"master does not answer at {host}:{port}: {why}") from None
-    first: dict[str, Any] = {"token": token, "plan": encode(plan)}
-    if workers is not None:
-        first["workers"] = workers
-    writer.write(orjson.dumps(first) + b"\n")
-    return AttachedGenerator(reader, writer, address, directory, log)
+        raise CannotStart("locust", f"master does not answer at {address}: {why}") from None
+    writer.write(codec.encode(Offer(token, plan.document(), workers)) + b"\n")
+    return AttachedGenerator(reader, writer, directory, log)

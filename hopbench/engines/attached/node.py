@@ -10,10 +10,10 @@ from typing import Final
 
 from aiohttp import ClientError, ClientSession
 
-from hopbench.engines.attached.places import Place
-from hopbench.engines.wall.control import NodeControl, told
+from hopbench.engines.wall.control import NodeControl
 from services.errors import CannotStart
-from services.node.server import TOKEN_HEADER
+from services.node.messages import TOKEN_HEADER
+from services.system.endpoints import Endpoint
 from services.system.host_clock import HostClock, host_clock
 
 _LOOK_S: Final = 2.0
@@ -27,7 +27,7 @@ _AGAIN_S: Final = 0.2
 class Attached(NodeControl):
     """Make it inside a running loop."""
 
-    def __init__(self, names: tuple[str, ...], place: Place, token: str) -> None:
+    def __init__(self, names: tuple[str, ...], place: Endpoint, token: str) -> None:
         super().__init__(
             ClientSession(
                 f"http://{place}",
@@ -42,8 +42,7 @@ class Attached(NodeControl):
     async def clock(self) -> tuple[HostClock, bool]:
         """Its host's clocks, and whether its CLOCK_MONOTONIC is ours. Raises CannotStart."""
         ours = host_clock()
-        answer = await self._call("GET", "/clock", bound_s=_TRY_S)
-        theirs = HostClock(**answer)
+        theirs = await self._call("GET", "/clock", HostClock, bound_s=_TRY_S)
         return theirs, theirs.shared(ours.boot_id, ours.monotonic_ns, monotonic_ns())
 
     async def answers(self, until_ns: int) -> None:
@@ -51,7 +50,7 @@ class Attached(NodeControl):
         that still does not, at once for one that does not take our token."""
         while True:
             try:
-                await self._call("GET", "/clock", bound_s=_TRY_S)
+                await self._call("GET", "/clock", HostClock, bound_s=_TRY_S)
             except CannotStart as error:
                 if error.part != self.name:
                     hint = "every part must be given the same HOPBENCH_TOKEN"
@@ -66,11 +65,11 @@ class Attached(NodeControl):
         path = f"/deaths?within_s={_LOOK_S:g}"
         while True:
             try:
-                answer = await self._call("GET", path, bound_s=_LOOK_S + _SILENT_S)
+                answer = await self._deaths(path, _LOOK_S + _SILENT_S)
             except CannotStart as error:
                 return f"{error.part} is gone: it {error.text}"
-            if answer["deaths"]:
-                return told(answer["deaths"])
+            if answer.deaths:
+                return answer.told()
 
     async def gone(self, path: str, error: ClientError | TimeoutError) -> CannotStart:
         why = str(error) or "too late"
@@ -78,7 +77,7 @@ class Attached(NodeControl):
         return CannotStart(self.name, f"does not answer {bare} at {self.place}: {why}")
 
 
-async def resolve(place: Place) -> tuple[Place, ...]:
+async def resolve(place: Endpoint) -> tuple[Endpoint, ...]:
     """Every IPv4 address of its name, in order; none where there is none yet."""
     loop = asyncio.get_running_loop()
     try:
@@ -88,10 +87,10 @@ async def resolve(place: Place) -> tuple[Place, ...]:
     except OSError:
         return ()
     hosts = {IPv4Address(address[0]) for *_, address in found}
-    return tuple(Place(str(host), place.port) for host in sorted(hosts))
+    return tuple(Endpoint(str(host), place.port) for host in sorted(hosts))
 
 
-def seen_from(place: Place) -> str:
+def seen_from(place: Endpoint) -> str:
     """This host's address on the way to ``place``. Raises OSError where there is no way."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         # Sends nothing: it chooses the route.

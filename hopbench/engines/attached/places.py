@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from hopbench.engines.port import EngineName, Settings
 from services.errors import BadInput
 from services.scenario.model import Scenario
+from services.system.endpoints import Endpoint, endpoint
 from services.wire.topology import topology, uses_kafka
 
 NODES_VARIABLE: Final = "HOPBENCH_NODES"
@@ -24,19 +25,11 @@ ADVERTISE_VARIABLE: Final = "HOPBENCH_ADVERTISE"
 ATTACHED: Final[tuple[EngineName, ...]] = ("compose", "kubernetes")
 
 
-class Place(NamedTuple):
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
 @dataclass(frozen=True, slots=True)
 class Places:
-    nodes: Mapping[str, tuple[Place, ...]]
+    nodes: Mapping[str, tuple[Endpoint, ...]]
     """By service."""
-    locust: Place
+    locust: Endpoint
     """Control of the Locust master."""
     token: str
     advertise: str | None
@@ -55,15 +48,15 @@ def places(engine: EngineName, environment: Mapping[str, str]) -> Places:
             f"--engine {engine}: {NODES_VARIABLE} names no nodes to run services on",
             hint=_render(engine),
         )
-    nodes: dict[str, tuple[Place, ...]] = {}
+    nodes: dict[str, tuple[Endpoint, ...]] = {}
     for entry in filter(None, (text.strip() for text in environment[NODES_VARIABLE].split(","))):
         service, equals, address = entry.partition("=")
         if not (service and equals):
             raise BadInput(f"{NODES_VARIABLE}: {entry!r} is not SERVICE=HOST:PORT")
-        nodes[service] = (*nodes.get(service, ()), _place(NODES_VARIABLE, address))
+        nodes[service] = (*nodes.get(service, ()), _endpoint(NODES_VARIABLE, address))
     return Places(
         nodes=nodes,
-        locust=_place(LOCUST_VARIABLE, _given(LOCUST_VARIABLE, engine, environment)),
+        locust=_endpoint(LOCUST_VARIABLE, _given(LOCUST_VARIABLE, engine, environment)),
         token=_given(TOKEN_VARIABLE, engine, environment),
         advertise=environment.get(ADVERTISE_VARIABLE) or None,
     )
@@ -105,11 +98,11 @@ def _given(variable: str, engine: EngineName, environment: Mapping[str, str]) ->
     return text
 
 
-def _place(variable: str, text: str) -> Place:
-    host, colon, port = text.strip().rpartition(":")
-    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
-        raise BadInput(f"{variable}: {text!r} is not HOST:PORT")
-    return Place(host, int(port))
+def _endpoint(variable: str, text: str) -> Endpoint:
+    try:
+        return endpoint(text)
+    except ValueError as error:
+        raise BadInput(f"{variable}: {error}") from None
 
 
 def _render(engine: EngineName) -> str:

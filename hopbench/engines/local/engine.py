@@ -13,7 +13,7 @@ from typing import Final
 
 from hopbench.engines.local.supervisor import Supervisor, start_supervisor
 from hopbench.engines.port import EngineName, Settings
-from hopbench.engines.wall.engine import Broker, WallEngine
+from hopbench.engines.wall.engine import WallEngine
 from hopbench.engines.wall.generator import Generator, start_generator
 from hopbench.engines.wall.nodes import Nodes, Post
 from hopbench.engines.wall.running import Mortal
@@ -23,9 +23,11 @@ from hopbench.host.ports import taken
 from hopbench.parts import broker as kafka
 from hopbench.parts.part import Part
 from loadgen.plan import Plan
+from services.doubts import Code, Doubt
 from services.errors import CannotStart
 from services.scenario.model import Scenario
 from services.scenario.packing import packs
+from services.transports.site import Broker
 
 
 class LocalParts:
@@ -36,7 +38,7 @@ class LocalParts:
         self._settings = settings
         self._logs = Path()
         self._node: Supervisor | None = None
-        self._embedded: Part | None = None
+        self._embedded: Part[kafka.Embedded] | None = None
         self._real: Watched | None = None
         self.cores: Cores | None = None
 
@@ -52,12 +54,13 @@ class LocalParts:
         return found
 
     async def _open_broker(self) -> Broker:
-        if self._settings.broker == "embedded":
+        at = self._settings.kafka
+        if at is None:
             self._embedded = await kafka.start(self._logs / "broker.log")
-            return Broker(self._embedded.ready["address"], "embedded")
-        await kafka.check(self._settings.broker)
-        self._real = Watched("Kafka", self._settings.broker)
-        return Broker(self._settings.broker, "kafka")
+            return Broker(self._embedded.ready.address, "embedded")
+        await kafka.check(at)
+        self._real = Watched("Kafka", at)
+        return Broker(str(at), "kafka")
 
     def _pin_broker(self) -> None:
         if self.cores is not None and self._embedded is not None:
@@ -92,8 +95,8 @@ class LocalParts:
 
         Raises CannotStart where a real one has gone since.
         """
-        if self._real is not None:
-            await kafka.back(self._settings.broker, AWAY_S)
+        if self._real is not None and (at := self._settings.kafka) is not None:
+            await kafka.back(at, AWAY_S)
         if self._embedded is None or self._embedded.process.returncode is None:
             return None
         found = await self._open_broker()
@@ -103,11 +106,11 @@ class LocalParts:
     def beside(self) -> Sequence[Mortal]:
         return tuple(broker for broker in (self._embedded, self._real) if broker is not None)
 
-    def doubts(self) -> list[tuple[str, str]]:
+    def doubts(self) -> list[Doubt]:
         if self.cores is not None:
             return []
         shared = f"{os.cpu_count()} cores: generator, services and broker share them"
-        return [("cores_shared", shared)]
+        return [Doubt(Code.CORES_SHARED, shared)]
 
     async def close(self) -> None:
         node, self._node = self._node, None

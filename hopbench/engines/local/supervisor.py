@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import ClientError, ClientSession
 
-from hopbench.engines.wall.control import NodeControl, first, told
+from hopbench.engines.wall.control import NodeControl, first
 from hopbench.parts.part import Part, start_part
 from services.errors import CannotStart
-from services.node.forks import ending, tail
-from services.node.server import TOKEN_HEADER, TOKEN_VARIABLE
+from services.node.messages import TOKEN_HEADER, Serving
+from services.system.children import ending
+from services.system.logs import tail
+from services.system.tokens import TOKEN_VARIABLE
 
 _END_S = 2.0
 """A node that refuses a connection is about to end."""
@@ -23,25 +26,22 @@ _AGAIN_S = 0.2
 class Supervisor(NodeControl):
     """One node process and an HTTP session to it. Use :func:`start_supervisor`."""
 
-    def __init__(self, part: Part, session: ClientSession) -> None:
+    def __init__(self, part: Part[Serving], session: ClientSession) -> None:
         super().__init__(session)
         self.part = part
 
     async def died(self) -> str:
         return await first(
-            asyncio.create_task(self.part.died()), asyncio.create_task(self._deaths())
+            asyncio.create_task(self.part.died()), asyncio.create_task(self._service_died())
         )
 
-    async def _deaths(self) -> str:
-        """Returns only for a service process; a node that is gone is told by its own end."""
+    async def _service_died(self) -> str:
+        """A node that is gone is told by its own end."""
         while True:
-            try:
-                answer = await self._call("GET", "/deaths", bound_s=None)
-            except CannotStart:
-                await asyncio.sleep(_AGAIN_S)
-                continue
-            if answer["deaths"]:
-                return told(answer["deaths"])
+            with suppress(CannotStart):
+                answer = await self._deaths("/deaths", None)
+                if answer.deaths:
+                    return answer.told()
             await asyncio.sleep(_AGAIN_S)
 
     async def gone(self, path: str, error: ClientError | TimeoutError) -> CannotStart:
@@ -66,11 +66,18 @@ class Supervisor(NodeControl):
 async def start_supervisor(log: Path) -> Supervisor:
     """Start a node on loopback. Raises CannotStart."""
     token = secrets.token_urlsafe()
-    part = await start_part("node", "services.node.server", (), log, {TOKEN_VARIABLE: token})
+    part = await start_part(
+        "node",
+        "services.node.server",
+        (),
+        log,
+        ready=Serving,
+        environment={TOKEN_VARIABLE: token},
+    )
     return Supervisor(
         part,
         ClientSession(
-            f"http://127.0.0.1:{part.ready['port']}",
+            f"http://127.0.0.1:{part.ready.port}",
             headers={TOKEN_HEADER: token},
             trust_env=False,
         ),

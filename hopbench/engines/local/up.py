@@ -9,34 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shutil import which
 from time import monotonic_ns
 from typing import Any
 
-from hopbench.engines.local.supervisor import Supervisor, start_supervisor
+from hopbench.engines.local.engine import LocalEngine
 from hopbench.engines.port import RoundPlan, Settings
-from hopbench.engines.wall import trace_stores
-from hopbench.engines.wall.job import directory_of, job
-from hopbench.jaeger import client as jaeger
-from hopbench.parts import broker as kafka
-from hopbench.parts.part import Part, start_part
+from hopbench.engines.wall.nodes import LOOPBACK
+from hopbench.engines.wall.running import Mortal
 from loadgen.launch import LOCUSTFILE
-from loadgen.plan import Plan, announce
+from loadgen.plan import announce
 from services.errors import CannotStart
 from services.scenario.model import Scenario
 from services.scenario.names import camel
 from services.system.death import stop_asked
-from services.transports.site import Broker
 from services.wire.ports import Directory
-from services.wire.topology import topology, uses_kafka
 
 SCHEMA = "hopbench.up/1"
-_GRACE_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +108,15 @@ def up(plan: RoundPlan, settings: Settings, out: Path, tell: Callable[[Up], None
 async def _up(plan: RoundPlan, settings: Settings, out: Path, tell: Callable[[Up], None]) -> int:
     asked = asyncio.create_task(stop_asked(parent=None).wait())
     async with AsyncExitStack() as stack:
-        running = asyncio.create_task(_start(plan, settings, out, stack))
-        await asyncio.wait({asked, running}, return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            running.cancel()
-            await asyncio.wait({running})
+        starting = asyncio.create_task(_start(plan, settings, out, stack))
+        await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting})
             return 0
-        found, deaths = running.result()
+        found, parts = starting.result()
         tell(found)
+        deaths = [asyncio.create_task(part.died()) for part in parts]
         await asyncio.wait({asked, *deaths}, return_when=asyncio.FIRST_COMPLETED)
         ended = [death for death in deaths if death.done()]
         for death in deaths:
@@ -134,89 +128,30 @@ async def _up(plan: RoundPlan, settings: Settings, out: Path, tell: Callable[[Up
 
 async def _start(
     plan: RoundPlan, settings: Settings, out: Path, stack: AsyncExitStack
-) -> tuple[Up, list[asyncio.Task[str]]]:
-    logs = out / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    broker, embedded = await _broker(plan.scenario, settings, logs, stack)
-    at = trace_stores.where(settings)
-    watch = None if at is None else trace_stores.Watch(at, await jaeger.connected(at))
-    collector = await start_part(
-        "collector", "hopbench.collector.server", (f"--out={out}",), logs / "collector.log"
-    )
-    stack.push_async_callback(collector.stop)
-    node = await start_supervisor(logs / "node.log")
-    stack.push_async_callback(_end, node)
-    work = job(
-        plan.scenario,
-        plan.source,
-        plan.variant,
-        settings=settings,
-        seed=plan.seed,
-        unix_offset_ns=time.time_ns() - monotonic_ns(),
-        logs=logs,
-        collector=collector,
-        broker=None if broker is None else asdict(broker),
-        listen_all=True,
-    )
-    if at is not None:
-        work["endpoints"]["traces"] = at.otlp
-    processes = await node.start(work)
-    directory = directory_of(processes)
-    await node.connect(directory)
+) -> tuple[Up, tuple[Mortal, ...]]:
+    """What runs, and the parts that it does not survive; ``stack`` ends it all."""
+    engine = LocalEngine(settings)
+    stack.push_async_callback(engine.close)
+    await engine.open((plan.scenario,), out)
+    staged = await engine.stage(plan, out, stack, listen_all=True)
+    await staged.nodes.connect(staged.directory)
     now_ns = monotonic_ns()
-    await node.begin(now_ns, now_ns)
-    left = announce(
-        Plan.from_scenario(
-            plan.scenario,
-            plan.seed,
-            directory,
-            samples=(out / "samples.spool").resolve(),
-            trace_ratio=settings.trace_ratio,
-            tracing=settings.tracing,
-            trace_salt=plan.trace_salt,
-            broker=broker,
-            round_name=work["settings"]["round"],
-        )
-    )
+    await staged.nodes.begin(now_ns, now_ns, 0)
+    left = announce(staged.load((out / "samples.spool").resolve()))
     stack.callback(_take_back, left, left.read_bytes())
-    deaths = [
-        asyncio.create_task(collector.died()),
-        asyncio.create_task(node.died()),
-    ]
-    if watch is not None:
-        deaths.append(asyncio.create_task(watch.died()))
-    if embedded is not None:
-        deaths.append(asyncio.create_task(embedded.died()))
+    ready = staged.collector.ready
     found = Up(
         scenario=plan.scenario,
         variant=plan.variant,
-        directory=directory,
-        pids={
-            service: tuple(p["pid"] for p in processes if p["service"] == service)
-            for service in directory
-        },
-        broker=None if broker is None else broker.address,
-        otlp_grpc=f"127.0.0.1:{collector.ready['grpc_port']}",
-        otlp_http=f"http://127.0.0.1:{collector.ready['http_port']}",
+        directory=staged.directory,
+        pids=staged.pids,
+        broker=engine.broker_address,
+        otlp_grpc=f"{LOOPBACK}:{ready.grpc_port}",
+        otlp_http=f"http://{LOOPBACK}:{ready.http_port}",
         out=out,
         plan=left,
     )
-    return found, deaths
-
-
-async def _broker(
-    scenario: Scenario, settings: Settings, logs: Path, stack: AsyncExitStack
-) -> tuple[Broker | None, Part | None]:
-    """What services are told of the broker, and its process where it is ours; None where no edge
-    needs one."""
-    if not uses_kafka(topology(scenario)):
-        return None, None
-    if settings.broker != "embedded":
-        await kafka.check(settings.broker)
-        return Broker(settings.broker, "kafka"), None
-    embedded = await kafka.start(logs / "broker.log")
-    stack.push_async_callback(embedded.stop)
-    return Broker(embedded.ready["address"], "embedded"), embedded
+    return found, (staged.collector, staged.nodes, *engine.beside())
 
 
 def _locust() -> str:
@@ -228,10 +163,3 @@ def _take_back(path: Path, ours: bytes) -> None:
     """Remove the plan, unless a later ``up`` has put its own there."""
     if path.exists() and path.read_bytes() == ours:
         path.unlink()
-
-
-async def _end(node: Supervisor) -> None:
-    """Let the services finish and send their spans before the node goes."""
-    with suppress(CannotStart):
-        await node.stop(_GRACE_NS)
-    await node.close()

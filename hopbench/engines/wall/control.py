@@ -1,32 +1,25 @@
-"""The control calls to a node (docs/architecture.md), whoever started it."""
+"""The control calls to a node (services/node/messages.py), whoever started it."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final, TypeVar
 
-import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from hopbench.engines.port import ProcessReport
+from services import codec
 from services.errors import CannotStart
-from services.node.server import STOP_SLACK_S
+from services.node.messages import STOP_SLACK_S, Deaths, Last, Refusal, Running, Started
+from services.process.job import Job
+from services.process.orders import Begin, Connect, Stop
+from services.report import ProcessReport
 from services.wire.ports import Directory
+
+T = TypeVar("T")
 
 CALL_BOUND_S: Final = 60.0
 """The node has bounds of its own, all shorter; this one is for a node that hangs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Last:
-    """What a node says when it has ended a round's processes."""
-
-    reports: tuple[ProcessReport, ...] = ()
-    logs: Mapping[str, str] = field(default_factory=dict)
-    """The end of each process's log by name, where the node has kept them to itself."""
 
 
 class NodeControl(ABC):
@@ -35,30 +28,24 @@ class NodeControl(ABC):
     def __init__(self, session: ClientSession) -> None:
         self._session = session
 
-    async def start(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Start the processes of a round; ``{service, replica, pid, host, http_port, grpc_port}``
-        of each. Raises CannotStart for one that does not come up."""
-        answer = await self._call("POST", "/start", job)
-        processes: list[dict[str, Any]] = answer["processes"]
-        return processes
+    async def start(self, job: Job) -> tuple[Running, ...]:
+        """Start the processes of a round. Raises CannotStart for one that does not come up."""
+        return (await self._call("POST", "/start", Started, job)).replicas
 
     async def connect(self, directory: Directory) -> None:
-        await self._call("POST", "/connect", {"directory": directory})
+        await self._call("POST", "/connect", dict, Connect(directory))
 
-    async def begin(self, start_ns: int, measured_from_ns: int, clock: str = "monotonic") -> None:
-        """Both times by ``clock``: ``monotonic`` of the node's host, or ``unix``."""
-        times = {"start_ns": start_ns, "measured_from_ns": measured_from_ns, "clock": clock}
-        await self._call("POST", "/begin", times)
+    async def begin(self, begin: Begin) -> None:
+        await self._call("POST", "/begin", dict, begin)
 
     async def counters(self) -> tuple[ProcessReport, ...]:
         """Of every process that lives."""
-        return _reports(await self._call("GET", "/counters"))
+        return (await self._call("GET", "/counters", Last)).reports
 
     async def stop(self, grace_ns: int) -> Last:
         """End the round's processes; the last reports of those that still could give one."""
         bound_s = grace_ns / 1e9 + STOP_SLACK_S + 5.0
-        answer = await self._call("POST", "/stop", {"grace_ns": grace_ns}, bound_s)
-        return Last(_reports(answer), answer.get("logs") or {})
+        return await self._call("POST", "/stop", Last, Stop(grace_ns), bound_s)
 
     @abstractmethod
     async def died(self) -> str:
@@ -71,6 +58,9 @@ class NodeControl(ABC):
     async def close(self) -> None:
         await self._session.close()
 
+    async def _deaths(self, path: str, bound_s: float | None) -> Deaths:
+        return await self._call("GET", path, Deaths, bound_s=bound_s)
+
     def _log(self) -> str:
         """The end of the node's own log, where it can be seen."""
         return ""
@@ -79,41 +69,28 @@ class NodeControl(ABC):
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        kind: type[T],
+        body: object = None,
         bound_s: float | None = CALL_BOUND_S,
-    ) -> dict[str, Any]:
+    ) -> T:
         try:
             async with self._session.request(
                 method,
                 path,
-                data=None if body is None else orjson.dumps(body),
+                data=None if body is None else codec.encode(body),
                 timeout=ClientTimeout(total=bound_s),
             ) as response:
                 said = await response.read()
         except (ClientError, TimeoutError) as error:
             raise await self.gone(path, error) from error
         try:
-            answer: dict[str, Any] = orjson.loads(said)
-        except orjson.JSONDecodeError:
+            if response.status == 200:
+                return codec.decode(kind, said)
+            refusal = codec.decode(Refusal, said)
+        except codec.Unfit:
             text = f"failed at {path} (HTTP {response.status})"
             raise CannotStart("node", text, self._log()) from None
-        if response.status != 200:
-            raise CannotStart(
-                answer.get("part", "node"),
-                answer["text"],
-                answer.get("log", ""),
-                answer.get("hint"),
-            )
-        return answer
-
-
-def told(deaths: list[dict[str, Any]]) -> str:
-    """What ``GET /deaths`` has answered, for people."""
-    return "\n".join(
-        f"{death['part']} {death['text']}"
-        + (f"; its log ends:\n{death['log']}" if death["log"] else "")
-        for death in deaths
-    )
+        raise refusal.error()
 
 
 async def first(*waits: asyncio.Task[str]) -> str:
@@ -124,12 +101,3 @@ async def first(*waits: asyncio.Task[str]) -> str:
         for task in waits:
             task.cancel()
     return next(iter(done)).result()
-
-
-def _reports(answer: Mapping[str, Any]) -> tuple[ProcessReport, ...]:
-    return tuple(
-        ProcessReport(
-            **{**report, "doubts": tuple((code, text) for code, text in report["doubts"])}
-        )
-        for report in answer["processes"]
-    )

@@ -12,31 +12,31 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from hopbench.engines.port import (
     BrokerKind,
     EngineName,
     Evidence,
+    Host,
     Progress,
     RoundPlan,
     Settings,
 )
 from hopbench.engines.wall import trace_stores
 from hopbench.engines.wall.generator import Generator
-from hopbench.engines.wall.job import directory_of, job
-from hopbench.engines.wall.nodes import LOOPBACK, Nodes, together
-from hopbench.engines.wall.running import GRACE_NS, Mortal, Running, Times
+from hopbench.engines.wall.nodes import Nodes, together
+from hopbench.engines.wall.running import Mortal, Running, Times
+from hopbench.engines.wall.stage import GRACE_NS, Stage, collecting, stage
 from hopbench.host.cores import Cores
 from hopbench.host.load import shares, used
 from hopbench.jaeger import client as jaeger
-from hopbench.parts.part import Part, start_part
 from loadgen.plan import Plan
+from services.doubts import Code, Doubt
 from services.scenario.model import Scenario
-from services.transports import site
+from services.transports.site import Broker
 from services.wire.topology import topology, uses_kafka
 
 HEAD_START_NS: Final = 300_000_000
@@ -44,14 +44,6 @@ HEAD_START_NS: Final = 300_000_000
 and has tried its clock."""
 _CLOCK_STEP_NS: Final = 5_000_000
 _HUB_LAG_NS: Final = 50_000_000
-_EVERYWHERE: Final = "0.0.0.0"
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    address: str
-    """``HOST:PORT`` as services are told."""
-    kind: Literal["embedded", "kafka"]
 
 
 class Parts(Protocol):
@@ -97,7 +89,7 @@ class Parts(Protocol):
         """What else a round does not survive."""
         ...
 
-    def doubts(self) -> list[tuple[str, str]]:
+    def doubts(self) -> list[Doubt]:
         """About where the last round's processes ran."""
         ...
 
@@ -133,90 +125,68 @@ class WallEngine:
             self._api = await jaeger.connected(self._jaeger)
 
     async def round(self, plan: RoundPlan, directory: Path, progress: Progress) -> Evidence:
-        (directory / "logs").mkdir(exist_ok=True)
         progress("start", 0.0)
         begun_ns = monotonic_ns()
         # Left in reverse order, however the round ends: no more load, then the services with what
         # they have still to send, then the collector.
         async with AsyncExitStack() as stack:
-            running = await self._prepare(plan, directory, stack, progress)
-            start = {"start_s": (monotonic_ns() - begun_ns) / 1e9}
+            staged = await self.stage(plan, directory, stack)
+            progress("start", 0.4)
+            generator = await self._parts.load(staged.load(directory / "samples.spool"), directory)
+            stack.push_async_callback(generator.stop)
+            await together(staged.nodes.connect(staged.directory), generator.ready())
+            if self._parts.cores is not None:
+                self._parts.cores.pin_generator(generator.pids)
+            progress("start", 1.0)
+            start_s = (monotonic_ns() - begun_ns) / 1e9
+            running = self._running(staged, generator, directory)
             await running.run(progress)
-        return self._evidence(plan, directory, running, start)
+        return self._evidence(staged, running, start_s)
 
-    async def _prepare(
-        self, plan: RoundPlan, directory: Path, stack: AsyncExitStack, progress: Progress
-    ) -> Running:
-        """Bring every part up. Raises CannotStart for what does not come up."""
-        cores = self._parts.cores
+    async def stage(
+        self, plan: RoundPlan, directory: Path, stack: AsyncExitStack, *, listen_all: bool = False
+    ) -> Stage:
+        """Everything of a round but its load, up and not connected yet. ``stack`` ends it: the
+        services first, with what they have still to send, then the collector.
+
+        Raises CannotStart for what does not come up.
+        """
+        (directory / "logs").mkdir(exist_ok=True)
         nodes = await self._parts.muster(plan.scenario, stack)
         self._broker = await self._parts.broker() or self._broker
-        listen = {post.bench for post in nodes.posts}
-        collector = await start_part(
-            "collector",
-            "hopbench.collector.server",
-            (f"--out={directory}", f"--host={LOOPBACK if listen == {LOOPBACK} else _EVERYWHERE}"),
-            directory / "logs" / "collector.log",
-        )
+        collector = await collecting(directory, nodes)
         stack.push_async_callback(collector.stop)
-        if cores is not None:
-            cores.pin_harness(collector.pid)
+        if self._parts.cores is not None:
+            self._parts.cores.pin_harness(collector.pid)
         stack.push_async_callback(nodes.stop, GRACE_NS)
-        work = job(
-            plan.scenario,
-            plan.source,
-            plan.variant,
-            settings=self._settings,
-            seed=plan.seed,
-            unix_offset_ns=self._unix_offset_ns,
+        return await stage(
+            plan,
+            self._settings,
+            nodes,
+            self._broker,
+            collector,
             logs=directory / "logs",
-            collector=collector,
-            broker=None
-            if self._broker is None
-            else {"address": self._broker.address, "kind": self._broker.kind},
+            traces=None if self._jaeger is None else self._jaeger.otlp,
+            unix_offset_ns=self._unix_offset_ns,
+            listen_all=listen_all,
         )
-        processes = await nodes.start(
-            work,
-            None if self._jaeger is None else self._jaeger.otlp,
-            collector.ready["grpc_port"],
-        )
-        progress("start", 0.4)
-        addresses = directory_of(processes)
-        generator = await self._parts.load(
-            Plan.from_scenario(
-                plan.scenario,
-                plan.seed,
-                addresses,
-                samples=directory / "samples.spool",
-                trace_ratio=self._settings.trace_ratio,
-                tracing=self._settings.tracing,
-                trace_salt=plan.trace_salt,
-                broker=None
-                if self._broker is None
-                else site.Broker(self._broker.address, self._broker.kind),
-                round_name=work["settings"]["round"],
-            ),
-            directory,
-        )
-        stack.push_async_callback(generator.stop)
-        if cores is not None:
-            cores.pin_generator(generator.pids)
-        await together(nodes.connect(addresses), generator.ready())
-        progress("start", 1.0)
-        load = plan.scenario.load
+
+    def beside(self) -> Sequence[Mortal]:
+        """What else must live: a broker, Jaeger."""
+        watched = () if self._jaeger is None else (trace_stores.Watch(self._jaeger, self._api),)
+        return (*self._parts.beside(), *watched)
+
+    def _running(self, staged: Stage, generator: Generator, directory: Path) -> Running:
+        load = staged.plan.scenario.load
         start_ns = monotonic_ns() + HEAD_START_NS
-        pids: dict[str, list[int]] = {}
-        for process in processes if self._parts.here else ():
-            pids.setdefault(process["service"], []).append(process["pid"])
         return Running(
             directory=directory,
-            collector=collector,
-            nodes=nodes,
+            collector=staged.collector,
+            nodes=staged.nodes,
             generator=generator,
-            store=self._store(plan, directory, collector, start_ns),
-            beside=(*self._parts.beside(), *self._watches()),
-            replicas=tuple((process["service"], process["replica"]) for process in processes),
-            service_pids={service: tuple(of) for service, of in pids.items()},
+            store=self._store(staged, directory, start_ns),
+            beside=self.beside(),
+            replicas=tuple((each.service, each.replica) for each in staged.replicas),
             times=Times(
                 start_ns=start_ns,
                 measured_from_ns=start_ns + load.warmup_ns,
@@ -225,85 +195,77 @@ class WallEngine:
             unix_offset_ns=self._unix_offset_ns,
         )
 
-    def _store(
-        self, plan: RoundPlan, directory: Path, collector: Part, start_ns: int
-    ) -> trace_stores.Store:
+    def _store(self, staged: Stage, directory: Path, start_ns: int) -> trace_stores.Store:
         if self._jaeger is None:
-            return trace_stores.Embedded(collector, directory)
+            return trace_stores.Embedded(staged.collector, directory)
         return trace_stores.InJaeger(
             self._jaeger,
             self._api,
-            plan,
+            staged.plan,
             self._settings,
             start_unix_ns=start_ns + self._unix_offset_ns,
             directory=directory,
         )
 
-    def _watches(self) -> Sequence[Mortal]:
-        return () if self._jaeger is None else (trace_stores.Watch(self._jaeger, self._api),)
-
-    def _evidence(
-        self, plan: RoundPlan, directory: Path, running: Running, start: dict[str, float]
-    ) -> Evidence:
-        finished = running.finished
-        locust_pids = running.generator.pids
-        generator_cpu_ns = finished.get("cpu_ns", 0)
-        host = start
-        if running.resident_mb is not None and self._parts.here:
-            host["memory_mb"] = running.resident_mb
-        if running.before is not None and running.after is not None:
-            before, after = running.before, running.after
-            cores = os.cpu_count() or 1
-            host |= shares(before, after, cores)
-            whole = after.at_ns - before.at_ns
-            if self._parts.here:
-                # Services may share a process.
-                pids = {pid for of in running.service_pids.values() for pid in of}
-                services_cpu_ns = used(before, after, pids)
-                if not finished:
-                    generator_cpu_ns = used(before, after, locust_pids)
-            else:
-                # The processes of others' containers are not seen from this one.
-                del host["foreign_cpu_share"]
-                services_cpu_ns = sum(report.cpu_ns for report in running.reports)
-            host["services_cpu_share"] = services_cpu_ns / (whole * cores)
-            # Each process has one core at most: what matters is the busiest one's.
-            host["generator_cpu_share"] = max(
-                (
-                    one["busiest_cpu_ns"] / one["elapsed_ns"]
-                    for one in finished.get("workers") or [finished]
-                    # One that was killed has counted nothing.
-                    if one and one["elapsed_ns"]
-                ),
-                default=generator_cpu_ns / whole,
-            )
+    def _evidence(self, staged: Stage, running: Running, start_s: float) -> Evidence:
+        # The pids of others' containers mean nothing here.
+        pids = staged.pids if self._parts.here else {}
         return Evidence(
-            plan=plan,
-            directory=directory,
             start_ns=running.times.start_ns,
             unix_offset_ns=self._unix_offset_ns,
             measured_from_ns=running.times.measured_from_ns,
             measured_to_ns=running.times.measured_to_ns,
             processes=running.reports,
-            service_pids=running.service_pids,
-            locust_pids=locust_pids,
-            generator_cpu_ns=generator_cpu_ns,
+            senders=running.senders,
+            service_pids=pids,
+            locust_pids=running.generator.pids,
             elapsed_ns=running.ended_ns - running.times.start_ns,
             spans_received=running.spans_received,
             undrained=running.undrained,
             broken=running.broken,
-            host=host,
-            doubts=tuple(self._doubts(finished)),
+            host=self._host(running, {pid for of in pids.values() for pid in of}, start_s),
+            doubts=tuple(self._doubts(running)),
         )
 
-    def _doubts(self, finished: dict[str, Any]) -> list[tuple[str, str]]:
+    def _host(self, running: Running, services: set[int], start_s: float) -> Host:
+        """``services`` are the pids of all service processes that are seen here."""
+        here, before, after = self._parts.here, running.before, running.after
+        memory_mb = running.resident_mb if here else None
+        if before is None or after is None:
+            return Host(start_s=start_s, memory_mb=memory_mb)
+        cores = os.cpu_count() or 1
+        whole_ns = after.at_ns - before.at_ns
+        seen = shares(before, after, cores)
+        services_ns = (
+            used(before, after, services)
+            if here
+            else sum(report.cpu_ns for report in running.reports)
+        )
+        counts, generator = running.counts, None
+        if counts is not None:
+            generator = counts.core_share
+        elif here:
+            generator = used(before, after, running.generator.pids) / whole_ns
+        return Host(
+            start_s=start_s,
+            memory_mb=memory_mb,
+            steal_share=seen.steal,
+            # The processes of others' containers are not seen from this one.
+            foreign_cpu_share=seen.foreign if here else None,
+            services_cpu_share=services_ns / (whole_ns * cores),
+            generator_cpu_share=generator,
+        )
+
+    def _doubts(self, running: Running) -> list[Doubt]:
         doubts = self._parts.doubts()
         step = time.time_ns() - monotonic_ns() - self._unix_offset_ns
         if abs(step) > _CLOCK_STEP_NS:
-            doubts.append(("clock_step", f"the wall clock moved by {step / 1e6:.1f} ms in the run"))
-        lag = (finished.get("hub_lag_ns") or {}).get("max")
-        if lag is not None and lag > _HUB_LAG_NS:
-            doubts.append(("hub_lag", f"the generator's hub was blocked for {lag / 1e6:.0f} ms"))
+            text = f"the wall clock moved by {step / 1e6:.1f} ms in the run"
+            doubts.append(Doubt(Code.CLOCK_STEP, text))
+        lag_ns = None if running.counts is None else running.counts.hub_lag_ns.max
+        if lag_ns is not None and lag_ns > _HUB_LAG_NS:
+            text = f"the generator's hub was blocked for {lag_ns / 1e6:.0f} ms"
+            doubts.append(Doubt(Code.HUB_LAG, text))
         return doubts
 
     async def close(self) -> None:

@@ -1,6 +1,7 @@
 """The bench's side of the load generator: Locust processes, and one line of control over them.
 
-Here: one process, or a master and its workers, started for a round. standing.py: those of others.
+Here: one process, or a master and its workers, started for a round. Those of others:
+hopbench/engines/attached/generator.py.
 """
 
 from __future__ import annotations
@@ -9,18 +10,18 @@ import asyncio
 import os
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from hopbench.parts.part import STOP_BOUND_S
+from loadgen.counts import Counts
 from loadgen.launch import command, environment, master_command, worker_command
+from loadgen.messages import Broken, Finished, Listening, Ordered, Ready, Said, Start, Stop
+from services import codec
 from services.errors import CannotStart
-from services.node.forks import ending, tail
-from services.system.children import end
+from services.system.children import end, ending
+from services.system.logs import tail
 
 SILENCE_BOUND_S: Final = 20.0
 """It tells twice a second how far it is."""
@@ -31,7 +32,7 @@ LINE_BYTES: Final = 1 << 20
 
 
 class Generator(ABC):
-    """One round's load, over lines of control (docs/architecture.md)."""
+    """One round's load, over a line of control (loadgen/messages.py)."""
 
     silence_bound_s = SILENCE_BOUND_S
 
@@ -49,33 +50,30 @@ class Generator(ABC):
         """Wait until every connection is open. Raises CannotStart."""
         try:
             async with asyncio.timeout(READY_BOUND_S):
-                message = await self._message()
-                while message is not None and not message.keys() & {"ready", "broken"}:
-                    message = await self._message()
+                said = await self._next()
+                while not isinstance(said, Ready | Broken | None):
+                    said = await self._next()
         except TimeoutError:
             raise self._failed(f"was not ready in {READY_BOUND_S:g} s") from None
-        if message is None:
+        if said is None:
             raise self._failed(await self._ending())
-        if "broken" in message:
-            raise self._failed(message["broken"])
+        if isinstance(said, Broken):
+            raise self._failed(said.why)
 
-    async def run(self, start_ns: int, tell: Callable[[int, int], None]) -> dict[str, Any]:
+    async def run(self, start_ns: int) -> Counts:
         """Follow the schedule from ``start_ns`` to its end; what the generator counted.
 
-        ``tell`` gets requests sent and ended, twice a second. Raises CannotStart, the name
-        notwithstanding, when the generator dies or breaks before it has finished.
+        Raises CannotStart, the name notwithstanding, when the generator dies or breaks before it
+        has finished.
         """
-        self._writer.write(orjson.dumps(self._start(start_ns)) + b"\n")
+        self._order(self._start(start_ns))
         why: str | None = None
-        while (message := await self._heard()) is not None:
-            if "progress" in message:
-                tell(message["progress"], message["done"])
-            elif "broken" in message:
+        while (said := await self._heard()) is not None:
+            if isinstance(said, Broken):
                 # With what it has counted to follow, where it still can count.
-                why = message["broken"]
-            elif "finished" in message:
-                counts: dict[str, Any] = message["finished"]
-                return counts
+                why = said.why
+            elif isinstance(said, Finished):
+                return said.counts
         raise self._failed(why or await self._ending())
 
     @abstractmethod
@@ -86,8 +84,11 @@ class Generator(ABC):
     async def kill(self) -> None:
         """End it, whatever it does."""
 
-    def _start(self, start_ns: int) -> dict[str, int]:
-        return {"start_ns": start_ns}
+    def _start(self, start_ns: int) -> Start:
+        return Start(start_ns)
+
+    def _order(self, order: Ordered) -> None:
+        self._writer.write(codec.encode(order) + b"\n")
 
     @abstractmethod
     def _failed(self, why: str) -> CannotStart: ...
@@ -96,16 +97,16 @@ class Generator(ABC):
     async def _ending(self) -> str:
         """Why it says nothing more."""
 
-    async def _heard(self) -> dict[str, Any] | None:
+    async def _heard(self) -> Said | None:
         """The next message of a round. Raises CannotStart where it stays away."""
         try:
             async with asyncio.timeout(self.silence_bound_s):
-                return await self._message()
+                return await self._next()
         except TimeoutError:
             raise self._failed(f"has said nothing for {self.silence_bound_s:g} s") from None
 
-    async def _message(self) -> dict[str, Any] | None:
-        """The next one; None when there will be no more. Raises CannotStart for a death that is
+    async def _next(self) -> Said | None:
+        """The next message; None when there will be no more. Raises CannotStart for a death that is
         seen elsewhere."""
         if self._reading is None:
             self._reading = asyncio.create_task(self._line())
@@ -116,10 +117,12 @@ class Generator(ABC):
         line, self._reading = self._reading.result(), None
         if not line.endswith(b"\n"):
             return None
-        with suppress(orjson.JSONDecodeError):
-            if isinstance(message := orjson.loads(line), dict):
-                return message
-        raise self._failed(f"answers, but not as a generator does: {line[:80]!r}")
+        try:
+            said: Said = codec.decode(Said, line)
+        except codec.Unfit:
+            text = f"answers, but not as a generator does: {line[:80]!r}"
+            raise self._failed(text) from None
+        return said
 
     def _deaths(self) -> Sequence[asyncio.Task[Any]]:
         return ()
@@ -181,7 +184,7 @@ class LocalGenerator(Generator):
     async def stop(self) -> None:
         if self._process.returncode is None:
             try:
-                self._writer.write(b'{"stop": true}\n')
+                self._order(Stop())
                 async with asyncio.timeout(STOP_BOUND_S):
                     await self._process.wait()
             except (TimeoutError, ConnectionError):
@@ -195,12 +198,12 @@ class LocalGenerator(Generator):
             end(self._process, STOP_BOUND_S), *(worker.end() for worker in self._workers)
         )
 
-    async def _message(self) -> dict[str, Any] | None:
-        message = await super()._message()
-        if message is not None and "listening" in message:
+    async def _next(self) -> Said | None:
+        said = await super()._next()
+        if isinstance(said, Listening):
             for worker in self._workers:
-                worker.told(message["listening"])
-        return message
+                worker.told(said.at)
+        return said
 
     def _deaths(self) -> Sequence[asyncio.Task[Any]]:
         return [worker.death for worker in self._workers]
@@ -227,6 +230,7 @@ async def start_generator(
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
+    process: asyncio.subprocess.Process | None = None
     started: list[_Worker] = []
     with theirs, log.open("ab") as output:
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
@@ -247,6 +251,8 @@ async def start_generator(
         except (OSError, asyncio.CancelledError):
             writer.close()
             await asyncio.gather(*(worker.end() for worker in started))
+            if process is not None:
+                await end(process, STOP_BOUND_S)
             raise
     return LocalGenerator(process, reader, writer, log, started)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from hopbench.engines.port import ProcessReport
-from hopbench.engines.wall.control import Last, NodeControl
+from hopbench.engines.wall.control import NodeControl
 from services.errors import CannotStart
-from services.scenario.packing import Group
+from services.node.messages import Last, Running
+from services.process.job import Job
+from services.process.orders import Begin
+from services.report import ProcessReport
+from services.scenario.packing import Pack
+from services.system.endpoints import Endpoint
 from services.wire.ports import Directory
 
 T = TypeVar("T")
@@ -26,7 +30,7 @@ class Post:
     """One node, what it runs in a round, and how it and others find each other."""
 
     node: NodeControl
-    groups: tuple[Group, ...]
+    packs: tuple[Pack, ...]
     listen: str = LOOPBACK
     """What its processes listen on."""
     host: str = LOOPBACK
@@ -39,28 +43,40 @@ class Post:
     """It does not die with the bench, nor share its files: what it runs is on a lease, and logs
     come with the last reports."""
 
+    def part(self, job: Job, traces: Endpoint | None, port: int) -> Job:
+        """Of ``job``, which is for one node that shares host and files with the bench, what this
+        one runs; ``traces`` and ``port`` are those of :meth:`Nodes.start`."""
+        bench = Endpoint(self.bench, port)
+        return replace(
+            job,
+            packs=self.packs,
+            traces=str(traces or bench),
+            metrics=str(bench),
+            unix_offset_ns=job.unix_offset_ns if self.same_clock else None,
+            logs=None if self.attached else job.logs,
+            host=self.listen,
+            lease_ns=LEASE_NS if self.attached else None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
     posts: tuple[Post, ...]
 
-    async def start(
-        self, job: Mapping[str, Any], traces: str | None, port: int
-    ) -> list[dict[str, Any]]:
-        """Start the part of ``job`` that each node runs; where every process is found.
+    async def start(self, job: Job, traces: Endpoint | None, port: int) -> tuple[Running, ...]:
+        """Start the part of ``job`` that each node runs; every replica, as others find it.
 
-        ``job`` is for one node with the same file system (supervisor.job). ``traces`` is where
-        spans go, ``HOST:PORT``; None: where metrics go, to the bench's own collector on ``port``.
-        Raises CannotStart for the first that does not come up.
+        ``traces`` is where spans go; None: where metrics go, to the bench's own collector on
+        ``port``. Raises CannotStart for the first that does not come up.
         """
         found = await together(
-            *(post.node.start(_part(job, post, traces, port)) for post in self.posts)
+            *(post.node.start(post.part(job, traces, port)) for post in self.posts)
         )
-        return [
-            {**process, "host": post.host}
-            for post, processes in zip(self.posts, found, strict=True)
-            for process in processes
-        ]
+        return tuple(
+            replace(replica, address=replace(replica.address, host=post.host))
+            for post, replicas in zip(self.posts, found, strict=True)
+            for replica in replicas
+        )
 
     async def connect(self, directory: Directory) -> None:
         await together(*(post.node.connect(directory) for post in self.posts))
@@ -68,15 +84,11 @@ class Nodes:
     async def begin(self, start_ns: int, measured_from_ns: int, unix_offset_ns: int) -> None:
         """Both times by this host's CLOCK_MONOTONIC; ``unix_offset_ns`` added to one is Unix
         time, by which other hosts begin."""
-
-        def order(post: Post) -> Coroutine[Any, Any, None]:
-            if post.same_clock:
-                return post.node.begin(start_ns, measured_from_ns)
-            return post.node.begin(
-                start_ns + unix_offset_ns, measured_from_ns + unix_offset_ns, "unix"
-            )
-
-        await together(*map(order, self.posts))
+        here = Begin(start_ns, measured_from_ns)
+        elsewhere = Begin(start_ns + unix_offset_ns, measured_from_ns + unix_offset_ns, "unix")
+        await together(
+            *(post.node.begin(here if post.same_clock else elsewhere) for post in self.posts)
+        )
 
     async def counters(self) -> tuple[ProcessReport, ...]:
         """Of every process that lives."""
@@ -110,22 +122,6 @@ class Nodes:
             for task in waits:
                 task.cancel()
         return "\n".join(task.result() for task in waits if task in done)
-
-
-def _part(job: Mapping[str, Any], post: Post, traces: str | None, port: int) -> dict[str, Any]:
-    bench = f"{post.bench}:{port}"
-    settings = {**job["settings"], "host": post.listen}
-    if post.attached:
-        settings["logs"] = None
-    if not post.same_clock:
-        settings["unix_offset_ns"] = None
-    return {
-        **job,
-        "processes": post.groups,
-        "lease_ns": LEASE_NS if post.attached else None,
-        "settings": settings,
-        "endpoints": {**job["endpoints"], "traces": traces or bench, "metrics": bench},
-    }
 
 
 async def together(*work: Coroutine[Any, Any, T]) -> list[T]:

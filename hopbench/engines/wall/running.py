@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any, Protocol
+from typing import Protocol
 
-from hopbench.engines.port import ProcessReport, Progress, outside
+from hopbench.collector.server import Ready as Collecting
+from hopbench.engines.port import Progress
 from hopbench.engines.wall.control import first
 from hopbench.engines.wall.generator import Generator
 from hopbench.engines.wall.nodes import Nodes
+from hopbench.engines.wall.stage import GRACE_NS
 from hopbench.engines.wall.trace_stores import Store
 from hopbench.engines.wall.watch import Watched
 from hopbench.host.load import Snapshot, snapshot
+from hopbench.host.memory import resident_mb
 from hopbench.parts.part import Part
-from hopbench.runs.memory import resident_mb
+from loadgen.counts import Counts
 from services.errors import CannotStart
+from services.report import Messages, ProcessReport, SenderReport
 
 DRAIN_BOUND_S = 15.0
-GRACE_NS = 2_000_000_000
-"""For what is still under way when a round is broken off."""
 _POLL_S = 0.05
 _TELL_S = 0.2
 _CAUSE_S = 3.0
@@ -63,7 +65,7 @@ class Running:
     """The parts of one round, all of them up, and what the round has shown so far."""
 
     directory: Path
-    collector: Part
+    collector: Part[Collecting]
     store: Store
     """Where the spans are: that collector, or Jaeger."""
     nodes: Nodes
@@ -72,16 +74,13 @@ class Running:
     """What else must live through the round: a broker of ours, Jaeger."""
     replicas: tuple[tuple[str, int], ...]
     """Everything that runs, as service and replica number."""
-    service_pids: Mapping[str, tuple[int, ...]]
-    """Of those that run on this host."""
     times: Times
     unix_offset_ns: int
     before: Snapshot | None = None
     after: Snapshot | None = None
-    finished: dict[str, Any] = field(default_factory=dict)
+    counts: Counts | None = None
+    """The generator's, once it has finished."""
     reports: tuple[ProcessReport, ...] = ()
-    outside: tuple[ProcessReport, ...] = ()
-    """What the generator says of its messages over Kafka."""
     spans_received: int = 0
     resident_mb: float | None = None
     """Memory of this process and all below it when the load had ended, MB of 10^6 bytes."""
@@ -101,10 +100,9 @@ class Running:
                     self.times.start_ns, self.times.measured_from_ns, self.unix_offset_ns
                 )
                 self.before = snapshot(monotonic_ns())
-                self.finished = await self.generator.run(self.times.start_ns, _unheard)
-                if self.finished["broken"] is not None:
-                    raise Broken(f"locust: {self.finished['broken']}")
-                self.outside = tuple(outside(**told) for told in self.finished["kafka"])
+                self.counts = await self.generator.run(self.times.start_ns)
+                if self.counts.broken is not None:
+                    raise Broken(f"locust: {self.counts.broken}")
                 await self._drain(progress)
                 for task in beside:
                     task.cancel()
@@ -120,6 +118,11 @@ class Running:
         self.ended_ns = monotonic_ns()
         if self.broken is not None:
             await self._salvage()
+
+    @property
+    def senders(self) -> tuple[SenderReport, ...]:
+        """What the generator says of its messages over Kafka."""
+        return () if self.counts is None else self.counts.senders
 
     async def _tell(self, progress: Progress) -> None:
         """Report the phase by the schedule; the requests themselves are the generator's affair."""
@@ -149,11 +152,11 @@ class Running:
         until_ns = monotonic_ns() + int(DRAIN_BOUND_S * 1e9)
         calm: tuple[int, int] | None = None
         while True:
-            reports = (*await self.nodes.counters(), *self.outside)
-            why = unfinished(reports)
+            reports = await self.nodes.counters()
+            why = unfinished(reports, self.senders)
             state = (
                 sum(r.handled for r in reports),
-                sum(sum(r.produced.values()) for r in reports),
+                sum(sum(m.produced.values()) for m in _messages(reports, self.senders)),
             )
             # The processes are asked at different moments; twice the same is once at a time.
             if why is None and state == calm:
@@ -166,7 +169,7 @@ class Running:
                 self.undrained = (
                     "handlers still opened and closed"
                     if why is None
-                    else unfinished(reports, lost=True)
+                    else unfinished(reports, self.senders, lost=True)
                 )
                 break
             calm = state if why is None else None
@@ -211,13 +214,15 @@ class Running:
         """End the services and keep what they say last; what kept a node from saying it."""
         last, failure = await self.nodes.stop(grace_ns)
         if last.reports:
-            self.reports = (*last.reports, *self.outside)
+            self.reports = last.reports
         for name, text in last.logs.items():
             (self.directory / "logs" / f"{Path(name).name}.log").write_text(text, "utf-8")
         return failure
 
 
-def unfinished(reports: Sequence[ProcessReport], *, lost: bool = False) -> str | None:
+def unfinished(
+    reports: Sequence[ProcessReport], senders: Sequence[SenderReport] = (), *, lost: bool = False
+) -> str | None:
     """What still goes on, or None. With ``lost``, messages that asked for no acknowledgement are
     given up. More consumed than produced is no reason to wait: a producer may have given up what
     the broker had stored."""
@@ -227,10 +232,10 @@ def unfinished(reports: Sequence[ProcessReport], *, lost: bool = False) -> str |
     produced: Counter[str] = Counter()
     consumed: Counter[str] = Counter()
     unacknowledged: Counter[str] = Counter()
-    for report in reports:
-        produced.update(report.produced)
-        consumed.update(report.consumed)
-        unacknowledged.update(report.unacknowledged)
+    for messages in _messages(reports, senders):
+        produced.update(messages.produced)
+        consumed.update(messages.consumed)
+        unacknowledged.update(messages.unacknowledged)
     for topic in sorted(produced):
         left = produced[topic] - consumed[topic]
         if left > (unacknowledged[topic] if lost else 0):
@@ -250,5 +255,7 @@ def unreported(replicas: Sequence[tuple[str, int]], reports: Sequence[ProcessRep
     return f"no last report from {', '.join(silent)}" if silent else None
 
 
-def _unheard(_sent: int, _ended: int) -> None:
-    """Progress by requests; the phases are told by time."""
+def _messages(
+    reports: Sequence[ProcessReport], senders: Sequence[SenderReport]
+) -> tuple[Messages, ...]:
+    return (*(report.messages for report in reports), *(sender.messages for sender in senders))

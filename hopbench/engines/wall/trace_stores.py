@@ -8,20 +8,22 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from time import monotonic, monotonic_ns
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
-import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from hopbench.collector.otlp import SIGNALS, take
+from hopbench.collector.server import Counts, Ready
 from hopbench.collector.spool import read_spool
 from hopbench.engines.port import RoundPlan, Settings
 from hopbench.jaeger import client as jaeger
-from hopbench.jaeger.client import Addresses, Api, Jaeger, TooLate, Unanswered, refuses
+from hopbench.jaeger.client import Addresses, Api, Jaeger, TooLate, Unanswered
 from hopbench.jaeger.readback import Readback, Sought, sought
 from hopbench.parts.part import Part
 from loadgen.schedule import arrivals
+from services import codec
 from services.errors import CannotStart
+from services.system.endpoints import silence
 
 StoreName = Literal["embedded", "jaeger", "memory"]
 
@@ -66,7 +68,7 @@ class Store(Protocol):
 class Embedded:
     """The round's own collector, which writes ``traces.otlp``."""
 
-    def __init__(self, collector: Part, directory: Path) -> None:
+    def __init__(self, collector: Part[Ready], directory: Path) -> None:
         self._collector = collector
         self._spool = directory / "traces.otlp"
 
@@ -83,17 +85,16 @@ class Embedded:
 
     async def _counted(self) -> int:
         """Spans that the collector has written. Raises CannotStart where it is gone."""
-        url = f"http://127.0.0.1:{self._collector.ready['http_port']}/hopbench/counts"
+        url = f"http://127.0.0.1:{self._collector.ready.http_port}/hopbench/counts"
         try:
             async with (
                 ClientSession(timeout=ClientTimeout(total=10), trust_env=False) as session,
                 session.get(url) as response,
             ):
-                counts: dict[str, Any] = orjson.loads(await response.read())
+                return codec.decode(Counts, await response.read()).spans
         except (ClientError, TimeoutError) as error:
             why = f"does not answer: {str(error) or 'too late'}"
             raise CannotStart("collector", why) from error
-        return int(counts["spans"])
 
 
 def spooled(path: Path) -> int:
@@ -175,23 +176,26 @@ class Watch:
 
     async def died(self) -> str:
         """Wait until it has been gone for so long that it will not come back, and tell how."""
-        well = monotonic()
+        there = answered = monotonic()
         async with Jaeger(self._at.query, self._api) as client:
             while True:
                 await asyncio.sleep(self._look_s)
-                why, bound_s = await self._missing(client)
-                if why is None:
-                    well = monotonic()
-                elif monotonic() - well > bound_s:
+                try:
+                    await client.services()
+                except TooLate as error:
+                    # It takes connections: it stalls, and is not gone.
+                    there, why = monotonic(), str(error)
+                    if monotonic() - answered > self._stalled_s:
+                        return f"{jaeger.PART} is gone: {why}"
+                    continue
+                except Unanswered as error:
+                    why = str(error)
+                else:
+                    answered = monotonic()
+                    silent = await silence(self._at.otlp)
+                    if silent is None:
+                        there = monotonic()
+                        continue
+                    why = f"{self._at.otlp} takes no spans: {silent}"
+                if monotonic() - there > self._gone_s:
                     return f"{jaeger.PART} is gone: {why}"
-
-    async def _missing(self, client: Jaeger) -> tuple[str | None, float]:
-        """What is wrong, and for how long it may be."""
-        try:
-            await client.services()
-        except TooLate as error:
-            return str(error), self._stalled_s
-        except Unanswered as error:
-            return str(error), self._gone_s
-        why = await refuses(self._at.otlp)
-        return (None if why is None else f"{self._at.otlp} takes no spans: {why}"), self._gone_s

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from time import monotonic
 from typing import Final
+
+from services.system.endpoints import Endpoint, silence
 
 AWAY_S: Final = 45.0
 """A broker that is started again is back within this, and a round survives that: its clients wait
@@ -15,12 +16,11 @@ _TRY_S: Final = 2.0
 
 
 class Watched:
-    """A part at ``address`` (``HOST:PORT``)."""
+    """A part that others have started."""
 
-    def __init__(self, name: str, address: str, away_s: float = AWAY_S) -> None:
+    def __init__(self, name: str, at: Endpoint, away_s: float = AWAY_S) -> None:
         self._name = name
-        self._host, _, port = address.rpartition(":")
-        self._port = int(port)
+        self._at = at
         self._away_s = away_s
 
     async def died(self) -> str:
@@ -36,15 +36,5 @@ class Watched:
 
     async def missing(self) -> str | None:
         """Why it cannot be reached now; None where it can."""
-        try:
-            async with asyncio.timeout(_TRY_S):
-                _, writer = await asyncio.open_connection(self._host.strip("[]"), self._port)
-        except TimeoutError:
-            why = "no connection"
-        except OSError as error:
-            # asyncio puts the address into its texts; a name that is unknown has no errno.
-            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        else:
-            writer.close()
-            return None
-        return f"{self._name} does not answer at {self._host}:{self._port}: {why}"
+        why = await silence(self._at, _TRY_S)
+        return None if why is None else f"{self._name} does not answer at {self._at}: {why}"

@@ -39,7 +39,7 @@ from services.scenario.text.reader import (
     text,
     word,
 )
-from services.scenario.text.source import Leaf, Node
+from services.scenario.text.source import Leaf, Node, node_of
 
 Lines = dict[tuple[str, ...], int]
 
@@ -141,6 +141,11 @@ def _entry(file: str | None, node: Node, lines: Lines, number: int) -> Entry:
 
 def _entry_to(target: Target) -> Entry:
     return Entry(target, "http", 1.0, REQUEST, RESPONSE, None, ENTRY_TIMEOUT_NS)
+
+
+def load_of(document: object) -> Load:
+    """Back from :func:`write_load`. Raises BadInput."""
+    return read_load(mapping(None, node_of(document), "load"), Later(None), {})
 
 
 def write_load(load: Load) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from services.doubts import Code
 from services.errors import CannotStart
 from services.scenario.model import KafkaOptions
 from services.transports.kafka.groups import SETTINGS as GROUP
@@ -149,7 +150,7 @@ class Link:
         return consumer
 
     def _doubt(self, error: KafkaError) -> None:
-        self._site.counters.doubt("kafka_consumer", f"{self._site.peer}: {error}")
+        self._site.counters.doubt(Code.KAFKA_CONSUMER, f"{self._site.peer}: {error}")
 
     async def _started(self, start: Awaitable[None]) -> None:
         try:

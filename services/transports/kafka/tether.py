@@ -15,6 +15,7 @@ from time import monotonic_ns
 from typing import Any, Final, TypeVar
 
 from services.errors import CannotStart
+from services.system.endpoints import endpoint
 from services.transports.site import Gap
 
 _RETRY_S: Final = 0.2
@@ -32,8 +33,7 @@ class Tether:
 
     def __init__(self, address: str, away_s: float = 0.0, gaps: list[Gap] | None = None) -> None:
         self.address = address
-        host, _, port = address.rpartition(":")
-        self._host, self._port = host.strip("[]"), int(port)
+        self._at = endpoint(address)
         self._away_ns = int(away_s * 1e9)
         self._gaps = [] if gaps is None else gaps
         self._gap: Gap | None = None
@@ -53,7 +53,7 @@ class Tether:
         """Raises CannotStart where nothing answers."""
         try:
             async with asyncio.timeout(_CONNECT_S):
-                ends = await asyncio.open_connection(self._host, self._port)
+                ends = await asyncio.open_connection(*self._at)
         except (OSError, TimeoutError) as error:
             raise CannotStart("kafka", f"no broker at {self.address}: {error}") from error
         self.holds = True
@@ -108,7 +108,7 @@ class Tether:
         while True:
             try:
                 async with asyncio.timeout(_CONNECT_S):
-                    return await asyncio.open_connection(self._host, self._port)
+                    return await asyncio.open_connection(*self._at)
             except (OSError, TimeoutError):
                 self._missing()
                 await asyncio.sleep(_RETRY_S)

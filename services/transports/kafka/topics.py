@@ -22,6 +22,7 @@ from aiokafka.errors import (
 )
 from aiokafka.partitioner import murmur2
 
+from services.doubts import Code
 from services.errors import CannotStart
 from services.scenario import names
 from services.scenario.text.edges import KAFKA
@@ -91,7 +92,7 @@ async def ensure(
         used[topic] = min(wanted, there)
         if there < wanted:
             counters.doubt(
-                "broker_cannot",
+                Code.BROKER_CANNOT,
                 f"topic {topic} asks for {wanted} partitions; "
                 f"the {broker.kind} broker gives it {there}",
             )

@@ -34,6 +34,7 @@ from aiokafka.errors import (
     RequestTimedOutError,
 )
 
+from services.doubts import Code
 from services.scenario import names
 from services.scenario.model import KafkaOptions, Mode
 from services.transports.kafka.groups import SETTINGS as GROUP
@@ -129,7 +130,7 @@ class KafkaTransport:
         for wire in self._wires:
             self._producer_of[wire.index] = await link.producer(wire.kafka)
             if link.broker.kind == "embedded" and wire.kafka.acks in EMBEDDED_ACKS:
-                self._site.counters.doubt("broker_cannot", EMBEDDED_ACKS[wire.kafka.acks])
+                self._site.counters.doubt(Code.BROKER_CANNOT, EMBEDDED_ACKS[wire.kafka.acks])
         producer = self._producer_of[self._wires[0].index]
         asked = partitions_asked(self._site.topology)
         counters = self._site.counters
@@ -286,7 +287,7 @@ class KafkaListener:
         for topic, partitions in used.items():
             if site.replica >= partitions:
                 site.counters.doubt(
-                    "idle_replica",
+                    Code.IDLE_REPLICA,
                     f"{site.peer} gets nothing from {topic}: {partitions} partitions "
                     f"for {site.replicas} replicas",
                 )
@@ -313,7 +314,9 @@ class KafkaListener:
         try:
             header = ticket.parse_header(headers.get(ticket.HEADER, b"").decode())
         except ValueError:
-            site.counters.doubt("malformed_message", f"a message on {record.topic} has no ticket")
+            site.counters.doubt(
+                Code.MALFORMED_MESSAGE, f"a message on {record.topic} has no ticket"
+            )
             return
         reply_to = headers.get(REPLY_TO)
         trace = headers.get(traceparent.HEADER)
@@ -356,7 +359,9 @@ class KafkaListener:
             await self._link.tether.outlives(sent)
         except (BrokerLost, KafkaError) as error:
             # The caller learns of a lost broker by itself.
-            self._site.counters.doubt("reply_lost", f"{self._site.peer}: {_failure(error).detail}")
+            self._site.counters.doubt(
+                Code.REPLY_LOST, f"{self._site.peer}: {_failure(error).detail}"
+            )
 
     async def stop(self, grace_ns: int) -> None:
         if self._link is None:
