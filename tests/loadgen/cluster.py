@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -13,11 +14,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any
 
 from hopbench.engines.attached.generator import attach
 from loadgen import launch
+from loadgen.counts import Counts
 from loadgen.plan import Plan
+from services.system.endpoints import Endpoint
 from services.system.tokens import TOKEN_VARIABLE
 
 TOKEN = "a token of these tests"
@@ -94,24 +96,38 @@ class Cluster:
         token: str = TOKEN,
         workers: int | None = None,
         at: Callable[[], object] | None = None,
-    ) -> tuple[int, dict[str, Any]]:
+    ) -> tuple[int, Counts]:
         """One round of a bench: its start, and what was counted. ``at`` is called once when
         requests have been sent. ``directory`` must exist. Raises CannotStart."""
         generator = await attach(
-            ("127.0.0.1", self.control), token, plan, directory, directory / "log", workers=workers
+            Endpoint("127.0.0.1", self.control),
+            token,
+            plan,
+            directory,
+            directory / "log",
+            workers=workers,
         )
-        left = [] if at is None else [at]
-
-        def tell(sent: int, _ended: int) -> None:
-            if sent and left:
-                left.pop()()
-
+        watch = None if at is None else asyncio.create_task(_once_sent(directory, at))
         try:
             await generator.ready()
             start_ns = monotonic_ns() + 100_000_000
-            return start_ns, await generator.run(start_ns, tell)
+            return start_ns, await generator.run(start_ns)
         finally:
+            if watch is not None:
+                watch.cancel()
             await generator.stop()
+
+
+async def _once_sent(directory: Path, act: Callable[[], object]) -> None:
+    """``act`` as soon as a sample has come back."""
+    while not _sent(directory):  # noqa: ASYNC110  # files tell no event
+        await asyncio.sleep(0.02)
+    act()
+
+
+def _sent(directory: Path) -> bool:
+    spools = directory.glob("samples*.spool")
+    return any(spool.read_bytes().partition(b"\n")[2] for spool in spools)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -11,14 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any
+from typing import Any, TypeVar
 
 from loadgen import launch
+from loadgen.messages import Ordered, Ready, Said, Start
 from loadgen.plan import Plan
 from loadgen.spool.reader import Spool, read
+from services import codec
 from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Entry, Load, Protocol, Target
 from services.wire.ports import Address
+
+S = TypeVar("S")
 
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -79,32 +82,32 @@ class Running:
     process: subprocess.Popen[bytes]
     control: socket.socket
     log: Path
-    messages: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[Said] = field(default_factory=list)
     _pending: bytes = b""
 
-    def say(self, message: dict[str, Any]) -> None:
-        self.control.sendall(json.dumps(message).encode() + b"\n")
+    def say(self, order: Ordered) -> None:
+        self.control.sendall(codec.encode(order) + b"\n")
 
     def start(self, in_ns: int = 20 * MS) -> int:
         """Wait until it is ready and give the word; the schedule's zero."""
-        if not any("ready" in message for message in self.messages):
-            self.hear("ready")
+        if not any(isinstance(said, Ready) for said in self.messages):
+            self.hear(Ready)
         start_ns = monotonic_ns() + in_ns
-        self.say({"start_ns": start_ns})
+        self.say(Start(start_ns))
         return start_ns
 
-    def hear(self, kind: str) -> Any:
-        """What the next message with the key ``kind`` says; fails when the generator ends."""
+    def hear(self, kind: type[S]) -> S:
+        """The next message of that kind; fails when the generator ends."""
         while True:
             while b"\n" not in self._pending:
                 block = self.control.recv(65536)
-                assert block, f"no {kind!r} came; {self.messages}; {self.log.read_text()}"
+                assert block, f"no {kind.__name__} came; {self.messages}; {self.log.read_text()}"
                 self._pending += block
             line, _, self._pending = self._pending.partition(b"\n")
-            message: dict[str, Any] = json.loads(line)
-            self.messages.append(message)
-            if kind in message:
-                return message[kind]
+            said: Said = codec.decode(Said, line)
+            self.messages.append(said)
+            if isinstance(said, kind):
+                return said
 
     def end(self) -> int:
         """Wait until the process has ended; its exit code."""

@@ -9,6 +9,7 @@ import pytest
 
 from hopbench.engines.attached.generator import attach
 from services.errors import CannotStart
+from services.system.endpoints import Endpoint
 from services.wire.ports import Address
 from tests.loadgen.rig import entry, load, plan
 
@@ -32,7 +33,7 @@ def test_another_server_is_told_in_a_line(tmp_path: Path, answer: bytes, said: s
         async with await asyncio.start_server(other, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             generator = await attach(
-                ("127.0.0.1", port),
+                Endpoint("127.0.0.1", port),
                 "token",
                 plan(load(entry()), Address("127.0.0.1", 1, 1), tmp_path),
                 tmp_path,

@@ -3,45 +3,50 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 import numpy as np
 import pytest
 
-from loadgen.cluster.dealing import Start, dealt, merged
+from loadgen.cluster.dealing import dealt
+from loadgen.counts import Counts, together
+from loadgen.messages import Start
 from loadgen.samples import NOT_REACHED
 from loadgen.spool.follower import CHUNK_BYTES, Follower
-from loadgen.spool.reader import merged as put_together
-from loadgen.spool.reader import read
+from loadgen.spool.reader import merged, read
 from loadgen.spool.recorder import header, known
+from services.report import Spread
 from services.wire.ports import Address
 from tests.loadgen.rig import entry, load, plan
 
 ADDRESS = Address("127.0.0.1", 1, 2)
 
 
-def counts(**changed: Any) -> dict[str, Any]:
-    spread = {"n": 10, "p50": 1, "p99": 2, "max": 3}
-    return {
-        "scheduled": 10,
-        "sent": 9,
-        "ok": 6,
-        "error": 2,
-        "timeout": 1,
-        "dropped": 1,
-        "complete": True,
-        "broken": None,
-        "start_ns": 100,
-        "elapsed_ns": 1000,
-        "cpu_ns": 400,
-        "busiest_cpu_ns": 300,
-        "core_wait_ns": 5,
-        "lag_ns": spread,
-        "hub_lag_ns": spread,
-        "kafka": (),
-        **changed,
-    }
+COUNTS = Counts(
+    scheduled=10,
+    sent=9,
+    ok=6,
+    error=2,
+    timeout=1,
+    dropped=1,
+    complete=True,
+    broken=None,
+    start_ns=100,
+    elapsed_ns=1000,
+    cpu_ns=400,
+    core_share=0.3,
+    core_wait_ns=5,
+    lag_ns=Spread(10, 1, 2, 3),
+    hub_lag_ns=Spread(10, 1, 2, 3),
+)
+
+
+def counts(**changed: Any) -> Counts:
+    return replace(COUNTS, **changed)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 7])
@@ -55,8 +60,8 @@ def test_the_shares_of_all_workers_are_the_schedule_of_one_generator(
     alone = whole.schedule()
     order = np.argsort(np.concatenate([share.number for share in shares]))
     for name in type(alone).__slots__:
-        together = np.concatenate([getattr(share, name) for share in shares])[order]
-        assert together.tolist() == getattr(alone, name).tolist(), name
+        whole_again = np.concatenate([getattr(share, name) for share in shares])[order]
+        assert whole_again.tolist() == getattr(alone, name).tolist(), name
 
 
 def test_each_worker_has_a_spool_of_its_own_and_a_part_of_what_may_be_in_flight(
@@ -68,45 +73,50 @@ def test_each_worker_has_a_spool_of_its_own_and_a_part_of_what_may_be_in_flight(
 
 
 def test_counts_add_up_and_lag_is_the_worst_workers() -> None:
-    slow = {"n": 4, "p50": 7, "p99": 1, "max": 9}
-    idle = {"n": 0, "p50": None, "p99": None, "max": None}
-    told = [counts(), counts(lag_ns=slow, elapsed_ns=2000), counts(lag_ns=idle, core_wait_ns=8)]
-    found = merged(told, 3, None)
-    assert (found["scheduled"], found["sent"], found["ok"]) == (30, 27, 18)
-    assert (found["cpu_ns"], found["elapsed_ns"], found["core_wait_ns"]) == (1200, 2000, 8)
-    assert found["lag_ns"] == {"n": 14, "p50": 7, "p99": 2, "max": 9}
-    assert found["complete"]
-    assert found["broken"] is None
-    assert found["workers"] == told
+    slow, idle = Spread(4, 7, 1, 9), Spread()
+    found = together(
+        [
+            counts(),
+            counts(lag_ns=slow, elapsed_ns=2000, core_share=0.7),
+            counts(lag_ns=idle, core_wait_ns=8, core_share=None),
+        ]
+    )
+    assert (found.scheduled, found.sent, found.ok) == (30, 27, 18)
+    assert (found.cpu_ns, found.elapsed_ns, found.core_wait_ns) == (1200, 2000, 8)
+    assert found.core_share == 0.7
+    assert found.lag_ns == Spread(14, 7, 2, 9)
+    assert found.complete
+    assert found.broken is None
 
 
 @pytest.mark.parametrize(
-    ("told", "why"),
+    ("told", "missing", "why"),
     [
-        ([counts()], None),
-        ([counts(), counts(complete=False)], None),
-        ([counts(), counts(complete=False, broken="no space")], "no space"),
+        ([counts()], True, None),
+        ([counts(), counts(complete=False)], False, None),
+        ([counts(), counts(complete=False, broken="no space")], False, "no space"),
     ],
 )
 def test_a_round_is_complete_only_with_every_worker(
-    told: list[dict[str, Any]], why: str | None
+    told: list[Counts], missing: bool, why: str | None
 ) -> None:
-    found = merged(told, 2, None)
-    assert not found["complete"]
-    assert found["broken"] == why
+    found = together(told, missing=missing)
+    assert not found.complete
+    assert found.broken == why
 
 
 def test_without_any_worker_left_there_is_still_a_count() -> None:
-    found = merged([], 2, "worker 1 is gone")
-    assert (found["sent"], found["complete"], found["broken"]) == (0, False, "worker 1 is gone")
-    assert found["lag_ns"] == {"n": 0, "p50": None, "p99": None, "max": None}
+    found = together([], missing=True, broken="worker 1 is gone")
+    assert (found.sent, found.complete, found.broken) == (0, False, "worker 1 is gone")
+    assert found.core_share is None
+    assert found.lag_ns == Spread()
 
 
 def test_a_start_is_given_in_either_clock() -> None:
-    assert Start.read({"start_ns": 5}) == Start(5, unix=False)
-    assert Start.read({"start_unix_ns": 6}) == Start(6, unix=True)
-    assert Start.read({"stop": True}) is None
-    assert Start(5, unix=False).monotonic_ns() == 5
+    assert Start(5).monotonic_ns() == 5
+    ahead_ns = time.time_ns() - monotonic_ns()
+    # Reading the two clocks takes its time; and the wall clock may be slewed meanwhile.
+    assert abs(Start(5 + ahead_ns, unix=True).monotonic_ns() - 5) < 50_000_000
 
 
 def test_a_follower_reads_every_byte_once_in_pieces_also_of_spools_that_come_later(
@@ -141,7 +151,7 @@ def test_times_of_a_worker_with_another_clock_are_moved_to_the_benchs(tmp_path: 
             document["bench_start_ns"] = zero
         part.samples.write_bytes(json.dumps(document).encode() + b"\n" + records.tobytes())
     spools = [read(part.samples) for part in (here, there)]
-    records = put_together(spools)
+    records = merged(spools)
     alone = plan(load(), ADDRESS, tmp_path).schedule()
     assert records["intended_ns"].tolist() == (alone.offset_ns + zero).tolist()
     assert (records["sent_ns"] - records["intended_ns"] == 5).all()

@@ -22,6 +22,7 @@ import psutil
 import pytest
 
 from loadgen import launch
+from loadgen.messages import Broken, Finished, Progress, Ready, Stop
 from loadgen.plan import PLAN_VARIABLE
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, TIMEOUT
 from loadgen.schedule import NO_KEY
@@ -46,7 +47,7 @@ def test_every_arrival_is_sent_once_and_its_end_recorded(
     asked = plan(mixed, shop.address, tmp_path)
     with generator(asked, tmp_path) as running:
         start_ns = running.start()
-        counts = running.hear("finished")
+        counts = running.hear(Finished).counts
         assert running.end() == 0
     schedule = asked.schedule()
     records = np.sort(running.samples().records, order="seq")
@@ -60,14 +61,14 @@ def test_every_arrival_is_sent_once_and_its_end_recorded(
     assert (records["sent_ns"] >= records["intended_ns"]).all()
     assert (records["done_ns"] > records["sent_ns"]).all()
     assert set(records["response_bytes"][~broken].tolist()) == {200}
-    assert counts["scheduled"] == counts["sent"] == len(schedule)
-    assert (counts["ok"], counts["error"]) == (int((~broken).sum()), int(broken.sum()))
-    assert counts["complete"]
-    assert counts["broken"] is None
-    assert counts["cpu_ns"] > 0
-    assert counts["core_wait_ns"] is None or counts["core_wait_ns"] >= 0
-    assert counts["lag_ns"]["n"] == len(schedule)
-    assert counts["hub_lag_ns"]["n"] > 20
+    assert counts.scheduled == counts.sent == len(schedule)
+    assert (counts.ok, counts.error) == (int((~broken).sum()), int(broken.sum()))
+    assert counts.complete
+    assert counts.broken is None
+    assert counts.cpu_ns > 0
+    assert counts.core_wait_ns is None or counts.core_wait_ns >= 0
+    assert counts.lag_ns.n == len(schedule)
+    assert counts.hub_lag_ns.n > 20
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -78,7 +79,7 @@ def test_each_request_carries_its_ticket_trace_key_and_size(
     asked = plan(load(keyed), shop.address, tmp_path)
     with generator(asked, tmp_path) as running:
         running.start()
-        running.hear("finished")
+        running.hear(Finished)
     schedule = asked.schedule()
     expected = []
     for row in range(len(schedule)):
@@ -116,7 +117,7 @@ def test_without_tracing_no_traceparent_is_sent(
     quiet = load(entry(protocol=protocol), seconds=0.1)
     with generator(plan(quiet, shop.address, tmp_path, tracing=False), tmp_path) as running:
         running.start()
-        running.hear("finished")
+        running.hear(Finished)
     assert {received["traceparent"] for received in shop.received()} == {None}
     records = running.samples().records
     assert not records["trace_lo"].any()
@@ -130,9 +131,9 @@ def test_a_request_that_takes_too_long_is_a_timeout_without_an_answer(
     stuck = load(entry("stuck", protocol=protocol, timeout_ms=100), rate=50, seconds=0.2)
     with generator(plan(stuck, shop.address, tmp_path), tmp_path) as running:
         running.start()
-        counts = running.hear("finished")
+        counts = running.hear(Finished).counts
     records = running.samples().records
-    assert counts["timeout"] == counts["scheduled"] == len(records) > 0
+    assert counts.timeout == counts.scheduled == len(records) > 0
     assert set(records["status"].tolist()) == {TIMEOUT}
     assert set(records["done_ns"].tolist()) == {NOT_REACHED}
 
@@ -141,7 +142,7 @@ def test_a_callee_that_hangs_up_is_an_error_without_an_answer(shop: Shop, tmp_pa
     abrupt = load(entry("abrupt"), entry(), rate=100)
     with generator(plan(abrupt, shop.address, tmp_path), tmp_path) as running:
         running.start()
-        running.hear("finished")
+        running.hear(Finished)
     records = running.samples().records
     cut = records["entry"] == 0
     assert 0 < cut.sum() < len(records)
@@ -160,14 +161,14 @@ def test_what_exceeds_max_in_flight_is_dropped_and_counted_not_delayed(
     )
     with generator(plan(crowded, shop.address, tmp_path), tmp_path) as running:
         running.start()
-        counts = running.hear("finished")
+        counts = running.hear(Finished).counts
     records = np.sort(running.samples().records, order="seq")
     dropped = records["status"] == DROPPED
-    assert counts["scheduled"] == 40
+    assert counts.scheduled == 40
     assert not dropped[:3].any()
     # Answers take 300 ms, arrivals come every 10: the next 25 surely find no place.
     assert dropped[3:28].all()
-    assert counts["sent"] + counts["dropped"] == 40
+    assert counts.sent + counts.dropped == 40
     assert set(records["sent_ns"][dropped].tolist()) == {NOT_REACHED}
 
 
@@ -180,13 +181,13 @@ def test_a_stop_cuts_what_is_in_flight_and_keeps_every_sample(
     )
     with generator(plan(long, shop.address, tmp_path), tmp_path) as running:
         running.start()
-        assert running.hear("progress") > 0
-        running.say({"stop": True})
-        counts = running.hear("finished")
+        assert running.hear(Progress).sent > 0
+        running.say(Stop())
+        counts = running.hear(Finished).counts
         assert running.end() == 0
     records = running.samples().records
-    assert not counts["complete"]
-    assert 0 < len(records) == counts["sent"] + counts["dropped"] < counts["scheduled"]
+    assert not counts.complete
+    assert 0 < len(records) == counts.sent + counts.dropped < counts.scheduled
     assert sorted(records["seq"].tolist()) == list(range(len(records)))
     assert set(records["status"][(records["entry"] == 1)].tolist()) <= {ERROR, DROPPED}
 
@@ -199,23 +200,23 @@ def test_a_signal_ends_it_with_its_samples(
     long = load(entry(protocol=protocol), entry("slow", protocol=protocol), seconds=60)
     with generator(plan(long, shop.address, tmp_path), tmp_path) as running:
         running.start()
-        running.hear("progress")
+        running.hear(Progress)
         running.process.send_signal(signum)
-        counts = running.hear("finished")
+        counts = running.hear(Finished).counts
         assert running.end() == code
     spool = running.samples()
     assert spool.torn_bytes == 0
-    assert len(spool.records) == counts["sent"] + counts["dropped"] > 0
+    assert len(spool.records) == counts.sent + counts.dropped > 0
 
 
 @pytest.mark.parametrize("when", ["before the start", "during the round"])
 def test_it_leaves_when_the_bench_is_gone(when: str, shop: Shop, tmp_path: Path) -> None:
     with generator(plan(load(seconds=60), shop.address, tmp_path), tmp_path) as running:
         if when == "before the start":
-            running.hear("ready")
+            running.hear(Ready)
         else:
             running.start()
-            running.hear("progress")
+            running.hear(Progress)
         running.control.close()
         running.end()
     if when == "during the round":
@@ -225,8 +226,8 @@ def test_it_leaves_when_the_bench_is_gone(when: str, shop: Shop, tmp_path: Path)
 def test_killed_outright_it_leaves_what_it_had_written(shop: Shop, tmp_path: Path) -> None:
     with generator(plan(load(seconds=60), shop.address, tmp_path), tmp_path) as running:
         running.start()
-        running.hear("progress")
-        running.hear("progress")
+        running.hear(Progress)
+        running.hear(Progress)
         running.process.kill()
         running.end()
     assert len(running.samples().records) > 0
@@ -236,18 +237,18 @@ def test_what_is_late_is_sent_at_once_and_its_lag_recorded(shop: Shop, tmp_path:
     asked = plan(load(max_in_flight=1000), shop.address, tmp_path)
     with generator(asked, tmp_path) as running:
         running.start(in_ns=-2000 * MS)
-        counts = running.hear("finished")
+        counts = running.hear(Finished).counts
     records = running.samples().records
-    assert counts["sent"] == len(records) == len(asked.schedule())
+    assert counts.sent == len(records) == len(asked.schedule())
     # The whole schedule, 600 ms, was over 1,400 ms before the word came.
     assert (records["sent_ns"] - records["intended_ns"]).min() > 1400 * MS
-    assert counts["lag_ns"]["p50"] > 1400 * MS
+    assert (counts.lag_ns.p50 or 0) > 1400 * MS
 
 
 def test_a_stop_before_the_start_sends_nothing(shop: Shop, tmp_path: Path) -> None:
     with generator(plan(load(), shop.address, tmp_path), tmp_path) as running:
-        running.hear("ready")
-        running.say({"stop": True})
+        running.hear(Ready)
+        running.say(Stop())
         assert running.end() == 0
     assert shop.received() == []
 
@@ -257,7 +258,7 @@ def test_connections_are_open_before_the_first_request(
     protocol: Protocol, shop: Shop, tmp_path: Path
 ) -> None:
     with generator(plan(load(entry(protocol=protocol)), shop.address, tmp_path), tmp_path) as it:
-        it.hear("ready")
+        it.hear(Ready)
         port = shop.address.http_port if protocol == "http" else shop.address.grpc_port
         peers = [c.raddr for c in psutil.Process(it.process.pid).net_connections("tcp")]
         assert sum(bool(peer) and peer.port == port for peer in peers) >= 4
@@ -268,17 +269,17 @@ def test_an_entry_that_does_not_answer_is_said_and_ends_it(tmp_path: Path) -> No
     port = _free_port()
     nobody = Address("127.0.0.1", port, None)
     with generator(plan(load(), nobody, tmp_path), tmp_path) as running:
-        assert f"no answer from shop.fast at 127.0.0.1:{port}" in running.hear("broken")
+        assert f"no answer from shop.fast at 127.0.0.1:{port}" in running.hear(Broken).why
         assert running.end() == 5
 
 
 def test_a_full_disk_ends_the_round_and_keeps_what_was_written(shop: Shop, tmp_path: Path) -> None:
     with generator(plan(load(rate=2000, seconds=60), shop.address, tmp_path), tmp_path) as running:
-        running.hear("ready")
+        running.hear(Ready)
         resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
         running.start()
-        assert "cannot write samples" in running.hear("broken")
-        assert running.hear("finished")["complete"] is False
+        assert "cannot write samples" in running.hear(Broken).why
+        assert running.hear(Finished).counts.complete is False
         assert running.end() == 5
     assert len(running.samples().records) > 0
 
@@ -288,10 +289,10 @@ def test_the_web_page_shows_the_running_load(shop: Shop, tmp_path: Path) -> None
     asked = plan(load(seconds=1.5), shop.address, tmp_path)
     with generator(asked, tmp_path, web_port=port) as running:
         running.start()
-        running.hear("progress")
-        running.hear("progress")
+        running.hear(Progress)
+        running.hear(Progress)
         page = _get(port, "/stats/requests")
-        running.hear("finished")
+        running.hear(Finished)
         assert running.end() == 0
     assert page["state"] == "running"
     assert page["stats"][0]["name"] == "shop.fast"
@@ -304,11 +305,11 @@ def test_locusts_stop_button_ends_the_round_with_its_samples(shop: Shop, tmp_pat
     asked = plan(load(seconds=60), shop.address, tmp_path)
     with generator(asked, tmp_path, web_port=port) as running:
         running.start()
-        running.hear("progress")
+        running.hear(Progress)
         with suppress(ConnectionError):
             # Locust may be gone before it has answered.
             _get(port, "/stop", b"")
-        assert running.hear("finished")["complete"] is False
+        assert running.hear(Finished).counts.complete is False
         running.end()
     assert len(running.samples().records) > 0
 

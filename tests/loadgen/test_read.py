@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from loadgen.plan import Plan
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, RECORD, TIMEOUT
 from loadgen.schedule import Schedule
-from loadgen.spool.reader import COLUMNS, merged, read, table, write_parquet
+from loadgen.spool.reader import COLUMNS, merged, read, samples, table
 from loadgen.spool.recorder import Ended, Recorder, header, known
 from services.errors import BadInput
 from services.wire.ports import Address
@@ -97,10 +96,9 @@ def test_the_spools_of_all_workers_become_one_table_in_order(tmp_path: Path) -> 
         count = len(mine.schedule())
         spool(mine, *((row, 1, 2, OK, 200, 0) for row in reversed(range(count))))
         paths.append(mine.samples)
-    samples = write_parquet(paths, tmp_path / "samples.parquet")
-    assert samples["seq"].to_pylist() == list(range(len(whole.schedule())))
-    assert [seq % 3 for seq in samples["seq"].to_pylist()] == samples["worker"].to_pylist()
-    assert pq.read_table(tmp_path / "samples.parquet") == samples
+    found = samples(paths)
+    assert found["seq"].to_pylist() == list(range(len(whole.schedule())))
+    assert [seq % 3 for seq in found["seq"].to_pylist()] == found["worker"].to_pylist()
 
 
 def test_spools_of_two_rounds_are_not_mixed(tmp_path: Path) -> None:
@@ -122,9 +120,9 @@ def test_columns_are_null_where_a_request_did_not_come_so_far(tmp_path: Path) ->
         (3, NOT_REACHED, NOT_REACHED, DROPPED, -1, 0),
     )
     back = read(asked.samples)
-    samples = table(back.records, back.entries)
-    assert samples.schema == COLUMNS
-    rows = samples.to_pylist()
+    found = table(back.records, back.entries)
+    assert found.schema == COLUMNS
+    rows = found.to_pylist()
     due = (schedule.offset_ns + START).tolist()
     trace = f"{int(schedule.trace_hi[0]):016x}{int(schedule.trace_lo[0]):016x}"
     assert rows[0] == {
@@ -150,9 +148,9 @@ def test_without_tracing_there_is_no_trace_id(tmp_path: Path) -> None:
 def test_a_round_in_which_nothing_ended_has_an_empty_table(tmp_path: Path) -> None:
     asked = plan(load(), HERE, tmp_path)
     spool(asked)
-    samples = write_parquet([asked.samples], tmp_path / "samples.parquet")
-    assert samples.num_rows == 0
-    assert samples.schema == COLUMNS
+    found = samples([asked.samples])
+    assert found.num_rows == 0
+    assert found.schema == COLUMNS
 
 
 def test_a_record_has_no_hidden_gaps() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,9 +20,11 @@ import numpy as np
 import pytest
 
 from loadgen import launch
-from loadgen.plan import Plan, encode
+from loadgen.messages import Broken, Offer, Ready, Said
+from loadgen.plan import Plan
 from loadgen.samples import OK
 from loadgen.spool.reader import merged, read
+from services import codec
 from services.errors import CannotStart
 from tests.loadgen.cluster import TOKEN, Cluster, cluster
 from tests.loadgen.conftest import Shop
@@ -84,10 +87,11 @@ def test_round_after_round_is_dealt_and_its_samples_come_back(
         start_ns, counts = asyncio.run(two.play(asked, made(tmp_path / name)))
         is_whole(asked, start_ns, tmp_path / name, workers=2)
         assert set(records(tmp_path / name)["status"].tolist()) == {OK}
-        assert counts["complete"]
-        assert counts["sent"] == counts["ok"] == len(asked.schedule())
-        assert len(counts["workers"]) == 2
-        assert counts["cpu_ns"] == sum(one["cpu_ns"] for one in counts["workers"])
+        assert counts.complete
+        assert counts.sent == counts.ok == len(asked.schedule())
+        # Of one core, the busiest worker's: at least the mean.
+        assert counts.core_share is not None
+        assert counts.core_share >= counts.cpu_ns / counts.elapsed_ns / 2 > 0
         # The page keeps the statistics of the whole load after the round.
         assert requests_on(two) == len(asked.schedule())
 
@@ -123,28 +127,38 @@ def test_a_wrong_token_is_refused_and_the_next_bench_served(
         ("[1]", "must hold a token and a plan"),
         ('{"token": "\\ud800", "plan": {}}', "must hold a token and a plan"),
         (json.dumps({"token": TOKEN, "plan": {}, "workers": 0}), "no whole number above 0"),
-        (json.dumps({"token": TOKEN, "plan": {}, "workers": "two"}), "no whole number above 0"),
-        (json.dumps({"token": TOKEN, "plan": []}), "this is no plan"),
+        (json.dumps({"token": TOKEN, "plan": {}, "workers": "two"}), "`$.workers`"),
+        (json.dumps({"token": TOKEN, "plan": []}), "`$.plan`"),
+        (json.dumps({"token": TOKEN, "plan": {}}), "this is no plan"),
     ],
 )
 def test_what_is_no_bench_is_told_so(two: Cluster, first: str, said: str) -> None:
     with socket.create_connection(("127.0.0.1", two.control), 20) as bench:
         bench.sendall(first.encode() + b"\n")
         with bench.makefile("rb") as lines:
-            assert said in json.loads(lines.readline())["broken"]
+            told = codec.decode(Broken, lines.readline())
+            assert said in told.why
             assert lines.readline() == b""
 
 
-@pytest.mark.parametrize("line", [b"[1]", b'{"start_ns": null}', b'{"start_ns": "now"}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[1]",
+        b'{"type": "start", "at_ns": null}',
+        b'{"type": "start", "at_ns": "now"}',
+        b'{"type": "begin", "at_ns": 1}',
+    ],
+)
 def test_a_bench_that_says_no_control_has_no_round(
     two: Cluster, shop: Shop, tmp_path: Path, line: bytes
 ) -> None:
     asked = plan(load(entry(), seconds=60), shop.address, tmp_path)
-    first = {"token": TOKEN, "plan": encode(asked)}
+    first = Offer(TOKEN, asked.document())
     with socket.create_connection(("127.0.0.1", two.control), 20) as bench:
-        bench.sendall(json.dumps(first).encode() + b"\n")
+        bench.sendall(codec.encode(first) + b"\n")
         with bench.makefile("rb") as lines:
-            assert json.loads(lines.readline())["ready"]
+            assert isinstance(codec.decode(Said, lines.readline()), Ready)
             bench.sendall(line + b"\n")
             assert lines.readline() == b""
 
@@ -192,9 +206,9 @@ def test_locusts_stop_button_ends_the_round_on_every_worker(
             )
         )
         assert pressed[0].result()["success"]
-    assert (counts["complete"], counts["broken"]) == (False, None)
-    assert len(counts["workers"]) == 2
-    assert 0 < len(records(tmp_path / "stopped")) == counts["sent"] < len(long.schedule())
+    assert (counts.complete, counts.broken) == (False, None)
+    assert set(records(tmp_path / "stopped")["worker"].tolist()) == {0, 1}
+    assert 0 < len(records(tmp_path / "stopped")) == counts.sent < len(long.schedule())
     short = plan(load(entry()), shop.address, tmp_path)
     start_ns, _ = asyncio.run(two.play(short, made(tmp_path / "next"), workers=2))
     is_whole(short, start_ns, tmp_path / "next", workers=2)
@@ -211,7 +225,7 @@ def test_a_worker_that_comes_late_takes_part_from_the_next_round_on(
         one.joined(3)
         start_ns, counts = asyncio.run(one.play(asked, made(tmp_path / "both"), workers=2))
         is_whole(asked, start_ns, tmp_path / "both", workers=2)
-        assert len(counts["workers"]) == 2
+        assert counts.sent == len(asked.schedule())
 
 
 def killed(one: subprocess.Popen[bytes]) -> None:
@@ -227,13 +241,15 @@ def test_a_worker_that_vanishes_is_named_and_what_was_streamed_is_kept(
         start_ns, counts = asyncio.run(
             pair.play(long, made(tmp_path / "broken"), at=lambda: killed(last))
         )
-        assert "has said nothing for 3 s" in counts["broken"]
-        assert counts["broken"].startswith("worker ")
-        assert not counts["complete"]
-        assert len(counts["workers"]) == 1
+        assert counts.broken is not None
+        named = re.match(r"worker (\d) .* has said nothing for 3 s", counts.broken)
+        assert named is not None
+        assert not counts.complete
         found = records(tmp_path / "broken")
         assert set(np.unique(found["worker"])) <= {0, 1}
-        assert len(found) >= counts["sent"] > 0
+        # Only the other one has told what it sent.
+        left = found["worker"] != int(named[1])
+        assert len(found) >= left.sum() == counts.sent + counts.dropped > 0
         short = plan(load(entry()), shop.address, tmp_path)
         start_ns, _ = asyncio.run(pair.play(short, made(tmp_path / "rest")))
         is_whole(short, start_ns, tmp_path / "rest", workers=1)

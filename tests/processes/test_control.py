@@ -7,28 +7,31 @@ import socket
 
 import pytest
 
-from services.process.channel import open_channel
+from services.process.channel import Question, open_channel
+from services.process.orders import Answer, Begin, Count, Stop
 
 
 def test_an_answer_that_nobody_waits_for_any_more_is_not_taken_for_the_next() -> None:
     async def talk() -> None:
         ours, theirs = socket.socketpair()
         asking, answering = await open_channel(ours), await open_channel(theirs)
-        first = asyncio.create_task(asking.ask({"do": "begin"}))
-        question = await answering.receive()
+        first = asyncio.create_task(asking.ask(Begin(1, 2)))
+        question = await answering.receive(Question)
         assert question is not None
+        assert question.order == Begin(1, 2)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        await answering.answer(question, {"of": "begin"})
+        await answering.answer(question, Answer(error="of begin"))
 
-        second = asyncio.create_task(asking.ask({"do": "stop"}))
-        question = await answering.receive()
+        second = asyncio.create_task(asking.ask(Stop(3)))
+        question = await answering.receive(Question)
         assert question is not None
-        await answering.answer(question, {"of": "stop"})
-        assert await second == {"of": "stop"}
+        assert question.order == Stop(3)
+        await answering.answer(question, Answer(error="of stop"))
+        assert await second == Answer(error="of stop")
         answering.close()
-        assert await asking.receive() is None
+        assert await asking.receive(Question) is None
         asking.close()
 
     asyncio.run(talk())
@@ -39,7 +42,7 @@ def test_a_question_to_a_process_that_is_gone_has_no_answer() -> None:
         ours, theirs = socket.socketpair()
         asking = await open_channel(ours)
         theirs.close()
-        assert await asking.ask({"do": "counters"}) is None
+        assert await asking.ask(Count()) is None
         asking.close()
 
     asyncio.run(talk())

@@ -5,21 +5,21 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from hopbench.engines.local.supervisor import Supervisor
 from hopbench.engines.port import Evidence
-from hopbench.engines.wall.job import directory_of
 from services.errors import CannotStart
 from services.process import open_files
+from services.process.job import Job
 from services.scenario.file.parser import parse_text
 from services.wire.topology import topology
 from tests.processes.conftest import SCENARIO, plan, settings
-from tests.processes.test_node import on_a_node
+from tests.processes.test_node import directory_of, on_a_node
 from tests.processes.test_round import alive, handled, run
 
 PACKED = SCENARIO.replace("seed: 7\n", "seed: 7\nprocesses: 2\n")
@@ -41,17 +41,17 @@ load: {rate: 50/s, duration: 600ms, warmup: 200ms, entry: order.create}
 
 
 def test_services_of_a_pack_have_their_own_ports_and_one_named_process(tmp_path: Path) -> None:
-    async def talk(node: Supervisor, work: dict[str, Any]) -> None:
+    async def talk(node: Supervisor, work: Job) -> None:
         processes = await node.start(work)
-        assert {f"{p['service']}/{p['replica']}" for p in processes} == {
+        assert {f"{p.service}/{p.replica}" for p in processes} == {
             "order/0",
             "inventory/0",
             "price/0",
             "price/1",
         }
-        assert len({p["pid"] for p in processes}) == 2
-        assert len({p["http_port"] for p in processes}) == 4
-        titles = {" ".join(psutil.Process(p["pid"]).cmdline()).strip() for p in processes}
+        assert len({p.pid for p in processes}) == 2
+        assert len({p.address.http_port for p in processes}) == 4
+        titles = {" ".join(psutil.Process(p.pid).cmdline()).strip() for p in processes}
         assert titles == {"hopbench: pack/0 (2 services)", "hopbench: pack/1 (2 services)"}
         await node.connect(directory_of(processes))
         last = await node.stop(0)
@@ -78,8 +78,10 @@ def test_a_packed_round_makes_the_calls_and_the_spans_of_an_unpacked_one(
         of_processes.setdefault(report.pid, []).append(report.cpu_ns)
     for used in of_processes.values():
         assert sum(value > 0 for value in used) == 1, "CPU time counts once for a process"
-    assert evidence.host["start_s"] > 0
-    assert evidence.host["memory_mb"] > 0
+    assert evidence.host.start_s is not None
+    assert evidence.host.start_s > 0
+    assert evidence.host.memory_mb is not None
+    assert evidence.host.memory_mb > 0
 
 
 @pytest.mark.slow
@@ -112,20 +114,19 @@ def test_files_are_counted_by_listeners_and_connections_at_both_ends() -> None:
 LIMITED = """
 import asyncio, resource, sys
 from services.errors import CannotStart
-from services.process.job import Job
+from services.process.job import Job, work
 from services.process.process import Process
-from services.scenario.file.parser import parse_text
-from services.wire.topology import topology
+from services.scenario.packing import Pack
 
-scenario = parse_text(sys.stdin.read())
+pack = Pack("pack/0", (("order", 0), ("inventory", 0)))
 job = Job(
-    scenario=scenario, topology=topology(scenario), variant="baseline", seed=1, round="r",
-    instrumentation="lean", tracing=True, unix_offset_ns=0, traces="127.0.0.1:9",
-    metrics="127.0.0.1:9", broker=None, host="127.0.0.1", listen_all=False,
+    source=sys.stdin.read(), variant="baseline", packs=(pack,), seed=1, round="r",
+    instrumentation="lean", tracing=True, traces="127.0.0.1:9", metrics="127.0.0.1:9",
+    broker=None, unix_offset_ns=0, logs=None,
 )
 
 async def main():
-    Process(job, [("order", 0), ("inventory", 0)])
+    Process(work(job), pack)
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[1])))
 try:
@@ -158,10 +159,10 @@ def test_a_process_takes_the_files_that_it_may_and_says_when_they_are_too_few(
 
 
 def test_a_pack_that_does_not_come_up_is_named(tmp_path: Path) -> None:
-    async def talk(node: Supervisor, work: dict[str, Any]) -> None:
-        work["settings"]["host"] = "203.0.113.1"  # TEST-NET-3: no address of any host
+    async def talk(node: Supervisor, work: Job) -> None:
+        nowhere = replace(work, host="203.0.113.1")  # TEST-NET-3: no address of any host
         with pytest.raises(CannotStart, match="cannot listen") as raised:
-            await node.start(work)
+            await node.start(nowhere)
         assert raised.value.part.startswith("pack/")
         assert await node.counters() == ()
 
