@@ -126,10 +126,16 @@ Progress = Callable[[str, float], None]
 class Engine(Protocol):
     name: EngineName
     clock: Literal["wall", "virtual"]
-    broker_kind: BrokerKind | None
-    """None until :meth:`open`, and where no edge needs a broker."""
-    broker_address: str | None
-    """``HOST:PORT`` where clients of Kafka find it; None where there is none."""
+
+    @property
+    def broker_kind(self) -> BrokerKind | None:
+        """None until :meth:`open`, and where no edge needs a broker."""
+        ...
+
+    @property
+    def broker_address(self) -> str | None:
+        """``HOST:PORT`` where clients of Kafka find it; None where there is none."""
+        ...
 
     async def open(self, scenarios: tuple[Scenario, ...], directory: Path) -> None:
         """Start what stays for the whole run (a broker where any of the variants needs one).

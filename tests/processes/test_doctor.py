@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from hopbench.commands.doctor import table, verdict
+from hopbench.engines.local.engine import LocalEngine
 from hopbench.front.doctor import CHECKS, Check, doctor, document, healthy
-from hopbench.host.load import Snapshot, shares, snapshot
+from hopbench.host.load import Shares, Snapshot, shares, snapshot
 from hopbench.host.ports import holder, listen, taken
 from hopbench.runs.environment import environment
 from tests.processes.conftest import settings
@@ -75,8 +76,7 @@ def test_foreign_time_is_what_was_used_less_ours_and_the_kernels() -> None:
         2 * second, 14 * second, second // 10, {1: 2 * second, 2: 0, 3: second}, {9: 8 * second}
     )
     found = shares(before, after, cores=2)
-    assert found["foreign_cpu_share"] == 0.25
-    assert found["steal_share"] == 0.025
+    assert found == Shares(steal=0.025, foreign=0.25)
 
 
 def test_a_child_of_ours_is_ours_and_a_kernel_thread_is_nobodys() -> None:
@@ -100,9 +100,13 @@ def _command_line(pid: int) -> bytes:
 
 
 def test_the_environment_names_everything_a_figure_depends_on() -> None:
-    found = environment(settings(), 7, "embedded", {})
-    assert None not in found["libraries"].values()
-    assert found["seed"] == 7
-    assert found["loop"].startswith("uvloop")
-    assert {"cpu_model", "cores", "affinity", "load", "kernel", "python", "code"} < found.keys()
-    assert set(found["clients"]) == {"http", "grpc", "kafka"}
+    found = environment(settings(), 7, LocalEngine(settings()))
+    assert None not in found.libraries.values()
+    assert found.seed == 7
+    assert found.loop.startswith("uvloop")
+    for known in (found.cpu_model, found.cores, found.affinity, found.load, found.memory_bytes):
+        assert known
+    for known in (found.kernel, found.python, found.code):
+        assert known
+    assert set(found.clients) == {"http", "grpc", "kafka"}
+    assert (found.broker, found.broker_address, found.clock) == (None, None, "wall")

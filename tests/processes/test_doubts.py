@@ -4,32 +4,42 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from services.doubts import CODES
+import pytest
+
+from services import codec
+from services.doubts import Code, Doubt
 
 ROOT = Path(__file__).parents[2]
 
 
-def raised(tree: ast.AST) -> Iterator[str]:
-    """Codes given to ``….doubt(code, …)`` and ``….doubts.append((code, …))``."""
+def named(tree: ast.AST) -> Iterator[str]:
+    """Members of ``Code``, by name."""
     for node in ast.walk(tree):
         match node:
-            case ast.Call(
-                func=ast.Attribute(attr="doubt"), args=[ast.Constant(value=str(code)), *_]
-            ):
-                yield code
-            case ast.Call(
-                func=ast.Attribute(attr="append"),
-                args=[ast.Tuple(elts=[ast.Constant(value=str(code)), *_])],
-            ):
-                yield code
+            case ast.Attribute(value=ast.Name(id="Code"), attr=name):
+                yield name
 
 
-def test_every_doubt_that_a_part_raises_has_its_meaning_listed() -> None:
-    found = {
-        code
-        for room in ("services", "hopbench/engines")
+def test_every_doubt_has_its_meaning_and_a_part_that_raises_it() -> None:
+    raised = {
+        name
+        for room in ("services", "hopbench", "loadgen")
         for path in (ROOT / room).rglob("*.py")
-        for code in raised(ast.parse(path.read_text()))
+        for name in named(ast.parse(path.read_text()))
     }
-    assert {"broker_cannot", "timer", "platform", "hub_lag"} <= found
-    assert found <= CODES.keys()
+    assert raised >= set(Code.__members__)
+    assert all(code.meaning for code in Code)
+    assert len({code.value for code in Code}) == len(Code)
+
+
+def test_no_other_doubt_can_be_raised_or_read() -> None:
+    with pytest.raises(ValueError, match="'mood' is not a valid Code"):
+        Code("mood")
+    with pytest.raises(codec.Unfit, match="'mood'"):
+        codec.decode(Doubt, b'{"code": "mood", "text": "?"}')
+
+
+@pytest.mark.parametrize("code", Code)
+def test_a_doubt_survives_its_way_between_processes(code: Code) -> None:
+    assert codec.decode(Doubt, codec.encode(Doubt(code, "why"))) == Doubt(code, "why")
+    assert codec.plain(Doubt(code, "why")) == Doubt(code, "why").document()

@@ -21,6 +21,7 @@ from hopbench.engines.port import Evidence, RoundPlan
 from hopbench.engines.wall.engine import WallEngine
 from services.errors import CannotStart
 from services.scenario.file.parser import load
+from services.scenario.packing import Pack
 from services.system.endpoints import Endpoint
 from tests.fleet import Fleet, Member, fleet
 from tests.processes.conftest import SCENARIO, plan, settings
@@ -115,8 +116,9 @@ def test_a_fleet_makes_the_same_calls_as_processes_of_the_bench(
     assert counted(attached) == counted(local)
     assert attached.spans_received == local.spans_received > 0
     assert (attached.service_pids, attached.locust_pids) == ({}, ())
-    assert {"steal_share", "services_cpu_share", "generator_cpu_share"} <= attached.host.keys()
-    assert "foreign_cpu_share" not in attached.host
+    host = attached.host
+    assert None not in (host.steal_share, host.services_cpu_share, host.generator_cpu_share)
+    assert host.foreign_cpu_share is None
     # Every node has sent the logs of what it ran.
     logs = {path.name for path in (tmp_path / "trial-0" / "logs").iterdir()}
     assert {"order-0.log", "inventory-0.log", "price-0.log", "price-1.log"} <= logs
@@ -247,14 +249,15 @@ def test_in_kubernetes_every_replica_waits_for_a_node_of_its_own(
 
 def test_replicas_take_turns_over_nodes_and_packs_over_all_of_them() -> None:
     a, b, c = (Endpoint(f"10.0.0.{number}", 7070) for number in (1, 2, 3))
-    alone = [(("x", 0),), (("x", 1),), (("x", 2),), (("y", 0),)]
-    assert spread(alone, {"x": (a, b), "y": (c,)}) == {
-        a: [(("x", 0),), (("x", 2),)],
-        b: [(("x", 1),)],
-        c: [(("y", 0),)],
-    }
+    x0, x1, x2 = (Pack(f"x/{number}", (("x", number),)) for number in range(3))
+    y0 = Pack("y/0", (("y", 0),))
+    assert spread([x0, x1, x2, y0], {"x": (a, b), "y": (c,)}) == {a: [x0, x2], b: [x1], c: [y0]}
     # Whatever its first service is: every node takes its share of the processes.
-    packs = [(("x", 0), ("y", 0)), (("x", 1),), (("y", 1), ("x", 2))]
+    packs = [
+        Pack("pack/0", (("x", 0), ("y", 0))),
+        x1,
+        Pack("pack/2", (("y", 1), ("x", 2))),
+    ]
     assert spread(packs, {"x": (a, b, c), "y": (a, b)}) == {
         node: [pack] for node, pack in zip((a, b, c), packs, strict=True)
     }

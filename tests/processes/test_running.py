@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hopbench.engines.port import ProcessReport
 from hopbench.engines.wall.running import Times, unfinished, unreported
+from services.report import Messages, ProcessReport
 
 
 def report(service: str, pid: int, **changed: Any) -> ProcessReport:
@@ -19,12 +19,6 @@ def report(service: str, pid: int, **changed: Any) -> ProcessReport:
         "handled": 1,
         "open_handlers": 0,
         "spans_ended": 1,
-        "produced": {},
-        "consumed": {},
-        "sleep_bias_ns": {"n": 0},
-        "cpu_bias_ns": {"n": 0},
-        "loop_lag_ns": {"n": 0},
-        "gc_pauses": {},
         "retries": 0,
         "timeouts": 0,
         "errors": 0,
@@ -53,15 +47,16 @@ def test_a_round_knows_its_phase_with_and_without_a_warm_up(
 
 
 def test_a_round_is_unfinished_while_handlers_are_open_or_messages_under_way() -> None:
-    sender, taker = report("a", 1, produced={"b.go": 2}), report("b", 2, consumed={"b.go": 1})
+    sender = report("a", 1, messages=Messages(produced={"b.go": 2}))
+    taker = report("b", 2, messages=Messages(consumed={"b.go": 1}))
     assert unfinished([report("a", 1)]) is None
     assert unfinished([report("a", 1, open_handlers=1)]) == "1 handlers are still open"
     assert unfinished([sender, taker]) == "topic b.go: 2 messages produced, 1 consumed"
-    assert unfinished([sender, taker, report("b", 3, consumed={"b.go": 1})]) is None
+    assert unfinished([sender, taker, report("b", 3, messages=taker.messages)]) is None
 
 
 def test_only_messages_that_asked_for_no_acknowledgement_may_be_given_up() -> None:
-    sender = report("a", 1, produced={"b.go": 5}, unacknowledged={"b.go": 2})
+    sender = report("a", 1, messages=Messages(produced={"b.go": 5}, unacknowledged={"b.go": 2}))
     told = "topic b.go: 5 messages produced, {} consumed"
     for consumed, at_once, at_last in (
         (2, told.format(2), told.format(2)),
@@ -70,7 +65,7 @@ def test_only_messages_that_asked_for_no_acknowledgement_may_be_given_up() -> No
         # The broker had stored one that its producer has given up.
         (6, None, None),
     ):
-        both = [sender, report("b", 2, consumed={"b.go": consumed})]
+        both = [sender, report("b", 2, messages=Messages(consumed={"b.go": consumed}))]
         assert unfinished(both) == at_once
         assert unfinished(both, lost=True) == at_last
 

@@ -10,31 +10,28 @@ import pytest
 LIVE = """
 import asyncio, sys
 from opentelemetry import trace
-from services.process.job import Job
+from services.process.job import Job, work
 from services.process.process import Process
-from services.scenario.file.parser import parse_text
-from services.wire.topology import topology
+from services.scenario.packing import Pack
 
-SCENARIO = parse_text(
+SCENARIO = (
     "{version: 1, name: one, services: {a: {operations: {go: [sleep: 1ms]}}},"
     " load: {rate: 1/s, entry: a.go}}"
 )
 
 async def main(instrumentation, tracing):
     tracer = trace.get_tracer("a.library")  # made before there is a provider, as libraries do
-    process = Process(
-        Job(
-            scenario=SCENARIO, topology=topology(SCENARIO), variant="baseline", seed=1, round="r",
-            instrumentation=instrumentation, tracing=tracing, unix_offset_ns=0,
-            traces="127.0.0.1:9", metrics="127.0.0.1:9", broker=None, host="127.0.0.1",
-            listen_all=False,
-        ),
-        [("a", 0)],
+    pack = Pack("a/0", (("a", 0),))
+    job = Job(
+        source=SCENARIO, variant="baseline", packs=(pack,), seed=1, round="r",
+        instrumentation=instrumentation, tracing=tracing, traces="127.0.0.1:9",
+        metrics="127.0.0.1:9", broker=None, unix_offset_ns=0, logs=None,
     )
+    process = Process(work(job), pack)
     await process.listen()
     with tracer.start_as_current_span("cache.look"):
         pass
-    print(process.reports()[0]["spans_ended"], flush=True)
+    print(process.reports()[0].spans_ended, flush=True)
 
 asyncio.run(main(sys.argv[1], sys.argv[2] == "on"))
 """

@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from hopbench.engines.attached.node import resolve, seen_from
-from hopbench.engines.attached.places import Place
 from hopbench.engines.wall.watch import Watched
+from services.system.endpoints import Endpoint
 
 
 def listener(port: int = 0) -> socket.socket:
@@ -20,8 +20,8 @@ def test_a_part_that_listens_no_more_is_told_and_one_that_is_back_in_time_is_not
     async def once() -> None:
         sock = listener()
         port = sock.getsockname()[1]
-        patient = Watched("broker", f"127.0.0.1:{port}", away_s=3600.0)
-        hasty = Watched("broker", f"127.0.0.1:{port}", away_s=0.0)
+        patient = Watched("broker", Endpoint("127.0.0.1", port), away_s=3600.0)
+        hasty = Watched("broker", Endpoint("127.0.0.1", port), away_s=0.0)
         assert await hasty.missing() is None
         sock.close()
         gone = f"broker does not answer at 127.0.0.1:{port}: Connection refused"
@@ -38,13 +38,13 @@ def test_a_part_that_listens_no_more_is_told_and_one_that_is_back_in_time_is_not
 
 def test_names_become_addresses_in_order_and_unknown_ones_none() -> None:
     async def once() -> None:
-        assert await resolve(Place("127.0.0.9", 70)) == (Place("127.0.0.9", 70),)
-        assert Place("127.0.0.1", 70) in await resolve(Place("localhost", 70))
-        assert await resolve(Place("nobody.invalid", 70)) == ()
+        assert await resolve(Endpoint("127.0.0.9", 70)) == (Endpoint("127.0.0.9", 70),)
+        assert Endpoint("127.0.0.1", 70) in await resolve(Endpoint("localhost", 70))
+        assert await resolve(Endpoint("nobody.invalid", 70)) == ()
 
     asyncio.run(once())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9"])
 def test_a_node_on_loopback_finds_the_bench_on_loopback(host: str) -> None:
-    assert seen_from(Place(host, 7070)) == "127.0.0.1"
+    assert seen_from(Endpoint(host, 7070)) == "127.0.0.1"
