@@ -15,7 +15,7 @@ import yaml
 from hopbench import cli
 from hopbench.exits import Exit
 from hopbench.runs.limits import Limits
-from services.doubts import CODES
+from services.doubts import Code
 from services.errors import BadInput
 from services.scenario.file import expectations
 from services.scenario.file.parser import parse_text
@@ -165,7 +165,7 @@ def rows_below(heading: str) -> list[list[str]]:
 def test_every_doubt_is_explained() -> None:
     rows = rows_below("Doubts")
     told = [(code.strip("`"), void == "void", meaning) for code, void, meaning, _ in rows]
-    assert told == [(code, meaning.voids, meaning.text) for code, meaning in CODES.items()]
+    assert told == [(code.value, code.voids, code.meaning) for code in Code]
     assert all(advice for *_, advice in rows)
 
 

@@ -20,6 +20,7 @@ from hopbench.jaeger.client import (
     rfc3339,
 )
 from services.errors import BadInput, CannotStart
+from services.system.endpoints import Endpoint
 from tests.jaeger.stand_in import SECOND_NS, Api, Fault, Span, Store, serving, shop, trace
 
 T0 = 1_800_000_000 * SECOND_NS
@@ -202,9 +203,9 @@ def test_http_where_otlp_should_be_is_told() -> None:
 
 def test_addresses_have_defaults_and_a_base_path_stays() -> None:
     assert addresses("http://jaeger:16686/") == Addresses(
-        "http://jaeger:16686", "jaeger:4317", "http://jaeger:16686"
+        "http://jaeger:16686", Endpoint("jaeger", 4317), "http://jaeger:16686"
     )
-    assert addresses("https://[::1]/jaeger/").otlp == "[::1]:4317"
+    assert addresses("https://[::1]/jaeger/").otlp == Endpoint("::1", 4317)
     at = addresses("http://jaeger:16686/base", "other:1234", "http://localhost:8080/base/")
     assert at.link("ab") == "http://localhost:8080/base/trace/ab"
 

@@ -70,7 +70,7 @@ def test_the_same_seed_makes_the_same_file_and_another_one_another(shape: Shape)
 def test_a_thousand_services_fit_into_a_few_processes(shape: Shape) -> None:
     scenario = parse_text(generate(1000, shape, 1))
     assert validate(scenario) == ()
-    assert [len(group) for group in packs(scenario)] == [250] * 4
+    assert [len(pack.replicas) for pack in packs(scenario)] == [250] * 4
     assert worst_calls(scenario) <= 1000
 
 

@@ -13,7 +13,7 @@ from services.scenario.file.parser import bundled, parse_text
 from services.scenario.file.validation import validate
 from services.scenario.file.writer import to_yaml
 from services.scenario.model import Scenario
-from services.scenario.packing import packed, packs
+from services.scenario.packing import Pack, packed, packs
 from services.scenario.refactors import apply
 from tests.scenario.strategies import scenarios
 
@@ -35,18 +35,19 @@ def test_every_replica_has_one_process_and_no_process_is_empty(
 ) -> None:
     scenario = replace(scenario, processes=processes)
     found = packs(scenario)
-    placed = [replica for group in found for replica in group]
+    placed = [replica for pack in found for replica in pack.replicas]
     assert len(placed) == len(set(placed))
     assert set(placed) == replicas(scenario)
-    assert all(found)
+    assert all(pack.replicas for pack in found)
+    assert len({pack.name for pack in found}) == len(found)
     assert len(found) == min(processes or len(placed), len(placed))
-    assert packed(scenario) == any(len(group) > 1 for group in found)
+    assert packed(scenario) == any(pack.shared for pack in found)
 
 
 @drawn
 @given(scenarios(), st.integers(1, 50))
 def test_processes_differ_by_one_replica_at_most(scenario: Scenario, processes: int) -> None:
-    sizes = [len(group) for group in packs(replace(scenario, processes=processes))]
+    sizes = [len(pack.replicas) for pack in packs(replace(scenario, processes=processes))]
     assert max(sizes) - min(sizes) <= 1
 
 
@@ -55,9 +56,9 @@ def test_processes_differ_by_one_replica_at_most(scenario: Scenario, processes: 
 def test_replicas_of_a_service_share_a_process_only_where_there_are_more_of_them(
     scenario: Scenario, processes: int
 ) -> None:
-    for group in packs(replace(scenario, processes=processes)):
+    for pack in packs(replace(scenario, processes=processes)):
         for name, service in scenario.services.items():
-            together = sum(of == name for of, _ in group)
+            together = sum(of == name for of, _ in pack.replicas)
             assert together <= -(-service.replicas // min(processes, len(replicas(scenario))))
 
 
@@ -80,7 +81,9 @@ load: {{rate: 1/s, entry: a.go}}
 
 def test_a_file_says_how_many_processes() -> None:
     found = parse_text(SMALL.format(processes=1))
-    assert packs(found) == ((("a", 0), ("b", 0)),)
+    assert packs(found) == (Pack("pack/0", (("a", 0), ("b", 0))),)
+    alone = packs(parse_text(SMALL.format(processes=2)))
+    assert alone == (Pack("a/0", (("a", 0),)), Pack("b/0", (("b", 0),)))
     assert parse_text(to_yaml(found)).processes == 1
 
 

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
-import orjson
 import pytest
 import uvloop
 
+from hopbench.parts.broker import Embedded
+from services import codec
 from services.transports.site import Broker
 from tests.transports.build import Main, Run
 
@@ -54,8 +55,8 @@ class BrokerProcess:
             stderr=subprocess.DEVNULL,
         )
         assert self.process.stdout is not None
-        self.ready = orjson.loads(self.process.stdout.readline())
-        self.broker = Broker(self.ready["address"], "embedded")
+        self.ready = codec.decode(Embedded, self.process.stdout.readline())
+        self.broker = Broker(self.ready.address, "embedded")
 
     def kill(self) -> None:
         self.process.kill()

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from services import transports
+from services.doubts import Code, Doubt
 from services.errors import CannotStart
 from services.transports.kafka.topics import partition_for, share
 from services.transports.site import Broker, BrokerKind
@@ -227,7 +228,7 @@ def test_a_topic_that_has_too_few_partitions_gets_more(
                     await it.transport.call(outgoing(to, key=str(number)))
                 used = {partition_for(b"%d" % n, "", partitions) % 2 for n in range(30)}
                 assert {at for at, _ in recorder.seen} == {f"{to.callee}/{r}" for r in used}
-                assert [code for code, _ in it.counters.doubts if code == "broker_cannot"] == []
+                assert Code.BROKER_CANNOT not in [doubt.code for doubt in it.counters.doubts]
 
     run(main)
 
@@ -237,18 +238,18 @@ def test_a_topic_that_has_too_few_partitions_gets_more(
     [
         (wire("kafka", "doubts.plain"), []),
         (wire("kafka", "doubts.few", partitions=1), []),
-        (wire("kafka", "doubts.many", partitions=5), ["broker_cannot"]),
-        (wire("kafka", "doubts.all", acks="all"), ["broker_cannot"]),
-        (wire("kafka", "doubts.none", acks="0"), ["broker_cannot"]),
-        (wire("kafka", "doubts.both", acks="0", partitions=9), ["broker_cannot"] * 2),
+        (wire("kafka", "doubts.many", partitions=5), [Code.BROKER_CANNOT]),
+        (wire("kafka", "doubts.all", acks="all"), [Code.BROKER_CANNOT]),
+        (wire("kafka", "doubts.none", acks="0"), [Code.BROKER_CANNOT]),
+        (wire("kafka", "doubts.both", acks="0", partitions=9), [Code.BROKER_CANNOT] * 2),
     ],
 )
 def test_what_the_embedded_broker_cannot_do_is_a_doubt(
-    to: Wire, codes: list[str], run: Run, embedded: Broker
+    to: Wire, codes: list[Code], run: Run, embedded: Broker
 ) -> None:
     async def main() -> None:
         async with running(to, broker=embedded) as it:
-            assert [code for code, _ in it.counters.doubts] == codes
+            assert [doubt.code for doubt in it.counters.doubts] == codes
 
     run(main)
 
@@ -258,8 +259,8 @@ def test_a_replica_without_a_partition_is_a_doubt(place: str, run: Run, broker: 
         to = wire("kafka", place, partitions=1)
         async with running(to, broker=broker, replicas=2) as it:
             (doubt,) = it.counters.doubts
-        assert doubt == (
-            "idle_replica",
+        assert doubt == Doubt(
+            Code.IDLE_REPLICA,
             f"{to.callee}/1 gets nothing from {to.topic}: 1 partitions for 2 replicas",
         )
 
