@@ -168,6 +168,7 @@ def _linked(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_run(path: Path, variant: str | None) -> tuple[Read, Facts]:
+    """Raises BadInput where another hopbench is at work there."""
     run = rundir.opened(path)
     planned = plan.read(run)
     name = variant or (BASELINE if BASELINE in planned.scenarios else next(iter(planned.scenarios)))
@@ -176,8 +177,9 @@ def _of_run(path: Path, variant: str | None) -> tuple[Read, Facts]:
             f"--variant: {name!r} did not run", hint=f"there is: {', '.join(planned.scenarios)}"
         )
     turns = [turn for turn in planned.order if turn.variant == name]
-    rounds = [r for turn in turns if (r := trial.read(run, planned, turn)) is not None]
-    spans = concat(r.measured_spans() for r in rounds)
+    with rundir.claimed(run):
+        rounds = [r for turn in turns if (r := trial.read(run, planned, turn)) is not None]
+        spans = concat(r.measured_spans() for r in rounds)
     repairs = dict.fromkeys(REPAIRS, 0)
     return Read(spans, len(rounds), repairs, ()), facts_of(planned.scenarios[name])
 

@@ -31,7 +31,8 @@ def command(
     directory = rundir.opened(run)
     planned = plan.read(directory)
     check(gates, gate_values.planned(planned))
-    with output.working("analysing"):
-        summary = summarise(planned, directory)
-    ending.show(summary, directory, output)
+    with rundir.claimed(directory):
+        with output.working("analysing"):
+            summary = summarise(planned, directory)
+        ending.show(summary, directory, output)
     return ending.code(planned, summary, gates, output, strict=strict)

@@ -141,15 +141,16 @@ def _run(
     *,
     strict: bool,
 ) -> Exit:
-    with progress.rounds(planned, len(turns), output.notes) as show:
-        engine = engines.engine(planned.settings)
-        ended = execute(Course(planned, turns, directory, engine, show))
-    for message in ended.messages:
-        complain(message)
-    with _kept(directory, output):
-        with output.working("analysing"):
-            summary = summarise(planned, directory)
-        ending.show(summary, directory, output)
+    with rundir.claimed(directory):
+        with progress.rounds(planned, len(turns), output.notes) as show:
+            engine = engines.engine(planned.settings)
+            ended = execute(Course(planned, turns, directory, engine, show))
+        for message in ended.messages:
+            complain(message)
+        with _kept(directory, output):
+            with output.working("analysing"):
+                summary = summarise(planned, directory)
+            ending.show(summary, directory, output)
     code = ending.code(planned, summary, gates, output, strict=strict)
     if ended.code in STOPS.values():
         output.note(f"stopped; continue with: hopbench run --resume {directory.path}")

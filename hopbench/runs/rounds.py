@@ -17,7 +17,6 @@ from typing import Final
 from hopbench import disk
 from hopbench.engines.port import Engine
 from hopbench.exits import Exit
-from hopbench.runs import directory as rundir
 from hopbench.runs import evidence, trial
 from hopbench.runs.directory import RunDir
 from hopbench.runs.environment import environment
@@ -67,13 +66,12 @@ class Course:
 
 
 def execute(course: Course) -> Ended:
-    """Run the rounds in order.
+    """Run the rounds in order. Whoever calls it has claimed the run.
 
     SIGINT and SIGTERM end the round under way; everything started is stopped before this returns.
-    Raises BadInput where another process is running rounds in the same directory.
     """
     ended = Ended()
-    with rundir.claimed(course.run), asyncio.Runner() as runner:
+    with asyncio.Runner() as runner:
         runner.run(_until_stopped(course, ended))
     return ended
 

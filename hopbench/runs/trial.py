@@ -80,11 +80,14 @@ def settle(place: TrialDir, variant: str) -> Tables | None:
     """Turn the spools of a round that is over into Parquet; None where there are none left.
 
     The spools go when every table stands, so that whatever ends this in between loses nothing: the
-    next one begins anew, or goes on removing them. Whoever calls it has claimed the run.
+    next one begins anew, or goes on removing them. Those of a round that did not end stay: what a
+    killed bench has left may be writing still. Whoever calls it has claimed the run.
     """
     tables = None
     if place.spools and not place.settled.exists():
         tables = _made(place, variant)
+        if not place.evidence.is_file():
+            return tables
         place.settled.touch()
     for spool in place.spools:
         spool.unlink()

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hopbench.host.memory import available_mb
 from hopbench.runs.estimate import Estimate
-from hopbench.runs.memory import SPARE_MB, available_mb, check
+from hopbench.runs.memory import SPARE_MB, check
 from services.errors import BadInput
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from hopbench.engines.port import BrokerKind, ProcessReport
+from hopbench.engines.port import BrokerKind
 from hopbench.results import messages
 from hopbench.results.round import unforeseen_spans
-from services.doubts import CODES, Code, Doubt
+from services.doubts import Code, Doubt
+from services.report import Gap, Messages, ProcessReport
 
 ZERO_NS = 1_700_000_000_000_000_000
 
@@ -19,8 +20,6 @@ def process(**changed: Any) -> ProcessReport:
     values: dict[str, Any] = {
         **dict.fromkeys(("replica", "pid", "cpu_ns", "handled", "open_handlers"), 0),
         **dict.fromkeys(("spans_ended", "retries", "timeouts", "errors", "faults_fired"), 0),
-        **{key: {} for key in ("produced", "consumed", "sleep_bias_ns", "cpu_bias_ns")},
-        **{key: {} for key in ("loop_lag_ns", "gc_pauses")},
         "service": "a",
     }
     return ProcessReport(**{**values, **changed})
@@ -31,26 +30,25 @@ def process(**changed: Any) -> ProcessReport:
     [
         ("kafka", 5, 0, []),
         ("kafka", 5, 5, []),
-        ("kafka", 4, 0, ["consumed_produced"]),
-        ("kafka", 4, 1, ["messages_lost"]),
-        ("kafka", 3, 1, ["consumed_produced"]),
-        ("kafka", 6, 0, ["redelivered"]),
-        ("embedded", 6, 0, ["consumed_produced"]),
+        ("kafka", 4, 0, [Code.CONSUMED_PRODUCED]),
+        ("kafka", 4, 1, [Code.MESSAGES_LOST]),
+        ("kafka", 3, 1, [Code.CONSUMED_PRODUCED]),
+        ("kafka", 6, 0, [Code.REDELIVERED]),
+        ("embedded", 6, 0, [Code.CONSUMED_PRODUCED]),
     ],
 )
 def test_what_is_consumed_is_held_against_what_was_produced(
-    broker: BrokerKind, consumed: int, unacknowledged: int, codes: list[str]
+    broker: BrokerKind, consumed: int, unacknowledged: int, codes: list[Code]
 ) -> None:
-    processes = [
-        process(produced={"b.go": 5}, unacknowledged={"b.go": unacknowledged}),
-        process(consumed={"b.go": consumed}),
+    both = [
+        Messages(produced={"b.go": 5}, unacknowledged={"b.go": unacknowledged}),
+        Messages(consumed={"b.go": consumed}),
     ]
-    assert [doubt.code for doubt in messages.counted(processes, broker)] == codes
-    assert set(codes) <= set(CODES)
+    assert [doubt.code for doubt in messages.counted(both, broker)] == codes
 
 
 def test_messages_that_came_twice_are_told_by_topic() -> None:
-    twice = [process(redelivered={"b.go": 2}), process(redelivered={"b.go": 1, "c.go": 1})]
+    twice = [Messages(redelivered={"b.go": 2}), Messages(redelivered={"b.go": 1, "c.go": 1})]
     assert list(messages.counted(twice, "kafka")) == [
         Doubt(Code.REDELIVERED, "3 messages came twice to b.go and were handled once"),
         Doubt(Code.REDELIVERED, "1 messages came twice to c.go and were handled once"),
@@ -58,7 +56,7 @@ def test_messages_that_came_twice_are_told_by_topic() -> None:
 
 
 def test_a_message_that_came_twice_has_another_span_where_the_library_opens_it() -> None:
-    twice = [process(), process(redelivered={"b.go": 2})]
+    twice = [process(), process(messages=Messages(redelivered={"b.go": 2}))]
     assert unforeseen_spans(twice, "official") == "2 messages came twice"
     assert unforeseen_spans(twice, "lean") is None
     assert unforeseen_spans([process()], "official") is None
@@ -81,7 +79,13 @@ def test_all_processes_together_tell_when_the_broker_was_away(
     seen: Sequence[Sequence[tuple[float, float | None]]], told: str | None
 ) -> None:
     processes = [
-        process(broker_gaps_unix_ns=[[unix_ns(at) for at in gap] for gap in gaps]) for gaps in seen
+        Messages(
+            gaps=tuple(
+                Gap(unix_ns(begun), None if ended is None else unix_ns(ended))
+                for begun, ended in gaps
+            )
+        )
+        for gaps in seen
     ]
     doubts = list(messages.gaps(processes, ZERO_NS))
     assert [doubt.text for doubt in doubts] == (
@@ -90,5 +94,5 @@ def test_all_processes_together_tell_when_the_broker_was_away(
     assert all(doubt.voids for doubt in doubts)
 
 
-def unix_ns(round_s: float | None) -> int | None:
-    return None if round_s is None else ZERO_NS + int(round_s * 1e9)
+def unix_ns(round_s: float) -> int:
+    return ZERO_NS + int(round_s * 1e9)

@@ -83,7 +83,8 @@ def test_deltas_of_all_replicas_add_up(tmp_path: Path) -> None:
 
 def test_points_survive_parquet(tmp_path: Path) -> None:
     points = spooled(tmp_path / "metrics.otlp", request("order/0", (1, 2), 6.0, 1))
-    metrics.write_parquet(points, tmp_path / "metrics.parquet")
+    with (tmp_path / "metrics.parquet").open("wb") as file:
+        metrics.write_parquet(points, file)
     assert metrics.read_parquet(tmp_path / "metrics.parquet") == points
     assert points[0].buckets == ((1.0, 1), (float("inf"), 2))
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from hopbench import disk
 from hopbench.runs import directory as rundir
 from services.errors import BadInput
 
@@ -36,7 +38,22 @@ def test_a_file_is_no_run_directory(tmp_path: Path) -> None:
 
 def test_json_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    rundir.write_json(path, {"a": 1})
-    rundir.write_json(path, {"a": 2})
+    disk.write_json(path, {"a": 1})
+    disk.write_json(path, {"a": 2})
     assert path.read_text() == '{\n  "a": 2\n}\n'
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_is_not_written_to_its_end_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("before")
+
+    def half() -> None:
+        with disk.whole(path) as file:
+            file.write(b"hal")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        half()
+    assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
