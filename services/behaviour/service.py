@@ -102,7 +102,6 @@ class Behaviour:
     def _pause(self, fault: Fault) -> None:
         assert fault.pause_ns is not None
         self.counters.faults_fired += 1
-        # Kept, because the loop itself holds tasks but weakly.
         pause = asyncio.get_running_loop().create_task(self._clock.pause(fault.pause_ns))
         # The loop keeps no task alive; one that is forgotten may end before its time.
         self._pausing.add(pause)

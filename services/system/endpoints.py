@@ -8,6 +8,7 @@ import socket
 from typing import Final, NamedTuple
 
 BOUND_S: Final = 3.0
+_NO_HOST: Final = frozenset("/[] ")
 
 
 class Endpoint(NamedTuple):
@@ -23,12 +24,12 @@ class Endpoint(NamedTuple):
 
 def endpoint(text: str, *, least: int = 1) -> Endpoint:
     """``localhost:9092``, ``[::1]:9092``. Raises ValueError, which says what is wrong."""
-    host, colon, port = text.strip().rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    bracketed = host == f"[{bare}]"
-    known = port.isdecimal() and least <= int(port) < 65536 and "/" not in text
+    host, _, port = text.strip().rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if bracketed else host
+    known = port.isdecimal() and least <= int(port) < 65536
     # Several colons without brackets: the last may be part of the address.
-    if not (bare and colon and known) or (":" in bare and not bracketed):
+    if not (bare and known) or (":" in bare) != bracketed or not _NO_HOST.isdisjoint(bare):
         raise ValueError(f"{text!r} is not HOST:PORT")
     return Endpoint(bare, int(port))
 

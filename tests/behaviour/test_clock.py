@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Collection
 from time import monotonic_ns, thread_time_ns
@@ -174,6 +175,32 @@ def test_work_is_done_where_it_was_asked_for(loop: str) -> None:
     p50 = clock.cpu_bias.spread().p50
     assert p50 is not None
     assert p50 >= 0
+
+
+ON_ONE_CORE = """
+import asyncio, os, threading
+from services.clocks.wall import WallClock
+
+async def main():
+    clock = WallClock()
+    await clock.start({"thread", "process"})
+    await asyncio.gather(*(clock.cpu(5_000_000, "thread") for _ in range(8)))
+    threads = [t for t in threading.enumerate() if t.name.startswith("work")]
+    print(len(threads), len(clock.worker_pids))
+    await clock.close()
+
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="affinity is Linux's")
+@pytest.mark.skipif((os.cpu_count() or 1) == 1, reason="one core is all that there is")
+def test_there_are_as_many_workers_as_cores_that_the_process_may_use() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", ON_ONE_CORE], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert ended.stdout.split() == ["1", "1"]
 
 
 def test_a_worker_whose_caller_is_gone_answers_nobody_else() -> None:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+from collections.abc import Callable
+from typing import Literal
+from weakref import ref
+
 import pytest
 
-from services.wire.ports import Status
+from services.behaviour import Behaviour
+from services.telemetry.lean import NullTelemetry
+from services.wire.ports import Cancellable, Status
+from services.wire.topology import topology
 from tests.behaviour.world import LEAF, run, scenario, took_ns
 
 CALLERS = """
@@ -150,3 +159,68 @@ def test_a_pause_holds_up_everything_of_one_replica_once() -> None:
     took = [took_ns(o) // 1_000_000 for o in world.result.outcomes]
     assert took == [1, 1, 1401, 401, 1, 1]
     assert world.counted("faults_fired") == 1
+
+
+class Standing:
+    """A clock on which everything is due at once, and a pause lasts until it is told to end."""
+
+    kind: Literal["wall", "virtual"] = "virtual"
+
+    def __init__(self) -> None:
+        self.pauses: list[ref[asyncio.Future[None]]] = []
+        self.ended = 0
+
+    def now_ns(self) -> int:
+        return 0
+
+    async def sleep(self, ns: int) -> None:
+        raise NotImplementedError
+
+    async def cpu(self, ns: int, where: Literal["loop", "thread", "process"]) -> None:
+        raise NotImplementedError
+
+    async def pause(self, ns: int) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Nothing but who waits for it keeps it alive.
+        self.pauses.append(ref(done))
+        await done
+        self.ended += 1
+
+    def call_later(self, ns: int, callback: Callable[[], object]) -> Cancellable:
+        return asyncio.get_running_loop().call_soon(callback)
+
+
+def test_two_pauses_at_once_are_both_held_until_they_end() -> None:
+    world = scenario(
+        LEAF,
+        steps="- call: b.one",
+        rest="faults:\n"
+        "  - {pause: 1s, at: {service: b}, from: 0s}\n"
+        "  - {pause: 2s, at: {service: b}, from: 0s}\n",
+    )
+    numbered, clock = topology(world), Standing()
+
+    async def once() -> None:
+        behaviour = Behaviour(
+            world,
+            "b",
+            0,
+            topology=numbered,
+            clock=clock,
+            telemetry=NullTelemetry(numbered, "b", 0, clock),
+            transports={},
+            round_seed=1,
+        )
+        behaviour.begin(0, 0)
+        while len(clock.pauses) < 2:  # noqa: ASYNC110  # as many turns of the loop as it takes
+            await asyncio.sleep(0)
+        gc.collect()
+        held = [pause() for pause in clock.pauses]
+        for pause in held:
+            assert pause is not None, "a pause was forgotten before it ended"
+            pause.set_result(None)
+        while clock.ended < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert behaviour.counters.faults_fired == 2
+
+    asyncio.run(once())

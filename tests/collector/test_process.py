@@ -6,18 +6,21 @@ import asyncio
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import ProxyHandler, Request, build_opener
 
 import grpc
 import orjson
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from hopbench.collector.server import collecting
+from hopbench.collector.server import Ready, collecting
 from hopbench.collector.spool import read_spool
 from hopbench.host.ports import listen
+from services import codec
 from services.errors import CannotStart
 from tests.collector.conftest import Running
 
@@ -99,6 +102,40 @@ def test_a_collector_that_cannot_start_holds_nothing(tmp_path: Path) -> None:
         with pytest.raises(CannotStart, match=f"port {taken} is taken"):
             asyncio.run(start())
         assert len(os.listdir("/dev/fd")) == before
+
+
+def _loopback_of_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _loopback_of_ipv6(), reason="this machine has no IPv6 loopback")
+def test_on_an_ipv6_address_it_listens_for_both_protocols(tmp_path: Path) -> None:
+    line = ["hopbench", "collect", f"--out={tmp_path}", "--host=::1", "--json=-"]
+    with subprocess.Popen(
+        [sys.executable, "-m", *line, "--grpc-port=0", "--http-port=0"], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        ready = codec.decode(Ready, process.stdout.readline())
+        span = ExportTraceServiceRequest()
+        span.resource_spans.add().scope_spans.add().spans.add(
+            trace_id=b"\1" * 16, span_id=b"\2" * 8
+        )
+        with grpc.insecure_channel(f"[::1]:{ready.grpc_port}") as channel:
+            export = channel.unary_unary(
+                "/opentelemetry.proto.collector.trace.v1.TraceService/Export", None, None
+            )
+            export(span.SerializeToString(), timeout=10)
+        url = f"http://[::1]:{ready.http_port}/v1/traces"
+        request = Request(url, span.SerializeToString(), {"Content-Type": "application/x-protobuf"})
+        with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    assert len(list(read_spool(tmp_path / "traces.otlp"))) == 2
 
 
 LIMITED = """

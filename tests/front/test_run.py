@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -417,6 +418,47 @@ def test_a_resumed_run_ends_as_if_it_had_never_stopped(
     assert stopped.findings.read_bytes() == done.run.findings.read_bytes()
     trials = orjson.loads(stopped.summary.read_bytes())["trials"]
     assert trials == done.summary["trials"]
+
+
+def on_another_machine(path: Path) -> None:
+    """Change the environment that is written down there."""
+    document = orjson.loads(path.read_bytes())
+    document["cpu_model"] = "Another CPU"
+    document["libraries"]["numpy"] = "0.1"
+    path.write_bytes(orjson.dumps(document))
+
+
+def test_a_round_resumed_elsewhere_has_an_environment_of_its_own_and_a_doubt(
+    mine: Path, tmp_path: Path
+) -> None:
+    code = invoke(
+        "run", mine, "--engine", "virtual", "--variant", "baseline", "--rounds", 2,
+        "--out", tmp_path / "r",
+    )  # fmt: skip
+    assert code == Exit.DONE
+    run = RunDir(tmp_path / "r")
+    first, second = run.trial(0, "baseline"), run.trial(1, "baseline")
+    here = orjson.loads(first.environment.read_bytes())
+    for path in (run.environment, first.environment):
+        on_another_machine(path)
+    before = run.environment.read_bytes()
+    shutil.rmtree(second.path)
+
+    assert invoke("run", "--resume", run.path) == Exit.DONE
+    assert run.environment.read_bytes() == before
+    assert orjson.loads(first.environment.read_bytes())["cpu_model"] == "Another CPU"
+    assert orjson.loads(second.environment.read_bytes())["cpu_model"] == here["cpu_model"]
+    summary = orjson.loads(run.summary.read_bytes())
+    assert summary["environment"]["cpu_model"] == "Another CPU"
+    kept, resumed = (
+        [d["text"] for d in trial["doubts"] if d["code"] == "environment"]
+        for trial in summary["trials"]
+    )
+    assert kept == []
+    assert resumed == [
+        "not as in the run's first round: "
+        f"cpu_model Another CPU → {here['cpu_model']}; numpy 0.1 → {here['libraries']['numpy']}"
+    ]
 
 
 def test_a_run_directory_is_run_by_one_at_a_time(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ SECOND_NS = 10**9
 SEARCH = "/api/v3/traces"
 Api = Literal["v3", "camel", "legacy", "page"]
 Fault = Literal["junk", "reset", "500", "empty"]
+Ailing = Literal["reset", "stall"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Store:
     """Traces that searches lack, and that are found by id."""
     faults: list[Fault] = field(default_factory=list)
     """What the next searches do, instead of answering."""
+    ailing: list[Ailing] = field(default_factory=list)
+    """The same of the next questions for services: ``stall`` answers nothing at all."""
 
     looked_by_id: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a trace was asked for by its id."""
@@ -138,6 +141,8 @@ def application(store: Store) -> web.Application:
         spoken = {"v3": "v3", "camel": "v3", "legacy": "legacy"}.get(store.api)
         path = request.path.removeprefix("/base")
         services = sorted({span.service for span in store.spans})
+        if path == "/api/v3/services" and store.ailing:
+            await _ail(store.ailing.pop(0), request)
         if spoken == "v3" and path == "/api/v3/services":
             return web.Response(text=json.dumps({"services": services} if services else {}))
         if spoken == "legacy" and path == "/api/services":
@@ -158,6 +163,13 @@ def application(store: Store) -> web.Application:
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
     return app
+
+
+async def _ail(how: Ailing, request: web.Request) -> None:
+    if how == "stall":
+        await asyncio.Event().wait()
+    assert request.transport is not None
+    request.transport.abort()
 
 
 def _search(

@@ -181,6 +181,40 @@ def test_a_jaeger_that_goes_is_noticed_and_one_that_stays_is_not() -> None:
     assert "jaeger is gone: http://127.0.0.1:" in asyncio.run(live())
 
 
+@pytest.mark.parametrize("last", ["answers", "refuses"])
+def test_stalls_and_refusals_in_turn_do_not_add_up_to_gone(last: str) -> None:
+    """A stall ends when the client gives up, after 3 s; a refusal may last 1 s here."""
+
+    async def live() -> bool:
+        store = Store(shop(1, T0), ailing=["reset", "stall", "reset"])
+        async with serving(store) as url:
+            at = addresses(url, url.removeprefix("http://"))
+            watch = Watch(at, "v3", gone_s=1.0, stalled_s=60.0, look_s=0.02)
+            died = asyncio.create_task(watch.died())
+            while len(store.asked) < 4:  # noqa: ASYNC110  # the stand-in tells no event
+                await asyncio.sleep(0.02)
+            assert not died.done()
+            if last == "refuses":
+                store.ailing = ["reset"] * 1000
+                told = await died
+                assert "jaeger is gone" in told
+                assert "Server disconnected" in told
+            else:
+                died.cancel()
+        return True
+
+    assert asyncio.run(live())
+
+
+def test_a_jaeger_that_stalls_for_long_is_gone() -> None:
+    async def live() -> str:
+        async with serving(Store(ailing=["stall"] * 9)) as url:
+            at = addresses(url, url.removeprefix("http://"))
+            return await Watch(at, "v3", gone_s=60.0, stalled_s=0.1, look_s=0.02).died()
+
+    assert "does not answer: nothing within 3 s" in asyncio.run(live())
+
+
 def test_a_jaeger_that_takes_no_spans_any_more_is_gone() -> None:
     async def live() -> str:
         async with serving(Store()) as url:

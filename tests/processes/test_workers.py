@@ -102,6 +102,18 @@ def test_an_entry_that_does_not_answer_is_told_with_a_worker(tmp_path: Path) -> 
     assert not [pid for pid in asyncio.run(once()) if psutil.pid_exists(pid)]
 
 
+def test_a_worker_that_cannot_start_leaves_neither_master_nor_workers(tmp_path: Path) -> None:
+    (tmp_path / "locust-worker-1.log").mkdir()
+
+    async def once() -> None:
+        with pytest.raises(IsADirectoryError):
+            await started(tmp_path, 2)
+        # Ended, and waited for: a zombie would still be a child.
+        assert psutil.Process().children(recursive=True) == []
+
+    asyncio.run(once())
+
+
 def test_a_worker_that_dies_while_it_starts_is_told_by_its_number(tmp_path: Path) -> None:
     async def once() -> CannotStart:
         generator: LocalGenerator = await started(tmp_path, 2)
