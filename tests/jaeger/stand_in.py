@@ -21,7 +21,7 @@ SECOND_NS = 10**9
 SEARCH = "/api/v3/traces"
 Api = Literal["v3", "camel", "legacy", "page"]
 Fault = Literal["junk", "reset", "500", "empty"]
-Ailing = Literal["reset", "stall"]
+Ailing = Literal["500", "stall"]
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def application(store: Store) -> web.Application:
         path = request.path.removeprefix("/base")
         services = sorted({span.service for span in store.spans})
         if path == "/api/v3/services" and store.ailing:
-            await _ail(store.ailing.pop(0), request)
+            return await _ail(store.ailing.pop(0))
         if spoken == "v3" and path == "/api/v3/services":
             return web.Response(text=json.dumps({"services": services} if services else {}))
         if spoken == "legacy" and path == "/api/services":
@@ -165,11 +165,11 @@ def application(store: Store) -> web.Application:
     return app
 
 
-async def _ail(how: Ailing, request: web.Request) -> None:
+async def _ail(how: Ailing) -> web.Response:
     if how == "stall":
         await asyncio.Event().wait()
-    assert request.transport is not None
-    request.transport.abort()
+    error = {"error": {"httpCode": 500, "message": "storage is out of order"}}
+    return web.Response(status=500, text=json.dumps(error))
 
 
 def _search(
