@@ -36,8 +36,8 @@ class Counts:
     cpu_ns: int
     """Of all processes and their threads, in that time."""
     core_share: float | None
-    """Of one core, which is all that a process can have: what the busiest process used of it. None
-    where nothing was sent."""
+    """Of one core, which is all that a process can have: what the busiest process used of it, or
+    all those together that must share one. None where nothing was sent."""
     core_wait_ns: int | None
     """How long the dispatcher's thread was ready to run and had no core; None where unknown."""
     lag_ns: Spread
@@ -49,11 +49,17 @@ class Counts:
 
 
 def together(
-    counts: Sequence[Counts], *, missing: bool = False, broken: str | None = None
+    counts: Sequence[Counts],
+    *,
+    one_core: bool = False,
+    missing: bool = False,
+    broken: str | None = None,
 ) -> Counts:
-    """All of them as one. ``missing``: some have counted nothing, because they are gone;
-    ``broken``: why the round ended, where that is known otherwise."""
+    """All of them as one. ``one_core``: they could use no more than one between them. ``missing``:
+    some have counted nothing, because they are gone; ``broken``: why the round ended, where that is
+    known otherwise."""
     waits = [each.core_wait_ns for each in counts]
+    shares = [each.core_share for each in counts if each.core_share is not None]
     return Counts(
         scheduled=sum(each.scheduled for each in counts),
         sent=sum(each.sent for each in counts),
@@ -66,7 +72,7 @@ def together(
         start_ns=max((each.start_ns for each in counts), default=0),
         elapsed_ns=max((each.elapsed_ns for each in counts), default=0),
         cpu_ns=sum(each.cpu_ns for each in counts),
-        core_share=_most(each.core_share for each in counts),
+        core_share=sum(shares) if one_core and shares else _most(shares),
         core_wait_ns=None if None in waits else _most(waits),
         lag_ns=_worst([each.lag_ns for each in counts]),
         hub_lag_ns=_worst([each.hub_lag_ns for each in counts]),

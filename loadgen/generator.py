@@ -20,14 +20,15 @@ from gevent.event import Event
 from loadgen import sending
 from loadgen.counts import Counts, core_wait_ns, spread, together
 from loadgen.kafka.entries import KafkaEntries
-from loadgen.plan import Plan, in_flight_parts
+from loadgen.plan import Plan, in_flight_parts, over_kafka
 from loadgen.samples import DROPPED, ERROR, OK, TIMEOUT
 from loadgen.schedule import select
+from loadgen.sending.asks import Asks
 from loadgen.sending.dispatcher import Dispatcher, Observe
-from loadgen.sending.headers import Heads
 from loadgen.sending.timer import Timer
 from loadgen.spool.recorder import Recorder, header, known
 from services.errors import CannotStart
+from services.system.cores import usable_cores
 
 _FLUSH_S: Final = 0.25
 """So much of the samples a ``kill -9`` can cost."""
@@ -46,17 +47,17 @@ class Generator:
         whole = plan.schedule()
         self.entries: list[int] = whole.entry.tolist()
         """By row of the worker's whole schedule, as ``observe`` names requests."""
-        over_kafka = [i for i, entry in enumerate(plan.load.entries) if entry.protocol == "kafka"]
+        theirs = over_kafka(plan.load)
         self._kafka: KafkaEntries | None = None
         self._observe = observe
         self._schedule = whole
-        if over_kafka:
+        if theirs:
             self._kafka = KafkaEntries(plan, observe, self._break)
-            rows = np.flatnonzero(~np.isin(whole.entry, over_kafka))
+            rows = np.flatnonzero(~np.isin(whole.entry, theirs))
             self._schedule = select(whole, rows)
             row_of: list[int] = rows.tolist()
             self._observe = lambda row, *how: observe(row_of[row], *how)
-        self._senders = sending.of(plan, Heads(self._schedule, plan))
+        self._senders = sending.of(plan, Asks(self._schedule, plan))
         self._dispatcher: Dispatcher | None = None
         self._stopped = False
         self._broken: str | None = None
@@ -142,7 +143,7 @@ class Generator:
             hub_lag_ns=spread(beats),
         )
         both = [counts] if theirs is None else [counts, theirs]
-        return together(both, broken=self._broken)
+        return together(both, one_core=len(usable_cores()) == 1, broken=self._broken)
 
     def stop(self) -> None:
         """End the round early; :meth:`run` returns as soon as that is recorded."""

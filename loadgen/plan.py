@@ -189,19 +189,25 @@ def _must_be_ours(directory: Path) -> None:
         raise BadInput("this directory belongs to another user", file=str(directory))
 
 
+def over_kafka(load: Load) -> tuple[int, ...]:
+    """Numbers of the entries that a process beside the generator sends (loadgen/kafka)."""
+    return tuple(i for i, entry in enumerate(load.entries) if entry.protocol == "kafka")
+
+
 def in_flight_parts(load: Load, bound: int) -> tuple[int, int]:
     """How many of ``bound`` requests in flight may be over HTTP and gRPC, and how many over Kafka.
 
     Two processes send them, so each has its part, by the weights of its entries; 0 without any.
     """
-    total = sum(entry.weight for entry in load.entries)
-    over = sum(entry.weight for entry in load.entries if entry.protocol == "kafka")
-    if all(entry.protocol == "kafka" for entry in load.entries):
+    theirs = over_kafka(load)
+    if len(theirs) == len(load.entries):
         return 0, bound
-    if not over:
+    if not theirs:
         return bound, 0
-    kafka = min(max(1, round(bound * over / total)), max(1, bound - 1))
-    return max(1, bound - kafka), kafka
+    weights = [entry.weight for entry in load.entries]
+    part = round(bound * sum(weights[i] for i in theirs) / sum(weights))
+    part = min(max(1, part), max(1, bound - 1))
+    return max(1, bound - part), part
 
 
 def _replicas(entry: Entry, directory: Directory, broker: Broker | None) -> tuple[Address, ...]:

@@ -3,13 +3,8 @@ generator is gevent's.
 
 Started by loadgen/kafka/entries.py, it follows the same schedule under the same rules as
 loadgen/sending/dispatcher.py: a request is sent when it is due, at most so many are in flight, and
-what comes above is dropped. JSON lines on standard input: a plan (hopbench.plan/1), then
-``{"start_ns": …}``, ``{"stop": true}``; its end-of-file ends the process. On standard output:
-
-- ``{"ready": true}``, or ``{"broken": why}`` when it cannot start or go on;
-- ten times a second ``{"sent": n, "done": n, "ended": [[row, status, response ns, bytes]…]}``,
-  rows of the worker's whole schedule;
-- ``{"finished": {…loadgen.counts.Counts}}``.
+what comes above is dropped. It has the caller's side of the services' own transport, as the service
+``generator/K``.
 """
 
 from __future__ import annotations
@@ -26,17 +21,20 @@ from array import array
 from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic_ns
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import uvloop
 
 from loadgen.counts import Counts, core_wait_ns, spread
-from loadgen.plan import Plan, in_flight_parts
+from loadgen.kafka.messages import Ended, Said, Told
+from loadgen.messages import Broken, Finished, Ordered, Ready, Start, Stop
+from loadgen.plan import Plan, in_flight_parts, over_kafka
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, STATUSES, TIMEOUT
-from loadgen.schedule import NO_KEY, Schedule, select
-from loadgen.sending.headers import Heads
-from loadgen.spool.recorder import Ended, Recorder, header, known
+from loadgen.schedule import Schedule, select
+from loadgen.sending.asks import Asks
+from loadgen.spool.recorder import Ended as Recorded
+from loadgen.spool.recorder import Recorder, header, known
 from services import codec
 from services.clocks.wall import WallClock
 from services.errors import BadInput, CannotStart
@@ -45,10 +43,10 @@ from services.system.death import ORPHANED, die_with
 from services.system.title import set_title
 from services.transports.kafka.transport import KafkaTransport
 from services.transports.site import Counters, Site
-from services.wire.ports import Outgoing, Reply, Status, TraceContext
-from services.wire.ticket import entry_ticket
+from services.wire.ports import Outgoing, Reply, Status
 from services.wire.topology import GENERATOR, entrance
 
+BROKEN: Final = 5
 _TELL_S: Final = 0.1
 _FLUSH_TELLS: Final = 2
 _BEAT_NS: Final = 5_000_000
@@ -63,28 +61,24 @@ _STATUS: Final[Mapping[Status, int]] = {Status.OK: OK, Status.TIMEOUT: TIMEOUT}
 
 
 class Requests:
-    """The rows of the schedule that go over Kafka, sent once."""
+    """The rows of the schedule that are the companion's, sent once."""
 
     def __init__(self, plan: Plan) -> None:
-        whole = plan.schedule()
-        over_kafka = [i for i, entry in enumerate(plan.load.entries) if entry.protocol == "kafka"]
-        self.rows: list[int] = np.flatnonzero(np.isin(whole.entry, over_kafka)).tolist()
+        whole, mine = plan.schedule(), over_kafka(plan.load)
+        self.rows: list[int] = np.flatnonzero(np.isin(whole.entry, mine)).tolist()
         self.schedule: Schedule = select(whole, np.array(self.rows, dtype=np.int64))
         self.sent = 0
-        self.ended: list[tuple[int, int, int, int]] = []
+        self.ended: list[Ended] = []
         """What was not told yet."""
         self.by_status = [0] * len(STATUSES)
         self.lag_ns = array("q")
         self.recorder: Recorder | None = None
         self._plan = plan
-        self._heads = Heads(self.schedule, plan)
-        self._numbers: list[int] = self.schedule.number.tolist()
+        self._asks = Asks(self.schedule, plan)
         self._entry: list[int] = self.schedule.entry.tolist()
-        self._keys: list[int] = self.schedule.key.tolist()
-        self._response: list[int] = self.schedule.response_bytes.tolist()
         self._bound = in_flight_parts(plan.load, plan.max_in_flight)[1]
         self._clock = WallClock()
-        self.counters = Counters()
+        self._counters = Counters()
         topology = entrance(plan.load.entries)
         self._wires = {wire.index: wire for wire in topology.wires}
         self._transport = KafkaTransport(
@@ -93,7 +87,7 @@ class Requests:
                 replica=plan.worker,
                 replicas=plan.workers,
                 topology=topology,
-                counters=self.counters,
+                counters=self._counters,
                 broker=plan.broker,
                 round=plan.round,
             )
@@ -110,6 +104,11 @@ class Requests:
     async def close(self) -> None:
         await self._transport.close()
         await self._clock.close()
+
+    def report(self) -> SenderReport:
+        messages = self._counters.messages(time.time_ns() - monotonic_ns())
+        doubts = tuple(self._counters.doubts)
+        return SenderReport(GENERATOR, self._plan.worker, os.getpid(), messages, doubts)
 
     async def run(self, start_ns: int) -> None:
         """Send everything, and wait until nothing is in flight. Cancelling it ends that early;
@@ -144,22 +143,17 @@ class Requests:
                 live[row] = asyncio.create_task(self._request(row, due, out))
 
     def _prepare(self, row: int) -> Outgoing:
-        plan, entry = self._plan, self._entry[row]
-        trace = None
-        if plan.tracing:
-            low = int(self.schedule.trace_lo[row])
-            whole = int(self.schedule.trace_hi[row]) << 64 | low
-            trace = TraceContext(whole, low, bool(self.schedule.sampled[row]))
+        ask = self._asks[row]
         return Outgoing(
-            wire=self._wires[entry],
+            wire=self._wires[self._entry[row]],
             replica=0,
-            ticket=entry_ticket(plan.seed, self._numbers[row]),
-            key=None if self._keys[row] == NO_KEY else str(self._keys[row]),
-            request_bytes=self._heads.request_bytes[row],
-            response_bytes=self._response[row],
-            timeout_ns=plan.load.entries[entry].timeout_ns,
+            ticket=ask.ticket,
+            key=ask.key,
+            request_bytes=ask.request_bytes,
+            response_bytes=ask.response_bytes,
+            timeout_ns=ask.timeout_ns,
             attempt=0,
-            trace=trace,
+            trace=ask.trace,
         )
 
     async def _request(self, row: int, due: int, out: Outgoing) -> None:
@@ -188,7 +182,7 @@ class Requests:
             self._end((row, sent, done, status, code, size), now - due)
             del self._live[row]
 
-    def _end(self, ended: Ended, response_ns: int) -> None:
+    def _end(self, ended: Recorded, response_ns: int) -> None:
         assert self.recorder is not None
         row, _, _, status, _, size = ended
         self.recorder.add(ended)
@@ -198,7 +192,7 @@ class Requests:
     async def _late_replies(self) -> None:
         until = monotonic_ns() + int(_LATE_REPLY_S * _NANO)
         topics = [wire.topic for wire in self._wires.values()]
-        counters = self.counters
+        counters = self._counters
         # Replies are counted as they come; nothing tells of one that does not.
         while monotonic_ns() < until:
             if sum(counters.consumed.values()) >= sum(counters.produced[t] for t in topics):
@@ -223,16 +217,19 @@ class Lines:
         )
         return cls(reader, asyncio.StreamWriter(transport, protocol, None, loop))
 
-    async def hear(self) -> dict[str, Any]:
+    async def hear(self) -> bytes:
         """The next message. A parent that is gone ends this process."""
         line = await self._reader.readline()
         if not line.endswith(b"\n"):
             os._exit(ORPHANED)
-        message: dict[str, Any] = json.loads(line)
-        return message
+        return line
 
-    async def say(self, message: Mapping[str, object]) -> None:
-        self._writer.write(json.dumps(message).encode() + b"\n")
+    async def order(self) -> Ordered:
+        found: Ordered = codec.decode(Ordered, await self.hear())
+        return found
+
+    async def say(self, said: Said) -> None:
+        self._writer.write(codec.encode(said) + b"\n")
         with suppress(ConnectionError):
             await self._writer.drain()
 
@@ -240,21 +237,20 @@ class Lines:
 async def _live() -> int:
     lines = await Lines.open()
     try:
-        plan = Plan.of(await lines.hear())
+        plan = Plan.of(json.loads(await lines.hear()))
         requests = Requests(plan)
         await requests.open()
     except (BadInput, CannotStart) as error:
-        await lines.say({"broken": str(error)})
-        return 5
-    await lines.say({"ready": True})
-    message = await lines.hear()
-    if "start_ns" in message:
+        await lines.say(Broken(str(error)))
+        return BROKEN
+    await lines.say(Ready())
+    if isinstance(order := await lines.order(), Start):
         try:
-            await _round(requests, plan, message["start_ns"], lines)
+            await _round(requests, plan, order.monotonic_ns(), lines)
         except OSError as error:
             why = f"cannot write samples to {plan.kafka_samples}: {error.strerror}"
-            await lines.say({"broken": why})
-            return 5
+            await lines.say(Broken(why))
+            return BROKEN
     await requests.close()
     return 0
 
@@ -307,21 +303,13 @@ async def _round(requests: Requests, plan: Plan, start_ns: int, lines: Lines) ->
         core_wait_ns=waited,
         lag_ns=spread(requests.lag_ns),
         hub_lag_ns=spread(beats),
-        senders=(
-            SenderReport(
-                GENERATOR,
-                plan.worker,
-                os.getpid(),
-                requests.counters.messages(time.time_ns() - monotonic_ns()),
-                tuple(requests.counters.doubts),
-            ),
-        ),
+        senders=(requests.report(),),
     )
-    await lines.say({"finished": codec.plain(counts)})
+    await lines.say(Finished(counts))
 
 
 async def _stopped(lines: Lines, running: asyncio.Task[None]) -> None:
-    while not (await lines.hear()).get("stop"):
+    while not isinstance(await lines.order(), Stop):
         pass
     running.cancel()
 
@@ -329,7 +317,7 @@ async def _stopped(lines: Lines, running: asyncio.Task[None]) -> None:
 async def _tell(requests: Requests, lines: Lines) -> None:
     ended, requests.ended = requests.ended, []
     done = sum(requests.by_status)
-    await lines.say({"sent": requests.sent, "done": done, "ended": ended})
+    await lines.say(Told(requests.sent, done, ended))
 
 
 async def _beat(start_ns: int, lags: array[int]) -> None:

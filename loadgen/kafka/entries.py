@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic_ns
 from typing import Any, Final
@@ -15,6 +13,8 @@ from gevent import subprocess
 from gevent.event import AsyncResult, Event
 
 from loadgen.counts import Counts
+from loadgen.kafka.messages import Said, Told
+from loadgen.messages import Broken, Finished, Ready, Start, Stop
 from loadgen.plan import Plan
 from loadgen.sending.dispatcher import Observe
 from services import codec
@@ -50,7 +50,7 @@ class KafkaEntries:
     def begin(self) -> None:
         """Start the process; it connects while the caller does something else."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "loadgen.kafka.child", "--parent", str(os.getpid())],
+            children.command("loadgen.kafka.child", f"--parent={os.getpid()}"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=children.environment(os.environ),
@@ -70,7 +70,7 @@ class KafkaEntries:
 
     def start(self, start_ns: int) -> None:
         self._heard_ns = max(start_ns, monotonic_ns())
-        self._say({"start_ns": start_ns})
+        self._say(Start(start_ns))
         self._watcher = gevent.spawn(self._watch)
 
     def join(self) -> Counts | None:
@@ -80,7 +80,7 @@ class KafkaEntries:
 
     def stop(self) -> None:
         """End its part of the round early."""
-        self._say({"stop": True})
+        self._say(Stop())
 
     def close(self) -> None:
         self._closing = True
@@ -101,31 +101,32 @@ class KafkaEntries:
             self._reader.join()
         process.stdout.close()
 
-    def _say(self, message: Mapping[str, Any]) -> None:
+    def _say(self, message: object) -> None:
         try:
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.write(codec.encode(message) + b"\n")
             self._process.stdin.flush()
         except (OSError, ValueError):
             return  # its end is told by the reader
 
     def _read(self) -> None:
         why: str | None = None
-        with suppress(OSError, ValueError):
+        with suppress(OSError, codec.Unfit):
             for line in self._process.stdout:
                 if not line.endswith(b"\n"):
                     break
                 self._heard_ns = max(self._heard_ns, monotonic_ns())
-                message = json.loads(line)
-                if "ended" in message:
-                    self.sent, self.ended = message["sent"], message["done"]
-                    for row, status, response_ns, response_bytes in message["ended"]:
-                        self._observe(row, status, response_ns, response_bytes)
-                elif "ready" in message:
-                    self._ready.set("")
-                elif "broken" in message:
-                    why = message["broken"]
-                elif "finished" in message:
-                    self._finished.set(codec.typed(Counts, message["finished"]))
+                said: Said = codec.decode(Said, line)
+                match said:
+                    case Told():
+                        self.sent, self.ended = said.sent, said.done
+                        for ended in said.ended:
+                            self._observe(*ended)
+                    case Ready():
+                        self._ready.set("")
+                    case Broken():
+                        why = said.why
+                    case Finished():
+                        self._finished.set(said.counts)
         self._gone(why or f"died ({children.ending(self._process.wait())})")
 
     def _gone(self, why: str) -> None:

@@ -1,6 +1,6 @@
 """Senders by protocol, loaded when first used: grpc takes half a second to import.
 
-A sender module has ``senders(ways, heads)``, which makes all senders of its protocol.
+A sender module has ``senders(ways, asks)``, which makes all senders of its protocol.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Final
 
 from loadgen.plan import Plan
-from loadgen.sending.headers import Heads
+from loadgen.sending.asks import Asks
 from loadgen.sending.port import Sender, Way
 
 SENDERS: Final[Mapping[str, str]] = {
@@ -23,7 +23,7 @@ _WARM_LATENCY_S: Final = 0.05
 _FEWEST, _MOST = 4, 64
 
 
-def of(plan: Plan, heads: Heads) -> dict[int, Sender]:
+def of(plan: Plan, asks: Asks) -> dict[int, Sender]:
     """A sender for each entry of the plan, by its number; none is open yet.
 
     Entries over Kafka have none here: loadgen/kafka/entries.py."""
@@ -39,7 +39,7 @@ def of(plan: Plan, heads: Heads) -> dict[int, Sender]:
     for protocol in dict.fromkeys(way.entry.protocol for way in ways.values()):
         mine = [i for i, way in ways.items() if way.entry.protocol == protocol]
         module = import_module(SENDERS[protocol])
-        made.update(zip(mine, module.senders([ways[i] for i in mine], heads), strict=True))
+        made.update(zip(mine, module.senders([ways[i] for i in mine], asks), strict=True))
     return made
 
 

@@ -13,7 +13,7 @@ import grpc
 from grpc.experimental.gevent import init_gevent  # type: ignore[import-not-found]  # no stub
 
 from loadgen.samples import ERROR, OK, TIMEOUT
-from loadgen.sending.headers import Heads
+from loadgen.sending.asks import Asks
 from loadgen.sending.port import Answer, Way
 from services.errors import CannotStart
 from services.pb.hop_pb2 import HopReply, HopRequest
@@ -63,9 +63,9 @@ class GrpcMessage(NamedTuple):
 class GrpcSender:
     """One entry over gRPC: replicas, and the channels to each, take requests in turn."""
 
-    def __init__(self, way: Way, replicas: Sequence[Sequence[grpc.Channel]], heads: Heads) -> None:
+    def __init__(self, way: Way, replicas: Sequence[Sequence[grpc.Channel]], asks: Asks) -> None:
         self._way = way
-        self._heads = heads
+        self._asks = asks
         self._channels = [channel for channels in replicas for channel in channels]
         target = way.entry.target
         method = f"/hopbench.v1.{camel(target.service)}/{camel(target.operation)}"
@@ -74,7 +74,6 @@ class GrpcSender:
             channel.unary_unary(method, request_serializer=None, response_deserializer=_size)
             for channel in in_turn
         )
-        self._timeout_s = way.entry.timeout_ns / _NANO
 
     def open(self) -> None:
         for channel in self._channels:
@@ -91,14 +90,13 @@ class GrpcSender:
                 ) from error
 
     def prepare(self, row: int) -> GrpcMessage:
-        heads = self._heads
-        metadata: Metadata = ((ticket.HEADER, heads.hopbench(row)),)
-        trace = heads.traceparent(row)
-        if trace is not None:
-            metadata += ((traceparent.HEADER, trace),)
-        request = HopRequest(payload=payload(heads.request_bytes[row]), key=heads.key(row))
+        ask = self._asks[row]
+        metadata: Metadata = ((ticket.HEADER, ask.header(self._asks.peer)),)
+        if ask.trace is not None:
+            metadata += ((traceparent.HEADER, traceparent.encode(ask.trace)),)
+        request = HopRequest(payload=payload(ask.request_bytes), key=ask.key)
         return GrpcMessage(
-            next(self._sends), request.SerializeToString(), metadata, self._timeout_s
+            next(self._sends), request.SerializeToString(), metadata, ask.timeout_ns / _NANO
         )
 
     def close(self) -> None:
@@ -106,7 +104,7 @@ class GrpcSender:
             channel.close()
 
 
-def senders(ways: Sequence[Way], heads: Heads) -> list[GrpcSender]:
+def senders(ways: Sequence[Way], asks: Asks) -> list[GrpcSender]:
     """Entries at the same address share its channels. Makes grpc use gevent, process-wide."""
     init_gevent()
     channels: dict[str, list[grpc.Channel]] = {}
@@ -117,7 +115,7 @@ def senders(ways: Sequence[Way], heads: Heads) -> list[GrpcSender]:
             channels[at] = [grpc.insecure_channel(at, options=_OPTIONS) for _ in range(CHANNELS)]
         return channels[at]
 
-    return [GrpcSender(way, [replica(at) for at in way.addresses], heads) for way in ways]
+    return [GrpcSender(way, [replica(at) for at in way.addresses], asks) for way in ways]
 
 
 def _size(reply: bytes) -> int:

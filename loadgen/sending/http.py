@@ -16,7 +16,7 @@ from gevent import socket
 from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
 
 from loadgen.samples import ERROR, OK, TIMEOUT
-from loadgen.sending.headers import Heads
+from loadgen.sending.asks import Asks
 from loadgen.sending.port import Answer, Way
 from services.errors import CannotStart
 from services.wire import ticket, traceparent
@@ -146,10 +146,10 @@ def _transmit(connection: socket.socket, message: HttpMessage, response: _Respon
 class HttpSender:
     """One entry over HTTP: its replicas take requests in turn."""
 
-    def __init__(self, way: Way, replicas: Sequence[tuple[Pool, str]], heads: Heads) -> None:
+    def __init__(self, way: Way, replicas: Sequence[tuple[Pool, str]], asks: Asks) -> None:
         """``replicas``: the pool and the Host header of each."""
         self._way = way
-        self._heads = heads
+        self._asks = asks
         self._replicas = [(pool, host.encode()) for pool, host in replicas]
         self._turn = 0
         self._path = f"/{way.entry.target.operation}".encode()
@@ -166,30 +166,29 @@ class HttpSender:
                 ) from error
 
     def prepare(self, row: int) -> HttpMessage:
-        heads = self._heads
+        ask = self._asks[row]
         pool, host = self._replicas[self._turn]
         self._turn = (self._turn + 1) % len(self._replicas)
-        key = heads.key(row)
-        trace = heads.traceparent(row)
-        size = heads.request_bytes[row]
+        path = self._path if ask.key is None else b"%b/%b" % (self._path, ask.key.encode())
         lines = [
-            b"POST %b%b HTTP/1.1" % (self._path, b"" if key is None else b"/" + key.encode()),
+            b"POST %b HTTP/1.1" % path,
             b"Host: " + host,
-            b"%b: %b" % (ticket.HEADER.encode(), heads.hopbench(row).encode()),
+            b"%b: %b" % (ticket.HEADER.encode(), ask.header(self._asks.peer).encode()),
             b"Content-Type: application/octet-stream",
-            b"Content-Length: %d" % size,
+            b"Content-Length: %d" % ask.request_bytes,
         ]
-        if trace is not None:
+        if ask.trace is not None:
+            trace = traceparent.encode(ask.trace)
             lines.append(b"%b: %b" % (traceparent.HEADER.encode(), trace.encode()))
-        data = b"\r\n".join(lines) + b"\r\n\r\n" + payload(size)
-        return HttpMessage(pool, data, self._way.entry.timeout_ns)
+        data = b"\r\n".join(lines) + b"\r\n\r\n" + payload(ask.request_bytes)
+        return HttpMessage(pool, data, ask.timeout_ns)
 
     def close(self) -> None:
         for pool, _ in self._replicas:
             pool.close()
 
 
-def senders(ways: Sequence[Way], heads: Heads) -> list[HttpSender]:
+def senders(ways: Sequence[Way], asks: Asks) -> list[HttpSender]:
     """Entries at the same address share its connections."""
     pools: dict[tuple[str, int], Pool] = {}
 
@@ -198,7 +197,7 @@ def senders(ways: Sequence[Way], heads: Heads) -> list[HttpSender]:
         at = (address.host, address.http_port)
         return pools.setdefault(at, Pool(*at)), "{}:{}".format(*at)
 
-    return [HttpSender(way, [replica(at) for at in way.addresses], heads) for way in ways]
+    return [HttpSender(way, [replica(at) for at in way.addresses], asks) for way in ways]
 
 
 def _status(code: int) -> int:
