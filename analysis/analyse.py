@@ -23,7 +23,7 @@ from services.scenario.facts import Facts
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Rows are documents already (OUTPUT.md); findings and minor are ranked."""
+    """Rows are documents already (docs/output.md); findings and minor are ranked."""
 
     settings: Settings
     traces: int

@@ -1,4 +1,4 @@
-"""The machine-readable results of ``analyze`` and ``critical-path`` (OUTPUT.md)."""
+"""The machine-readable results of ``analyze`` and ``critical-path`` (docs/output.md)."""
 
 from __future__ import annotations
 

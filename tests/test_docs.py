@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 
 from hopbench import cli
 from hopbench.exits import Exit
+from hopbench.front import documents
+from hopbench.runs import metrics
 from hopbench.runs.limits import Limits
+from loadgen.spool import reader
 from services.doubts import Code
 from services.errors import BadInput
 from services.scenario.file import expectations
@@ -24,6 +28,7 @@ from services.scenario.refactors import OPERATORS
 from services.scenario.text import units
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("hopbench", "services", "loadgen", "analysis")
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
@@ -91,6 +96,64 @@ def test_every_link_leads_somewhere(page: str) -> None:
     path = ROOT / page
     links = re.findall(r"\]\(([^)#]+)\)", path.read_text())
     assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
+
+
+CITED = re.compile(r'(docs/\w+\.md)(?:, "([^"]+)")?')
+
+
+def citations() -> list[tuple[str, str, str | None]]:
+    """File, cited page and heading, of all sources. A docstring may break the line in between."""
+    sources = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+    return [
+        (path.relative_to(ROOT).as_posix(), page, heading or None)
+        for path in sources
+        for page, heading in CITED.findall(re.sub(r"\s*\n\s*", " ", path.read_text()))
+    ]
+
+
+def test_what_code_cites_is_there() -> None:
+    cited = citations()
+    assert len({page for _, page, _ in cited}) >= 3
+    for path, page, heading in cited:
+        assert (ROOT / page).exists(), f"{path} cites {page}"
+        if heading is not None:
+            headings = re.findall(r"^#+ (.+)$|^\*\*(.+?)\.?\*\*", (ROOT / page).read_text(), re.M)
+            assert heading in {one for pair in headings for one in pair}, (
+                f"{path}: {page}, {heading}"
+            )
+
+
+def test_pages_outside_the_repository_are_not_cited() -> None:
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            named = set(re.findall(r"\b[A-Z]{4,}\.md\b", path.read_text()))
+            assert named <= {"README.md"}, path
+
+
+OUTPUT = (ROOT / "docs/output.md").read_text()
+
+
+def test_every_document_is_named() -> None:
+    published = {
+        documents.schema(name)["properties"]["schema"]["const"]
+        for name in documents.names()
+        if "schema" in documents.schema(name).get("properties", {})
+    }
+    assert published <= set(re.findall(r"`(hopbench\.[a-z-]+/\d+)`", OUTPUT))
+
+
+@pytest.mark.parametrize("schema", [reader.COLUMNS, metrics.SCHEMA])
+def test_every_column_of_a_file_is_told(schema: pa.Schema) -> None:
+    assert [name for name in schema.names if f"`{name}`" not in OUTPUT] == []
+
+
+def test_every_metric_is_told() -> None:
+    assert [name for name in sorted(metrics.OWN) if f"`{name}`" not in OUTPUT] == []
+
+
+def test_every_kind_of_finding_is_explained() -> None:
+    told = set(re.findall(r"^\| `([a-z.]+)` \|", (ROOT / "docs/analysis.md").read_text(), re.M))
+    assert set(expectations.KINDS) <= told
 
 
 def test_every_exit_code_is_told() -> None:

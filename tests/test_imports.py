@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,10 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("hopbench", "services", "loadgen", "analysis")
 
 ALLOWED: dict[str, tuple[str, ...]] = {
-    "services/scenario": ("services.scenario", "services.errors"),
+    "services/scenario": ("services.scenario", "services.errors", "services.codec"),
     "services": ("services",),
     "loadgen": ("loadgen", "services"),
-    "analysis": ("analysis", "services.scenario", "services.errors"),
+    "analysis": ("analysis", "services.scenario", "services.errors", "services.codec"),
     "hopbench": ("hopbench", "loadgen", "analysis", "services"),
 }
 """Which of our own modules a room may import; the longest matching path counts."""
@@ -24,9 +26,13 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "locust": ("loadgen",),
     "gevent": ("loadgen",),
     "uvloop": ("services", "hopbench", "loadgen/kafka/child.py"),
-    "typer": ("hopbench/cli.py", "hopbench/commands", "hopbench/front/options.py"),
+    "typer": ("hopbench/cli.py", "hopbench/commands", "hopbench/front"),
+    "msgspec": ("services/codec.py",),
 }
 """Libraries that one place alone may import (a prefix of the file's path)."""
+
+OPEN_ENDED = {"hopbench/commands"}
+"""Folders that may have more than fifteen modules: one a command (docs/architecture.md)."""
 
 
 def imported(source: str, package: str) -> Iterator[str]:
@@ -69,6 +75,51 @@ SOURCES = sorted(
 @pytest.mark.parametrize("path", SOURCES)
 def test_imports_point_one_way(path: str) -> None:
     assert violations(path, (ROOT / path).read_text()) == []
+
+
+def room_graph(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Which rooms each room imports: folders; a module of a folder that holds others is its own."""
+    modules = {path.removesuffix(".py").removesuffix("/__init__"): path for path in sources}
+    packages = {name for name, path in modules.items() if path.endswith("/__init__.py")}
+    holders = {package.rpartition("/")[0] for package in packages}
+
+    def room(module: str) -> str:
+        folder = module if module in packages else module.rpartition("/")[0]
+        return f"{module}.py" if folder in holders else folder
+
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        package = ".".join(Path(path).parts[:-1])
+        for name in imported(sources[path], package):
+            full = name.replace(".", "/")
+            target = full if full in modules else full.rpartition("/")[0]
+            if target in modules and room(target) != room(module):
+                graph.setdefault(room(module), set()).add(room(target))
+    return graph
+
+
+def test_no_room_imports_itself_through_another() -> None:
+    graph = room_graph({path: (ROOT / path).read_text() for path in SOURCES})
+    assert graph["analysis/findings/analyzers"] >= {"analysis/traces"}
+    TopologicalSorter(graph).prepare()
+
+
+def test_a_room_that_imports_itself_through_another_is_seen() -> None:
+    graph = room_graph(
+        {
+            "services/clocks/__init__.py": "",
+            "services/clocks/wall.py": "from services.wire import ports",
+            "services/wire/__init__.py": "",
+            "services/wire/ports.py": "from services.clocks.wall import WallClock",
+        }
+    )
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph).prepare()
+
+
+def test_no_folder_is_too_large_to_find_a_module_in() -> None:
+    sizes = Counter(path.rpartition("/")[0] for path in SOURCES if "__init__" not in path)
+    assert {folder for folder, size in sizes.items() if size > 15} <= OPEN_ENDED
 
 
 @pytest.mark.parametrize(

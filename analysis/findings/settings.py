@@ -1,7 +1,7 @@
 """Every threshold of every analyzer, in one frozen value, recorded with the result.
 
-Defaults are those of ANALYSIS.md's tables; the sources they were weighed against are named where
-they decide something.
+docs/analysis.md, "Findings", says which rule each belongs to; sources that a default was weighed
+against are named where they decide something.
 """
 
 from __future__ import annotations

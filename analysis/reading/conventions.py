@@ -100,7 +100,7 @@ def templated(path: str) -> Path:
     """``/items/42.json?b=1&a=2`` → ``/items/*.json?a=*&b=*``: ids away, everything else kept.
 
     Path segments holding a uuid, a hash or an integer become ``*``; a query becomes its sorted
-    names; a file extension is untouched (ANALYSIS.md section 4).
+    names; a file extension is untouched (docs/analysis.md, "Reading").
     """
     bare, _, query = path.partition("?")
     segments, keys = [], []

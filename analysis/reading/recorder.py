@@ -75,7 +75,8 @@ class Ids(dict[str | bytes, int]):
 
 
 def raw(spelled: str) -> str | bytes:
-    """Bytes of an id whose encoding its length tells (ANALYSIS.md section 2), else its text."""
+    """Bytes of an id whose length tells its encoding, else its text (docs/analysis.md,
+    "Reading")."""
     n = len(spelled)
     if n in (16, 32) and _HEX.issuperset(spelled):
         return bytes.fromhex(spelled)

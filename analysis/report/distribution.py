@@ -1,7 +1,7 @@
 """Latency distributions from a run's samples: the quantile curve of each variant.
 
 Raw samples, never buckets. What was dropped or timed out ranks above everything, so a curve ends
-where the rest of its requests never answered (MEASUREMENT.md, step 8).
+where the rest of its requests never answered (docs/measurement.md, "What the figures cover").
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The span table as Parquet (OUTPUT.md, "Files").
+"""The span table as Parquet (docs/output.md, "Files of a run").
 
 Ids and names are text, so that any tool can read it: ``trace``, ``span``, ``parent`` (the id that
 was named, also where it never came), ``root``; kinds and statuses are words; ``attributes`` is a

@@ -1,4 +1,4 @@
-"""``hopbench.summary/1``: a run, told from what lies in its directory (OUTPUT.md).
+"""``hopbench.summary/1``: a run, told from what lies in its directory (docs/output.md).
 
 Variant by variant, so that the spans of one variant alone are in memory. A variant's figures are
 medians over its valid rounds; where none is valid, over all of them, and a doubt says so.

@@ -1,6 +1,6 @@
 """The limits of the self-check, as one value that is recorded with every result.
 
-Source: MEASUREMENT.md, steps 5 and 10. Shares are 0..1.
+docs/measurement.md, "Limits of the self-check". Shares are 0..1.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ OWN: Final = frozenset(
         "protocol.call.errors",
     }
 )
-"""Those of DESIGN.md's telemetry; a summary leaves others in metrics.parquet."""
+"""Those that services measure themselves (docs/output.md); a summary leaves others in
+metrics.parquet."""
 _RESOURCE: Final = ("service.name", "service.instance.id")
 
 SCHEMA: Final = pa.schema(

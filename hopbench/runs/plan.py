@@ -1,7 +1,7 @@
 """What a run will do: variants, rounds, order, seeds. ``plan.json`` (hopbench.run-plan/1).
 
 Round i of every variant makes up pair i and shares its seed; within a pair the order is drawn from
-the scenario's seed, so that no variant always runs first (MEASUREMENT.md, fact 1).
+the scenario's seed, so that no variant always runs first (docs/measurement.md, fact 1).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Spools read back: records, and the columns of samples.parquet (OUTPUT.md)."""
+"""Spools read back: records, and the columns of samples.parquet (docs/output.md)."""
 
 from __future__ import annotations
 

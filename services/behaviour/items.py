@@ -1,4 +1,4 @@
-"""Items to calls: numbers, origins and batches, as pure arithmetic (SCENARIO.md, "Chance").
+"""Items to calls: numbers, origins and batches, as pure arithmetic.
 
 The number of an item is its place among all items of the step that first named it: item i of
 ``count`` in iteration r of the enclosing repeats has the number ``r * count + i``. Refactors that

@@ -3,7 +3,8 @@
 A key is 64 bits. The key of a request comes from the round seed and the request's number; the key
 of an item from its caller's key, the id of the step that first named it, and its number there. A
 draw hashes a key with a purpose and an attempt. Nothing depends on process state, so the same
-request makes the same choices in every process, engine and variant (SCENARIO.md).
+request makes the same choices in every process, engine and variant. docs/architecture.md, "Chance",
+lists the purposes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a record becomes: name, kind, attributes (semantic conventions, DESIGN.md "Telemetry")."""
+"""What a record becomes: name, kind, attributes (semantic conventions)."""
 
 from __future__ import annotations
 

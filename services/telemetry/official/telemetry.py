@@ -49,7 +49,7 @@ from services.wire.ports import Clock, Incoming, Outgoing, Reply, Status, TraceC
 from services.wire.topology import Topology
 
 BATCH_SPANS: Final = 32
-"""The SDK's default of 512 triples the P99 of what it observes (MEASUREMENT.md, fact 2)."""
+"""The SDK's default of 512 triples the P99 of what it observes (docs/measurement.md, fact 2)."""
 _QUEUE_SPANS: Final = 1 << 16
 _DELAY_MS: Final = 500.0
 _KINDS: Final = {
