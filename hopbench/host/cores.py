@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hopbench.host.load import tree
+from services.system.cores import usable_cores
 
 ENOUGH = 4
 
@@ -30,8 +31,15 @@ class Cores:
             _pin(pid, frozenset((core,)))
 
     def pin_harness(self, pid: int) -> None:
-        """Broker, collector, Locust's master and the bench itself."""
+        """Broker, collector and Locust's master; beside them, the bench (:meth:`pin_bench`)."""
         _pin(pid, self.harness)
+
+    def pin_bench(self) -> None:
+        """This process alone: what it has started keeps its cores, what it starts inherits them."""
+        _pin_threads(os.getpid(), self.harness)
+
+    def release_bench(self) -> None:
+        _pin_threads(os.getpid(), self.generator | self.harness | self.services)
 
     def pin_services(self, node: int) -> None:
         """A node, its fork server, and by inheritance all that it forks from now on."""
@@ -42,7 +50,7 @@ def place(workers: int = 1) -> Cores | None:
     """A partition of the cores that this process may use; None where it can't be made."""
     if not hasattr(os, "sched_setaffinity"):
         return None
-    usable = sorted(os.sched_getaffinity(0))
+    usable = sorted(usable_cores())
     if len(usable) < ENOUGH + workers - 1:
         return None
     return Cores(
@@ -54,12 +62,16 @@ def place(workers: int = 1) -> Cores | None:
 
 def _pin(root: int, cores: frozenset[int]) -> None:
     for pid in tree(root):
-        # Every thread has an affinity of its own; those that exist by now are moved, too.
-        for thread in _threads(pid):
-            try:
-                os.sched_setaffinity(thread, cores)
-            except ProcessLookupError:
-                continue
+        _pin_threads(pid, cores)
+
+
+def _pin_threads(pid: int, cores: frozenset[int]) -> None:
+    # Every thread has an affinity of its own; those that exist by now are moved, too.
+    for thread in _threads(pid):
+        try:
+            os.sched_setaffinity(thread, cores)
+        except ProcessLookupError:
+            continue
 
 
 def _threads(pid: int) -> list[int]:

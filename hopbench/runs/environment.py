@@ -22,7 +22,6 @@ import uvloop
 from hopbench.engines.port import BrokerKind, Engine, EngineName, Instrumentation, Settings
 from hopbench.host.machine import cpu_model, steal_since_boot
 from services import transports
-from services.system.cores import usable_cores
 
 LIBRARIES: Final = (
     "aiohttp",
@@ -95,12 +94,15 @@ def _changes(now: Environment, then: Environment) -> Iterator[str]:
             yield name if name == "clients" else f"{name} {before} → {after}"
 
 
-def environment(settings: Settings, seed: int, engine: Engine) -> Environment:
-    """Now, with ``engine`` open."""
+def environment(
+    settings: Settings, seed: int, engine: Engine, cores: frozenset[int]
+) -> Environment:
+    """Now, with ``engine`` open. ``cores`` are all that the bench could use before it was opened:
+    an engine may keep the bench itself to one of them."""
     return Environment(
         cpu_model=cpu_model(),
         cores=os.cpu_count(),
-        affinity=tuple(sorted(usable_cores())),
+        affinity=tuple(sorted(cores)),
         load=os.getloadavg(),
         steal_since_boot=steal_since_boot(),
         memory_bytes=psutil.virtual_memory().total,

@@ -24,6 +24,7 @@ from hopbench.runs.evidence import Written
 from hopbench.runs.plan import RunPlan, Turn
 from services import codec
 from services.errors import CannotStart
+from services.system.cores import usable_cores
 
 STOPS: Final = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 
@@ -120,18 +121,19 @@ async def _rounds(course: Course, ended: Ended) -> None:
     plan, engine = course.plan, course.engine
     if not course.turns:
         return
+    cores = usable_cores()
     try:
         await engine.open(tuple(plan.scenarios.values()), course.run.path.absolute())
         for turn in course.turns:
-            await _round(course, turn, ended)
+            await _round(course, turn, cores, ended)
     finally:
         await engine.close()
 
 
-async def _round(course: Course, turn: Turn, ended: Ended) -> None:
+async def _round(course: Course, turn: Turn, cores: frozenset[int], ended: Ended) -> None:
     place = course.run.trial(turn.round, turn.variant)
     trial.clear(place)
-    around = environment(course.plan.settings, course.plan.scenario.seed, course.engine)
+    around = environment(course.plan.settings, course.plan.scenario.seed, course.engine, cores)
     disk.write_json(place.environment, codec.plain(around))
     if not course.run.environment.exists():
         disk.write_json(course.run.environment, codec.plain(around))

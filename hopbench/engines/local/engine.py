@@ -49,6 +49,8 @@ class LocalParts:
             raise CannotStart("locust", why, hint="--web takes another port")
         found = await self._open_broker() if broker else None
         self.cores = place(self._settings.workers)
+        if self.cores is not None:
+            self.cores.pin_bench()
         self._pin_broker()
         await self._supervisor()
         return found
@@ -119,6 +121,8 @@ class LocalParts:
             if node is not None:
                 await node.close()
         finally:
+            if self.cores is not None:
+                self.cores.release_bench()
             if embedded is not None:
                 await embedded.stop()
 
