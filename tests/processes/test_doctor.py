@@ -100,11 +100,12 @@ def _command_line(pid: int) -> bytes:
 
 
 def test_the_environment_names_everything_a_figure_depends_on() -> None:
-    found = environment(settings(), 7, LocalEngine(settings()))
+    found = environment(settings(), 7, LocalEngine(settings()), frozenset({0, 1}))
     assert None not in found.libraries.values()
     assert found.seed == 7
     assert found.loop.startswith("uvloop")
-    for known in (found.cpu_model, found.cores, found.affinity, found.load, found.memory_bytes):
+    assert found.affinity == (0, 1)
+    for known in (found.cpu_model, found.cores, found.load, found.memory_bytes):
         assert known
     for known in (found.kernel, found.python, found.code):
         assert known
