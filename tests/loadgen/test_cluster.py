@@ -89,6 +89,15 @@ def test_counts_add_up_and_lag_is_the_worst_workers() -> None:
     assert found.broken is None
 
 
+@pytest.mark.parametrize(("one_core", "share"), [(True, 0.9), (False, 0.6)])
+def test_processes_that_must_share_a_core_use_of_it_what_they_use_together(
+    one_core: bool, share: float
+) -> None:
+    entries_over_kafka = counts(core_share=0.6)
+    found = together([counts(core_share=0.3), entries_over_kafka], one_core=one_core)
+    assert found.core_share == pytest.approx(share)
+
+
 @pytest.mark.parametrize(
     ("told", "missing", "why"),
     [
