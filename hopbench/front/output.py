@@ -36,9 +36,14 @@ class Output:
         path = Path(self.json)
         if not self.json or path.is_dir():
             raise BadInput(f"--json {self.json!r} names no file", hint="--json FILE, or --json -")
-        if not os.access(path.parent, os.W_OK | os.X_OK):
-            why = "cannot be written to" if path.parent.is_dir() else "is no directory"
-            raise BadInput(f"--json {self.json}: {path.parent} {why}")
+        if _written_through(path) and path.exists():
+            if not os.access(path, os.W_OK):
+                raise BadInput(f"--json {self.json} cannot be written to")
+            return
+        parent = Path(os.path.realpath(path)).parent
+        if not os.access(parent, os.W_OK | os.X_OK):
+            why = "cannot be written to" if parent.is_dir() else "is no directory"
+            raise BadInput(f"--json {self.json}: {parent} {why}")
 
     @property
     def people(self) -> Console:
@@ -82,14 +87,36 @@ class Output:
 
 
 def write_document(target: str, document: object) -> None:
-    """``target`` is a file, or ``-``. Raises OSError where it can't be written."""
-    if target == STDOUT:
-        sys.stdout.buffer.write(
-            orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        )
+    """``target`` is as of :func:`write`. Raises OSError where it can't be written."""
+    write(target, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def write(target: str, text: bytes) -> None:
+    """To a file, which is there whole or not at all; through a link, a pipe or a device, which stay
+    what they are; or to standard output, by ``-``. Raises OSError where it can't be written."""
+    path = Path(target)
+    if target == STDOUT or _is_standard_output(path):
+        sys.stdout.buffer.write(text)
         sys.stdout.flush()
-        return
-    disk.write_json(Path(target), document)
+    elif _written_through(path):
+        with path.open("wb") as file:
+            file.write(text)
+    else:
+        with disk.whole(path) as file:
+            file.write(text)
+
+
+def _written_through(path: Path) -> bool:
+    return path.is_symlink() or (path.exists() and not path.is_file())
+
+
+def _is_standard_output(path: Path) -> bool:
+    """``/dev/stdout``, for one. Opened a second time, a file would be written from its beginning,
+    over what was said before."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):
+        return False
 
 
 def deafen() -> None:
