@@ -10,7 +10,7 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from shutil import which
@@ -19,12 +19,12 @@ from subprocess import DEVNULL, TimeoutExpired, run
 from time import monotonic_ns
 from typing import Any, Final
 
-import psutil
 import uvloop
 
 from hopbench.host.cores import ENOUGH
 from hopbench.host.load import shares, snapshot
 from hopbench.host.machine import cpu_model
+from hopbench.host.memory import available_mb
 from hopbench.host.ports import taken
 from hopbench.jaeger import client as jaeger
 from hopbench.runs.limits import Limits
@@ -34,7 +34,7 @@ from services.system.cores import usable_cores
 from services.system.endpoints import Endpoint, silence
 
 SCHEMA: Final = "hopbench.doctor/1"
-MEMORY_BYTES: Final = 2_000_000_000
+MEMORY_MB: Final = 2_000
 """Twelve services at 80 MB, broker, collector, Locust and the analysis of a round."""
 OPEN_FILES: Final = 4096
 _WATCH_S: Final = 1.0
@@ -75,83 +75,71 @@ def document(checks: tuple[Check, ...]) -> dict[str, Any]:
     }
 
 
-def _platform() -> tuple[Check, ...]:
-    found = f"{platform.system()} {platform.release()}, {cpu_model()}"
-    if platform.system() == "Linux":
-        return (Check("platform", True, found),)
-    return (
-        Check(
-            "platform",
-            False,
-            found,
-            "measure on Linux: here are no absolute timers, parent-death signals or affinity",
-        ),
+def _check(name: str, ok: bool, found: str, advice: str, *, needed: bool = True) -> Check:
+    """``advice`` is for where it is not well."""
+    return Check(name, ok, found, None if ok else advice, needed)
+
+
+def _platform() -> Iterator[Check]:
+    yield _check(
+        "platform",
+        platform.system() == "Linux",
+        f"{platform.system()} {platform.release()}, {cpu_model()}",
+        "measure on Linux: here are no absolute timers, parent-death signals or affinity",
     )
 
 
-def _python() -> tuple[Check, ...]:
-    found = (
+def _python() -> Iterator[Check]:
+    yield _check(
+        "python",
+        sys.gettrace() is None,
         f"{platform.python_implementation()} {platform.python_version()}, "
-        f"uvloop {metadata.version('uvloop')}"
-    )
-    if sys.gettrace() is None:
-        return (Check("python", True, found),)
-    return (Check("python", False, found, "a debugger or coverage traces this interpreter"),)
-
-
-def _cores() -> tuple[Check, ...]:
-    usable, whole = len(usable_cores()), os.cpu_count() or 1
-    found = f"{usable} of {whole} cores"
-    if usable >= ENOUGH:
-        return (Check("cores", True, found),)
-    return (
-        Check(
-            "cores",
-            False,
-            found,
-            f"with {ENOUGH} or more, generator, services and broker get cores of their own; "
-            "until then rounds carry the doubt cores_shared",
-            needed=False,
-        ),
+        f"uvloop {metadata.version('uvloop')}",
+        "a debugger or coverage traces this interpreter",
     )
 
 
-def _host() -> tuple[Check, ...]:
+def _cores() -> Iterator[Check]:
+    usable = len(usable_cores())
+    yield _check(
+        "cores",
+        usable >= ENOUGH,
+        f"{usable} of {os.cpu_count() or 1} cores",
+        f"with {ENOUGH} or more, generator, services and broker get cores of their own; "
+        "until then rounds carry the doubt cores_shared",
+        needed=False,
+    )
+
+
+def _host() -> Iterator[Check]:
     """CPU that others use, and that the hypervisor takes, while we only wait and time waits."""
     before = snapshot(monotonic_ns())
-    biases = _biases()
+    loop_ms, clock_ms = _biases()
     after = snapshot(monotonic_ns())
-    timers = _timers(*biases)
     if before is None or after is None:
-        unknown = Check(
-            "cpu",
-            False,
-            "this platform does not tell",
-            "see that nothing runs beside",
-            needed=False,
-        )
-        return (unknown, timers)
-    limits, cores = Limits(), os.cpu_count() or 1
-    found = shares(before, after, cores)
-    steal, foreign = found.steal or 0.0, found.foreign or 0.0
-    return (
-        Check(
+        unknown, beside = "this platform does not tell", "see that nothing runs beside"
+        yield Check("cpu", False, unknown, beside, needed=False)
+    else:
+        found, limits = shares(before, after, os.cpu_count() or 1), Limits()
+        steal, foreign = found.steal or 0.0, found.foreign or 0.0
+        yield _check(
             "steal",
             steal <= limits.steal_share,
             f"{steal:.1%} of the CPU time was taken by the hypervisor",
-            None
-            if steal <= limits.steal_share
-            else f"above {limits.steal_share:.0%} rounds are void: use a machine of your own",
-        ),
-        Check(
+            f"above {limits.steal_share:.0%} rounds are void: use a machine of your own",
+        )
+        yield _check(
             "foreign cpu",
             foreign <= limits.foreign_cpu_share,
             f"{foreign:.1%} of the CPU time went to other processes",
-            None
-            if foreign <= limits.foreign_cpu_share
-            else f"above {limits.foreign_cpu_share:.0%} rounds are void: close what runs beside",
-        ),
-        timers,
+            f"above {limits.foreign_cpu_share:.0%} rounds are void: close what runs beside",
+        )
+    yield _check(
+        "timers",
+        clock_ms <= _BIAS_MS,
+        f"waits of {_PROBE_S * 1e3:g} ms are off by {clock_ms:.2f} ms (our clock), "
+        f"{loop_ms:.2f} ms (event loop)",
+        "waits and arrivals will be late: the CPUs are busy, or sleep deeply",
     )
 
 
@@ -180,57 +168,48 @@ def _biases() -> tuple[float, float]:
         return runner.run(probe())
 
 
-def _timers(loop_ms: float, clock_ms: float) -> Check:
-    asked = f"waits of {_PROBE_S * 1e3:g} ms"
-    found = f"{asked} are off by {clock_ms:.2f} ms (our clock), {loop_ms:.2f} ms (event loop)"
-    if clock_ms <= _BIAS_MS:
-        return Check("timers", True, found)
-    return Check(
-        "timers",
-        False,
-        found,
-        "waits and arrivals will be late: the CPUs are busy, or sleep deeply",
+def _memory() -> Iterator[Check]:
+    free_mb = available_mb()
+    yield _check(
+        "memory",
+        free_mb >= MEMORY_MB,
+        f"{free_mb / 1e3:.1f} GB available",
+        f"{MEMORY_MB / 1e3:g} GB are enough for 12 services",
     )
 
 
-def _memory() -> tuple[Check, ...]:
-    free = psutil.virtual_memory().available
-    found = f"{free / 1e9:.1f} GB available"
-    if free >= MEMORY_BYTES:
-        return (Check("memory", True, found),)
-    return (Check("memory", False, found, f"{MEMORY_BYTES / 1e9:g} GB are enough for 12 services"),)
-
-
-def _files() -> tuple[Check, ...]:
+def _files() -> Iterator[Check]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    found = f"{soft} open files a process"
-    if soft >= OPEN_FILES:
-        return (Check("open files", True, found),)
-    return (Check("open files", False, found, f"ulimit -n {min(OPEN_FILES, hard)}"),)
-
-
-def _ports() -> tuple[Check, ...]:
-    return tuple(
-        Check(
-            f"port {port}",
-            (why := taken(port)) is None,
-            "free" if why is None else why,
-            None if why is None else f"end what has it, or use {flag}",
-            needed=False,
-        )
-        for port, flag in (
-            (4317, "collect --grpc-port"),
-            (4318, "collect --http-port"),
-            (8089, "another --web"),
-        )
+    yield _check(
+        "open files",
+        soft >= OPEN_FILES,
+        f"{soft} open files a process",
+        f"ulimit -n {min(OPEN_FILES, hard)}",
     )
 
 
-def _docker() -> tuple[Check, ...]:
+def _ports() -> Iterator[Check]:
+    for port, flag in (
+        (4317, "collect --grpc-port"),
+        (4318, "collect --http-port"),
+        (8089, "another --web"),
+    ):
+        why = taken(port)
+        advice = f"end what has it, or use {flag}"
+        yield _check(f"port {port}", why is None, why or "free", advice, needed=False)
+
+
+def _docker() -> Iterator[Check]:
+    found, ok = _docker_server()
     advice = "needed for `docker compose up` and --engine compose alone: docs.docker.com/engine"
+    yield _check("docker", ok, found, advice, needed=False)
+
+
+def _docker_server() -> tuple[str, bool]:
+    """What was found, and whether it is well."""
     program = which("docker")
     if program is None:
-        return (Check("docker", False, "not installed", advice, needed=False),)
+        return "not installed", False
     try:
         told = run(
             [program, "version", "--format", "{{.Server.Version}}"],
@@ -241,34 +220,35 @@ def _docker() -> tuple[Check, ...]:
             timeout=_BOUND_S,
         )
     except TimeoutExpired:
-        return (Check("docker", False, "the daemon does not answer", advice, needed=False),)
+        return "the daemon does not answer", False
+    except OSError as error:
+        return f"{program} cannot be run: {error.strerror}", False
     if told.returncode:
-        why = (told.stderr.strip().splitlines() or ["the daemon does not answer"])[-1]
-        return (Check("docker", False, why, advice, needed=False),)
-    return (Check("docker", True, f"server {told.stdout.strip()}", needed=False),)
+        return (told.stderr.strip().splitlines() or ["the daemon does not answer"])[-1], False
+    return f"server {told.stdout.strip()}", True
 
 
-def _kafka() -> tuple[Check, ...]:
+def _kafka() -> Iterator[Check]:
     at = Endpoint("127.0.0.1", 9092)
     why = asyncio.run(silence(at, _BOUND_S))
-    if why is None:
-        return (Check("kafka", True, f"something listens; --broker {at}", needed=False),)
+    found = f"something listens; --broker {at}" if why is None else f"{at}: {why}"
     advice = "the embedded broker will do, and its figures are labelled so"
-    return (Check("kafka", False, f"{at}: {why}", advice, needed=False),)
+    yield _check("kafka", why is None, found, advice, needed=False)
 
 
-def _jaeger() -> tuple[Check, ...]:
+def _jaeger() -> Iterator[Check]:
     url = "http://127.0.0.1:16686"
+    found = f"{url} answers, and takes spans on port {jaeger.OTLP_PORT}; --jaeger {url}"
+    advice = "the embedded collector keeps the traces; "
     try:
         asyncio.run(jaeger.connected(jaeger.addresses(url)))
     except CannotStart as error:
-        advice = "the embedded collector keeps the traces; " + (error.hint or "")
-        return (Check("jaeger", False, error.text, advice, needed=False),)
-    found = f"{url} answers, and takes spans on port {jaeger.OTLP_PORT}; --jaeger {url}"
-    return (Check("jaeger", True, found, needed=False),)
+        yield Check("jaeger", False, error.text, advice + (error.hint or ""), needed=False)
+    else:
+        yield Check("jaeger", True, found, needed=False)
 
 
-CHECKS: Final[tuple[Callable[[], tuple[Check, ...]], ...]] = (
+CHECKS: Final[tuple[Callable[[], Iterator[Check]], ...]] = (
     _platform,
     _python,
     _cores,
