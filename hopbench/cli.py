@@ -116,11 +116,15 @@ def ended(command: Callable[[], int | None], arguments: Sequence[str]) -> Exit:
         output.complain(str(error), error.log)
         return Exit.BROKEN
     except OSError as error:
-        if not disk.refused(error) and not isinstance(error, BrokenPipeError):
-            return _bug()
-        output.deafen()
-        output.complain(disk.told(error))
-        return Exit.BROKEN
+        match disk.refusal(error):
+            case BadInput() as refusal:
+                return _refused(arguments, refusal)
+            case CannotStart() as refusal:
+                output.deafen()
+                output.complain(str(refusal))
+                return Exit.BROKEN
+            case None:
+                return _bug()
     except (typer.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except Terminated:
@@ -170,10 +174,13 @@ def _document(target: str, document: object) -> None:
 
 def _bug() -> Exit:
     text = traceback.format_exc()
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="hopbench-bug-", suffix=".txt", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(f"{' '.join(sys.argv)}\n{sys.version}\n\n{text}")
-    last = text.strip().splitlines()[-1]
-    output.complain(f"this is a bug in hopbench: {last}\n  the whole story is in {Path(file.name)}")
+    told = f"this is a bug in hopbench: {text.strip().splitlines()[-1]}"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="hopbench-bug-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(f"{' '.join(sys.argv)}\n{sys.version}\n\n{text}")
+        output.complain(f"{told}\n  the whole story is in {Path(file.name)}")
+    except OSError:
+        output.complain(told, text)
     return Exit.BUG

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from hopbench import disk
 from hopbench.collector.server import collect
 from hopbench.exits import Exit
 from hopbench.front.output import STDOUT
@@ -16,7 +17,9 @@ from services.errors import BadInput
 def command(
     *,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to keep what arrives.")],
-    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option("--host", help="The address to listen on, such as ::1.")
+    ] = "127.0.0.1",
     grpc_port: Annotated[
         int, typer.Option("--grpc-port", min=0, max=65535, help="0 takes a free one.")
     ] = 4317,
@@ -31,6 +34,8 @@ def command(
     """Take OTLP from any exporter until Ctrl-C; `hopbench analyze DIR` reads what was kept."""
     if json not in (None, STDOUT):
         raise BadInput("--json takes - here", hint="the line goes to standard output")
+    out.mkdir(parents=True, exist_ok=True)
+    disk.must_take(out)
     return Exit(
         collect(
             out,

@@ -12,7 +12,9 @@ from services.node.server import node
 
 def command(
     *,
-    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option("--host", help="The address to listen on, such as ::1.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
 ) -> Exit:
     """Start and stop service processes on a bench's word (HOPBENCH_TOKEN has the token)."""

@@ -33,7 +33,7 @@ from hopbench.runs.estimate import Estimate, estimate
 from hopbench.runs.limits import Limits
 from hopbench.runs.plan import RunPlan, Turn
 from hopbench.runs.rounds import STOPS, Course, begin, execute, missing
-from services.errors import BadInput
+from services.errors import BadInput, CannotStart
 from services.scenario.file.parser import Loaded, load
 from services.scenario.model import Scenario
 
@@ -161,16 +161,18 @@ def _run(
 
 @contextmanager
 def _kept(directory: RunDir, output: Output) -> Iterator[None]:
-    """What ends the analysis is told together with the way to have it later."""
+    """What ends the analysis is told together with the way to have it later. Raises CannotStart for
+    a disk that refuses: what was measured is there."""
     try:
         yield
     except (KeyboardInterrupt, Terminated):
         output.note(f"stopped; what was measured is kept: hopbench report {directory.path}")
         raise
     except OSError as error:
-        if disk.refused(error):
-            output.note(f"once there is room: hopbench report {directory.path}")
-        raise
+        if (refusal := disk.refusal(error)) is None:
+            raise
+        output.note(f"once there is room: hopbench report {directory.path}")
+        raise CannotStart("report", str(refusal)) from error
 
 
 def _named(scenario: str | None) -> str:
@@ -194,6 +196,7 @@ def _resumed(context: typer.Context, directory: Path) -> tuple[RunDir | None, Ru
             hint=f"hopbench run --resume {directory}",
         )
     run_dir = rundir.opened(directory)
+    disk.must_take(run_dir.path)
     return run_dir, plan.read(run_dir)
 
 

@@ -12,14 +12,16 @@ runs/<time>-<name>/
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from hopbench import disk
 from services.errors import BadInput
 
 RUNS = "runs"
@@ -118,30 +120,27 @@ class RunDir:
 def create(name: str, now: datetime, out: Path | None) -> RunDir:
     """A new run directory: ``out`` itself where given (absent or empty), else one under ``runs/``.
 
-    Raises BadInput when ``out`` holds something, or cannot be made.
+    Raises BadInput when ``out`` holds something, or cannot be made, and OSError.
     """
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)
             taken = any(out.iterdir())
         except OSError as error:
-            raise BadInput(f"--out {out}: {error.strerror}", hint="name a new directory") from error
+            raise disk.refusal(error) or BadInput(
+                f"--out {out}: {error.strerror}", hint="name a new directory"
+            ) from error
         if taken:
             raise BadInput(
                 f"--out {out} is not empty",
                 hint=f"name a new directory, or continue that run: hopbench run --resume {out}",
             )
         return _made(RunDir(out))
+    Path(RUNS).mkdir(exist_ok=True)
     for path in _names(name, now):
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise BadInput(
-                f"{path}: {error.strerror}", hint="name another place with --out DIR"
-            ) from error
-        return _made(RunDir(path))
+        with suppress(FileExistsError):
+            path.mkdir()
+            return _made(RunDir(path))
     raise AssertionError("names never end")
 
 
@@ -160,10 +159,12 @@ def _made(run: RunDir) -> RunDir:
 
 
 def opened(path: Path) -> RunDir:
-    """An existing run directory. Raises BadInput where ``path`` is none."""
+    """An existing run directory. Raises BadInput where ``path`` is none, and PermissionError."""
     run = RunDir(path)
-    # Unlike Path's, these are False for what cannot be a name.
+    # Unlike Path's, these are False for what cannot be a name, or is closed to us.
     if not os.path.isfile(run.plan):
+        if os.path.isdir(path) and not os.access(path, os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         there = os.path.exists(path)
         what = "is no run directory (plan.json is missing)" if there else "does not exist"
         raise BadInput(f"{path} {what}", hint="a run directory is what `hopbench run` prints last")

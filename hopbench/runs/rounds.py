@@ -89,10 +89,10 @@ async def _until_stopped(course: Course, ended: Ended) -> None:
             ended.code = Exit.BROKEN
             ended.messages.append(f"{error}\n{error.log}".rstrip())
         except OSError as error:
-            if not disk.refused(error):
+            if (refusal := disk.refusal(error)) is None:
                 raise
             ended.code = Exit.BROKEN
-            ended.messages.append(disk.told(error))
+            ended.messages.append(str(refusal))
 
 
 @contextmanager
