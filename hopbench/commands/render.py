@@ -9,14 +9,16 @@ from typing import Annotated, Final
 import typer
 
 from hopbench.commands.init import write_new
-from hopbench.deploy import cluster, deployment
+from hopbench.deploy import compose_file, kubernetes, manifests
 from hopbench.deploy.kubernetes import Cluster
+from hopbench.deploy.prepared import by_default
 from hopbench.exits import Exit
 from hopbench.front import options
 from hopbench.front.output import STDOUT, Output
 from services.errors import BadInput
-from services.scenario.file.parser import load
+from services.scenario.file.parser import Loaded, load
 
+COMPOSE: Final = "compose"
 KUBERNETES: Final = "kubernetes"
 
 
@@ -60,19 +62,32 @@ def command(
     """
     own = {"image": image, "namespace": namespace, "storage": storage, "token": token}
     given = {name: text for name, text in own.items() if text is not None}
-    if options.one_of("render", kind, (*deployment.KINDS, KUBERNETES)) == KUBERNETES:
-        cluster.render(load(scenario), workers, Cluster(**given), file, force=force)
-        return Exit.DONE
+    if options.one_of("render", kind, (COMPOSE, KUBERNETES)) == KUBERNETES:
+        return _kubernetes(load(scenario), workers, Cluster(**given), file, force=force)
     if given:
         raise BadInput(
             f"--{next(iter(given))} is for Kubernetes",
             hint="in Compose, HOPBENCH_IMAGE and HOPBENCH_TOKEN say it when it runs",
         )
-    of = deployment.KINDS[kind]
-    text = of.render(load(scenario), workers)
+    loaded = load(scenario)
+    text = compose_file.render(
+        by_default(loaded, "compose", workers), loaded.scenario.name, loaded.text
+    )
     if file == STDOUT:
         sys.stdout.write(text)
         return Exit.DONE
     write_new(Path(file), text, force=force)
-    Output().note(f"wrote {file}; try: {of.then.format(file=file)}")
+    Output().note(f"wrote {file}; try: mkdir -p runs && docker compose -f {file} up")
+    return Exit.DONE
+
+
+def _kubernetes(loaded: Loaded, workers: int, cluster: Cluster, file: str, *, force: bool) -> Exit:
+    deployment = by_default(loaded, "kubernetes", workers, cluster.image)
+    objects = kubernetes.objects(deployment, loaded.text, cluster)
+    if file == STDOUT:
+        sys.stdout.write(manifests.stream(objects, deployment, cluster, loaded.scenario.name))
+        return Exit.DONE
+    texts = manifests.files(objects, deployment, cluster, loaded.scenario.name)
+    manifests.write(Path(file), texts, force=force)
+    Output().note(f"wrote {len(texts)} files; try: kubectl apply --server-side -k {file}")
     return Exit.DONE

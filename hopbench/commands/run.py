@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,35 +12,33 @@ from typing import Annotated, Final
 import typer
 
 from hopbench import disk, engines
-from hopbench.deploy import starts
-from hopbench.deploy.arguments import passed_on
-from hopbench.deploy.deployment import needed_mb
-from hopbench.deploy.drive import Order, drive, image_of
-from hopbench.engines.attached import places
-from hopbench.engines.port import Settings
+from hopbench.deploy.compose_run import Order, drive
+from hopbench.deploy.prepared import Prepared, lines, prepare
 from hopbench.exits import Exit, Terminated, worst
 from hopbench.front import ending, options, progress
 from hopbench.front.output import Output, complain
-from hopbench.host.memory import available_mb
 from hopbench.results import gate_values
 from hopbench.results.gates import Gate, check, parse
 from hopbench.results.summary import summarise
 from hopbench.runs import directory as rundir
-from hopbench.runs import memory, plan, retention
+from hopbench.runs import plan
 from hopbench.runs.directory import RunDir
-from hopbench.runs.estimate import Estimate, estimate
-from hopbench.runs.limits import Limits
-from hopbench.runs.plan import RunPlan, Turn
 from hopbench.runs.rounds import STOPS, Course, begin, execute, missing
 from services.errors import BadInput, CannotStart
-from services.scenario.file.parser import Loaded, load
-from services.scenario.model import Scenario
+from services.scenario.file.parser import load
 
 TELL_ABOVE_MINUTES: Final = 0.5
-HERE: Final = ("local", "virtual")
-"""Engines whose services take the memory of this machine, and of this process's own view of it."""
 RESUMABLE: Final = {"resume", "json", "fail_on", "dry_run", "strict", "quiet", "keep"}
 """Flags that go with ``--resume``; all others are the plan's, which is made already."""
+OWN: Final = {"scenario", "engine", "resume", "out", "json", "web", "keep"}
+"""With ``--engine compose``, what the host sees to itself."""
+CONTAINERS: Final = {
+    "broker": "Kafka",
+    "jaeger": "Jaeger",
+    "jaeger_otlp": "Jaeger",
+    "jaeger_ui": "Jaeger",
+}
+"""What is a container of its own with that engine."""
 
 
 def command(
@@ -84,18 +81,18 @@ def command(
     """
     output = Output(json, quiet)
     gates = [parse(text) for text in fail_on or ()]
-    if resume is not None:
-        loaded = None
-        directory, planned = _resumed(context, resume)
-    else:
+    given = _given(context)
+    directory: RunDir | None = None
+    text: str | None = None
+    if resume is None:
         loaded = load(_named(scenario))
-        directory = None
-        planned = _planned(
-            loaded,
-            lambda base: options.with_load(base, rate, duration, warmup, seed),
-            tuple(variant or ()),
-            rounds,
-            options.settings(
+        text = loaded.text
+        planned = plan.plan_of(
+            options.with_load(loaded.scenario, rate, duration, warmup, seed),
+            loaded.sha256,
+            variants=tuple(variant or ()),
+            rounds=rounds,
+            settings=options.settings(
                 engine=engine,
                 broker=broker,
                 jaeger=jaeger,
@@ -108,39 +105,33 @@ def command(
                 web=web,
             ),
         )
-    driven = planned.settings.engine == "compose" and not places.are_given(os.environ)
-    if keep and not driven:
-        raise BadInput("--keep is about containers", hint="it goes with --engine compose alone")
+        turns = planned.order
+    else:
+        directory = _resumed(given, resume)
+        planned = plan.read(directory)
+        turns = missing(planned, directory)
     check(gates, gate_values.planned(planned))
-    turns = planned.order if directory is None else missing(planned, directory)
-    cost = estimate(planned, len(turns))
+    prepared = prepare(planned, turns, os.environ)
+    if keep and prepared.deployment is None:
+        raise BadInput("--keep is about containers", hint="it goes with --engine compose alone")
     if dry_run:
-        return _dry(planned, turns, cost, output, driven=driven)
-    if driven:
-        flags = passed_on(context)
-        text = None if loaded is None else loaded.text
-        return drive(Order(planned, cost, text, flags, resume, out, web, keep, output))
-    engines.check(planned.settings, planned.scenarios.values())
-    retention.check(cost, planned.settings, os.environ)
-    if planned.settings.engine in HERE:
-        memory.check(cost, available_mb())
-    if cost.minutes > TELL_ABOVE_MINUTES:
-        output.note(_told(cost, len(turns)))
+        return _dry(prepared, output)
+    if prepared.deployment is not None:
+        flags = _passed_on(context, given)
+        return drive(Order(prepared, prepared.deployment, text, flags, resume, out, keep, output))
+    prepared.check(os.environ)
+    if prepared.estimate.minutes > TELL_ABOVE_MINUTES:
+        output.note(_told(prepared))
     if directory is None:
         directory = rundir.create(planned.scenario.name, datetime.now(), out)
         begin(planned, directory)
-    return _run(planned, turns, directory, gates, output, strict=strict)
+    return _run(prepared, directory, gates, output, strict=strict)
 
 
 def _run(
-    planned: RunPlan,
-    turns: tuple[Turn, ...],
-    directory: RunDir,
-    gates: list[Gate],
-    output: Output,
-    *,
-    strict: bool,
+    prepared: Prepared, directory: RunDir, gates: list[Gate], output: Output, *, strict: bool
 ) -> Exit:
+    planned, turns = prepared.plan, prepared.turns
     with rundir.claimed(directory):
         with progress.rounds(planned, len(turns), output.notes) as show:
             engine = engines.engine(planned.settings)
@@ -163,15 +154,16 @@ def _run(
 def _kept(directory: RunDir, output: Output) -> Iterator[None]:
     """What ends the analysis is told together with the way to have it later. Raises CannotStart for
     a disk that refuses: what was measured is there."""
+    again = f"hopbench report {directory.path}"
     try:
         yield
     except (KeyboardInterrupt, Terminated):
-        output.note(f"stopped; what was measured is kept: hopbench report {directory.path}")
+        output.note(f"stopped; what was measured is kept: {again}")
         raise
     except OSError as error:
         if (refusal := disk.refusal(error)) is None:
             raise
-        output.note(f"once there is room: hopbench report {directory.path}")
+        output.note(f"once there is room: {again}")
         raise CannotStart("report", str(refusal)) from error
 
 
@@ -181,83 +173,80 @@ def _named(scenario: str | None) -> str:
     return scenario
 
 
-def _resumed(context: typer.Context, directory: Path) -> tuple[RunDir | None, RunPlan]:
-    given = [
-        parameter.opts[0] if parameter.param_type_name == "option" else "SCENARIO"
+def _given(context: typer.Context) -> dict[str, str]:
+    """By parameter, how the command line spells it: of those that it sets."""
+    return {
+        str(parameter.name): parameter.opts[0]
+        if parameter.param_type_name == "option"
+        else "SCENARIO"
         for parameter in context.command.params
-        if parameter.name not in RESUMABLE
-        and (source := context.get_parameter_source(str(parameter.name))) is not None
+        if (source := context.get_parameter_source(str(parameter.name))) is not None
         and source.name == "COMMANDLINE"
-    ]
-    if given:
+    }
+
+
+def _resumed(given: Mapping[str, str], directory: Path) -> RunDir:
+    wrong = [flag for name, flag in given.items() if name not in RESUMABLE]
+    if wrong:
         raise BadInput(
-            f"--resume takes the scenario, and every setting, from its directory: {given[0]} "
+            f"--resume takes the scenario, and every setting, from its directory: {wrong[0]} "
             "cannot change it",
             hint=f"hopbench run --resume {directory}",
         )
-    run_dir = rundir.opened(directory)
-    disk.must_take(run_dir.path)
-    return run_dir, plan.read(run_dir)
+    run = rundir.opened(directory)
+    disk.must_take(run.path)
+    return run
 
 
-def _planned(
-    loaded: Loaded,
-    changed: Callable[[Scenario], Scenario],
-    variants: tuple[str, ...],
-    rounds: int,
-    settings: Settings,
-) -> RunPlan:
-    return plan.plan_of(
-        changed(loaded.scenario),
-        loaded.sha256,
-        variants=variants,
-        rounds=rounds,
-        settings=settings,
-        limits=Limits(),
-    )
+def _passed_on(context: typer.Context, given: Mapping[str, str]) -> tuple[str, ...]:
+    """The flags of the command line, as the bench in its container is given them. Raises BadInput
+    for one that names a part which is a container."""
+    words: list[str] = []
+    for name, flag in given.items():
+        if name in OWN:
+            continue
+        if name in CONTAINERS:
+            raise BadInput(
+                f"{flag}: with --engine compose {CONTAINERS[name]} is a container of its own",
+                hint="leave it out, or take --engine local",
+            )
+        value = context.params[name]
+        if value is True:
+            words.append(flag)
+        elif isinstance(value, list | tuple):
+            words += [f"{flag}={one}" for one in value]
+        elif value is not False:
+            words.append(f"{flag}={value}")
+    return tuple(words)
 
 
-def _dry(
-    planned: RunPlan, turns: tuple[Turn, ...], cost: Estimate, output: Output, *, driven: bool
-) -> Exit:
-    if driven:
-        parts = starts.containers(planned, cost, image_of(os.environ))
-        cost = replace(cost, memory_mb=round(needed_mb(planned, cost), 1))
-    else:
-        parts = starts.processes(planned)
-    output.document(
-        {
-            **planned.document(),
-            "estimate": cost.document(),
-            "starts": [part.document() for part in parts],
-        }
-    )
-    settings = planned.settings
-    where = _containers(parts) if driven else None
-    output.show(f"{planned.scenario.name}: {_told(cost, len(turns), where)}")
+def _dry(prepared: Prepared, output: Output) -> Exit:
+    output.document(prepared.document())
+    planned, settings = prepared.plan, prepared.plan.settings
+    output.show(f"{planned.scenario.name}: {_told(prepared)}")
     output.show(
         f"engine {settings.engine}, tracing {'on' if settings.tracing else 'off'}"
         f" (ratio {settings.trace_ratio:g}), instrumentation {settings.instrumentation},"
         f" seed {planned.scenario.seed}"
     )
-    for line in starts.lines(parts):
+    for line in lines(prepared.starts):
         output.show(f"  {line}")
-    for turn in turns:
+    for turn in prepared.turns:
         output.show(f"  round {turn.round}: {turn.variant} (pair {turn.pair})")
     return Exit.DONE
 
 
-def _containers(parts: tuple[starts.Started, ...]) -> str:
-    limits = sum(part.limit_mib or 0 for part in parts)
-    count = sum(part.count for part in parts)
-    return f"{count} containers (memory limits {limits:,} MiB together)"
-
-
-def _told(cost: Estimate, rounds: int, where: str | None = None) -> str:
+def _told(prepared: Prepared) -> str:
+    cost, rounds = prepared.estimate, len(prepared.turns)
     spans = "an unknown number of" if cost.spans is None else f"about {cost.spans:,}"
+    where = f"{prepared.processes} processes"
+    if prepared.deployment is not None:
+        limits = sum(part.limit_mib or 0 for part in prepared.starts)
+        count = sum(part.count for part in prepared.starts)
+        where = f"{count} containers (memory limits {limits:,} MiB together)"
     return (
         f"{rounds} round{'s' if rounds != 1 else ''}, about {cost.requests:,} requests and {spans} "
-        f"spans, {where or f'{cost.processes} processes'}, {cost.memory_mb:,.0f} MB of memory, "
+        f"spans, {where}, {prepared.memory_mb:,.0f} MB of memory, "
         f"{cost.disk_mb:,.0f} MB on disk, about {_time(cost.minutes)}"
     )
 

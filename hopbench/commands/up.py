@@ -15,7 +15,6 @@ from hopbench.front import options
 from hopbench.front.output import STDOUT, Output, write_document
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan
-from hopbench.runs.limits import Limits
 from services.errors import BadInput
 from services.scenario.file.parser import load
 from services.scenario.refactors import BASELINE
@@ -69,7 +68,6 @@ def command(
             workers=1,
             web=None,
         ),
-        limits=Limits(),
     )
     (turn,) = planned.order
     directory = rundir.create(f"{planned.scenario.name}-up", datetime.now(), out)

@@ -9,12 +9,12 @@ Names are host names: every part is found at ``name:port``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Final, Literal
 
 from hopbench.engines.attached.places import LOCUST_VARIABLE, NODES_VARIABLE
-from hopbench.runs.retention import MAX_TRACES_VARIABLE, MEMORY_VARIABLE
+from hopbench.runs.fits import MAX_TRACES_VARIABLE, MEMORY_VARIABLE
 from services.scenario.model import Scenario
 from services.scenario.packing import packed, packs
 from services.wire.topology import topology, uses_kafka
@@ -103,6 +103,13 @@ class Deployment:
         kafka = () if self.kafka is None else (self.kafka,)
         return (*kafka, self.jaeger, *self.nodes, self.locust, self.workers, self.bench)
 
+    def running(self, *arguments: str) -> Deployment:
+        """Whose bench is given ``arguments`` of ``hopbench run``: a scenario, and flags."""
+        program, command, *flags = self.bench.command
+        return replace(
+            self, bench=replace(self.bench, command=(program, command, *arguments, *flags))
+        )
+
 
 def version() -> str:
     """Of this program, as an image's tag."""
@@ -119,7 +126,6 @@ def own_image() -> str:
 def deployment(
     scenarios: Iterable[Scenario],
     *,
-    arguments: tuple[str, ...],
     engine: Literal["compose", "kubernetes"],
     workers: int = 1,
     max_traces: int = MAX_TRACES,
@@ -131,9 +137,8 @@ def deployment(
     """Everything that runs ``scenarios``, which are all variants (or several scenarios, one at a
     time).
 
-    ``arguments`` follow ``hopbench run`` in the bench: scenario and flags; ``--engine``, and where
-    Kafka and Jaeger are, are put behind them. ``outside`` is the ``HOST:PORT`` at which Kafka tells
-    clients on the host to come back; None leaves that listener out.
+    ``outside`` is the ``HOST:PORT`` at which Kafka tells clients on the host to come back; None
+    leaves that listener out.
     """
     scenarios = tuple(scenarios)
     ours = image or own_image()
@@ -164,7 +169,7 @@ def deployment(
             kind="bench",
             image=ours,
             memory_mb=bench_mb,
-            command=("hopbench", "run", *arguments, *flags),
+            command=("hopbench", "run", *flags),
             environment={
                 NODES_VARIABLE: ",".join(
                     f"{service}={node.name}:{NODE_PORT}"

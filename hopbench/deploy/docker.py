@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from shutil import which
-from subprocess import DEVNULL, CompletedProcess, TimeoutExpired, run
+from signal import SIGKILL
+from subprocess import DEVNULL, PIPE, CompletedProcess, Popen, TimeoutExpired
 from typing import Any, Final
 
 from services.errors import CannotStart
@@ -15,6 +17,7 @@ from services.errors import CannotStart
 PART: Final = "docker"
 INSTALL: Final = "docs.docker.com/engine/install; --engine local needs none of it"
 _ANSWER_S: Final = 20.0
+_PULL_S: Final = 1800.0
 _TAIL: Final = 12
 """Lines of what a command said that failed."""
 
@@ -37,8 +40,8 @@ class Project:
         return {**own, **self.environment, "COMPOSE_MENU": "0"}
 
     def do(self, what: str, *arguments: str, bound_s: float) -> None:
-        """Run to its end. Raises CannotStart with what it said."""
-        done = call(self.command(*arguments), self.variables(), bound_s=bound_s)
+        """Run ``what`` to its end. Raises CannotStart with what it said."""
+        done = call(what, self.command(*arguments), self.variables(), bound_s=bound_s)
         if done.returncode:
             raise refused(what, done.stderr or done.stdout)
 
@@ -55,12 +58,7 @@ def memory_mb() -> float:
     """
     if which("docker") is None:
         raise CannotStart(PART, "is not installed", hint=INSTALL)
-    try:
-        info = call(
-            ["docker", "info", "--format", "{{json .}}"], dict(os.environ), bound_s=_ANSWER_S
-        )
-    except TimeoutExpired:
-        raise CannotStart(PART, f"the daemon does not answer in {_ANSWER_S:g} s") from None
+    info = call("docker info", ["docker", "info", "--format", "{{json .}}"])
     found = _object(info.stdout)
     errors: list[str] = found.get("ServerErrors") or []
     if info.returncode or errors or not found.get("MemTotal"):
@@ -70,7 +68,7 @@ def memory_mb() -> float:
             why[-1] if why else "the daemon does not answer",
             hint="is it running, and may you use it? `docker info` must answer",
         )
-    plugin = call(["docker", "compose", "version"], dict(os.environ), bound_s=_ANSWER_S)
+    plugin = call("docker compose version", ["docker", "compose", "version"])
     if plugin.returncode:
         raise CannotStart(
             PART,
@@ -83,13 +81,13 @@ def memory_mb() -> float:
 
 def have(image: str) -> bool:
     """Whether the image is on the daemon's host."""
-    done = call(["docker", "image", "inspect", image], dict(os.environ), bound_s=_ANSWER_S)
-    return done.returncode == 0
+    return not call("docker image inspect", ["docker", "image", "inspect", image]).returncode
 
 
 def pull(image: str) -> None:
     """Raises CannotStart."""
-    done = call(["docker", "pull", "--quiet", image], dict(os.environ), bound_s=None)
+    command = ["docker", "pull", "--quiet", image]
+    done = call(f"docker pull {image}", command, bound_s=_PULL_S)
     if done.returncode:
         error = refused(f"image {image}", done.stderr, "cannot be pulled")
         error.hint = f"try `docker pull {image}`, or bring it by `docker load`"
@@ -99,42 +97,63 @@ def pull(image: str) -> None:
 def projects(prefix: str) -> tuple[str, ...]:
     """Names of the projects that still have containers, running or not."""
     label = "com.docker.compose.project"
-    done = call(
-        ["docker", "ps", "-a", f"--filter=label={label}", f'--format={{{{.Label "{label}"}}}}'],
-        dict(os.environ),
-        bound_s=_ANSWER_S,
-    )
+    command = ["docker", "ps", "-a", f"--filter=label={label}"]
+    done = call("docker ps", [*command, f'--format={{{{.Label "{label}"}}}}'])
     found = dict.fromkeys(done.stdout.split())
     return tuple(name for name in found if name.startswith(prefix))
 
 
 def signal(project: str, service: str, name: str) -> bool:
-    """Send the signal ``name`` to every container of ``service``; whether there was one."""
+    """Send the signal ``name`` to every container of ``service``; whether there was one.
+
+    Raises CannotStart.
+    """
     labels = (f"com.docker.compose.project={project}", f"com.docker.compose.service={service}")
     command = ["docker", "ps", "-q"]
     for label in labels:
         command += ["--filter", f"label={label}"]
-    ids = call(command, dict(os.environ), bound_s=_ANSWER_S).stdout.split()
+    ids = call("docker ps", command).stdout.split()
     if ids:
-        call(["docker", "kill", "--signal", name, *ids], dict(os.environ), bound_s=_ANSWER_S)
+        call("docker kill", ["docker", "kill", "--signal", name, *ids])
     return bool(ids)
 
 
 def call(
-    command: Sequence[str], environment: Mapping[str, str], *, bound_s: float | None
+    what: str,
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    bound_s: float = _ANSWER_S,
 ) -> CompletedProcess[str]:
-    """Run to its end, out of reach of the terminal's Ctrl-C. Raises TimeoutExpired."""
-    return run(
-        command,
-        stdin=DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        timeout=bound_s,
-        env=dict(environment),
-        start_new_session=True,
-    )
+    """Run ``what`` to its end, out of reach of the terminal's Ctrl-C. Raises CannotStart where it
+    can't be run, or has not ended after ``bound_s`` seconds; then it is killed."""
+    try:
+        with Popen(
+            command,
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=bound_s)
+            except BaseException:
+                # With its plugins, which are processes of their own and would go on.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, SIGKILL)
+                raise
+    except TimeoutExpired:
+        raise CannotStart(
+            what,
+            f"did not end within {bound_s:g} s",
+            hint="is the daemon busy, or gone? `docker info` must answer",
+        ) from None
+    except OSError as error:
+        raise CannotStart(what, f"cannot be run: {error.strerror}", hint=INSTALL) from None
+    return CompletedProcess(command, process.returncode, out, err)
 
 
 def refused(part: str, said: str, what: str | None = None) -> CannotStart:

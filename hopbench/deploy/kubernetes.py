@@ -98,6 +98,11 @@ def objects(deployment: Deployment, scenario: str, cluster: Cluster) -> list[Obj
     ``scenario`` is the text that the bench reads at :data:`SCENARIO_PATH`. Raises BadInput for one
     that does not fit.
     """
+    arguments = [SCENARIO_PATH, "--jaeger-ui", f"http://127.0.0.1:{QUERY_PORT}"]
+    if deployment.workers.replicas > 1:
+        # A round then waits for all of them.
+        arguments += ["--workers", str(deployment.workers.replicas)]
+    deployment = deployment.running(*arguments)
     if len(scenario.encode()) > MAX_CONFIG_BYTES:
         raise BadInput(
             f"the scenario has {len(scenario.encode()):,} bytes; a ConfigMap takes "

@@ -1,27 +1,22 @@
-"""What a run will cost, before it starts: requests, spans, memory, disk, minutes."""
+"""What a run will cost, whatever it runs on: requests, spans, disk, minutes, the bench's memory."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 from hopbench.runs.plan import RunPlan
 from loadgen.schedule import arrivals
 from services.scenario.capacity import worst_calls
 from services.scenario.chance import round_seed
 from services.scenario.model import Load, Scenario
-from services.scenario.packing import packs
 from services.simulation.replay import expected_spans
 from services.simulation.round import Arrival
-from services.wire.topology import topology, uses_kafka
 
 PROBE: Final = 40
 """Requests of each variant that are simulated, at most, to learn how many spans one makes."""
 PROBED_CALLS: Final = 20_000
 """Fewer requests are simulated where these make more calls."""
-PROCESS_MB: Final = 80
-PACKED_MB: Final = 0.35
-"""Of each service that shares a process with others, beside :data:`PROCESS_MB` of that one."""
 BENCH_MB: Final = 300
 SPAN_BYTES: Final = 350
 """In memory while they are analysed; on disk a spool and then Parquet hold about as much."""
@@ -40,21 +35,20 @@ class Estimate:
     """Requests that are sampled."""
     spans: int | None
     """None where how many there are hangs on time (retries, hedges…)."""
-    processes: int
-    """At once, beside the bench itself."""
-    memory_mb: float
+    bench_mb: float
+    """Memory of the bench itself, which holds all rounds of one variant to analyse them."""
     disk_mb: float
     minutes: float
 
-    def document(self) -> dict[str, Any]:
-        return asdict(self)
+    @property
+    def stored_spans(self) -> int:
+        """To make room for, also where nobody knows how many there will be."""
+        return self.traces * 100 if self.spans is None else self.spans
 
 
-def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
-    """Of the whole plan, or of so many of its rounds (a resumed run)."""
+def estimate(plan: RunPlan, rounds: int) -> Estimate:
+    """Of so many rounds of the plan."""
     load = plan.scenario.load
-    total = plan.rounds * len(plan.scenarios)
-    rounds = total if rounds is None else rounds
     seconds = (load.warmup_ns + load.duration_ns) / 1e9
     each = load.rate_rps * seconds
     ratio = plan.settings.trace_ratio if plan.settings.tracing else 0.0
@@ -62,33 +56,14 @@ def estimate(plan: RunPlan, rounds: int | None = None) -> Estimate:
     known = [spans for spans in per_request if spans is not None]
     mean = sum(known) / len(known) if known else 0.0
     spans = each * ratio * mean * rounds
-    local = plan.settings.engine == "local"
-    workers = plan.settings.workers
-    packs_of = [packs(scenario) for scenario in plan.scenarios.values()]
-    over_kafka = any(uses_kafka(topology(scenario)) for scenario in plan.scenarios.values())
-    processes = (
-        max(map(len, packs_of))
-        # Node, fork server, collector and Locust, whose workers stand beside their master.
-        + 4
-        + (workers if workers > 1 else 0)
-        + (plan.settings.broker == "embedded" and over_kafka)
-        # Each generator has a process beside it for entries over Kafka.
-        + (workers if any(entry.protocol == "kafka" for entry in load.entries) else 0)
-        if local
-        else 0
-    )
     virtual = plan.settings.engine == "virtual"
     per_round = each * (mean or 1) / 2 / VIRTUAL_CALLS_PER_S if virtual else seconds + START_S
-    packed = max(sum(len(pack.replicas) for pack in of if pack.shared) for of in packs_of)
-    packed_mb = packed * PACKED_MB if local else 0.0
-    # Analysis holds all rounds of one variant at once.
     held = spans / len(plan.scenarios) * SPAN_BYTES + each * rounds * SAMPLE_BYTES
     return Estimate(
         requests=round(each * rounds),
         traces=round(each * ratio * rounds),
         spans=round(spans) if len(known) == len(per_request) else None,
-        processes=processes,
-        memory_mb=round(BENCH_MB + processes * PROCESS_MB + packed_mb + held / 1e6, 1),
+        bench_mb=BENCH_MB + held / 1e6,
         disk_mb=round((spans * SPAN_BYTES / 4 + each * rounds * SAMPLE_BYTES / 2) / 1e6, 1),
         minutes=round(
             (per_round * rounds + (0 if virtual else BROKER_S) + 2 * spans / READ_SPANS_PER_S) / 60,

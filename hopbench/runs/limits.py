@@ -6,6 +6,7 @@ docs/measurement.md, "Limits of the self-check". Shares are 0..1.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +39,6 @@ class Limits:
 
     def document(self) -> dict[str, float]:
         return asdict(self)
+
+
+USUAL: Final = Limits()

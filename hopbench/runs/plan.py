@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from hopbench.engines.port import RoundPlan, Settings
 from hopbench.runs.directory import RunDir
-from hopbench.runs.limits import Limits
+from hopbench.runs.limits import USUAL, Limits
 from services import codec
 from services.errors import BadInput
 from services.scenario.chance import round_seed
@@ -104,7 +104,7 @@ def plan_of(
     variants: tuple[str, ...],
     rounds: int,
     settings: Settings,
-    limits: Limits,
+    limits: Limits = USUAL,
     salt: int | None = None,
 ) -> RunPlan:
     """``scenario`` has every flag applied; no ``variants`` stands for baseline and all of them.

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
-from hopbench import cli
-from hopbench.deploy import compose, containers, deployment
+from hopbench.deploy import compose_file, containers
+from hopbench.deploy.compose_run import mounted, shown
+from hopbench.deploy.prepared import by_default
 from hopbench.exits import Exit
 from services.scenario.file.parser import bundled, load, parse_text
 from services.scenario.model import Scenario
 from services.scenario.refactors import BASELINE, apply
 from services.wire.topology import topology, uses_kafka
+from tests.command_line import Hopbench
 
 ROOT = Path(__file__).parents[2]
 AWKWARD = """\
@@ -38,7 +40,11 @@ def rooted() -> dict[str, Any]:
 
 
 def rendered(source: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(deployment.KINDS["compose"].render(load(source), 1))
+    loaded = load(source)
+    made = by_default(loaded, "compose", 1)
+    found: dict[str, Any] = yaml.safe_load(
+        compose_file.render(made, loaded.scenario.name, loaded.text)
+    )
     return found
 
 
@@ -59,15 +65,9 @@ def alike(service: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_file_at_the_root_is_what_would_be_rendered_for_all_bundled_scenarios() -> None:
     scenarios = [variant for name in bundled() for variant in variants(load(name).scenario)]
-    document = compose.document(
-        containers.deployment(
-            scenarios,
-            arguments=("${SCENARIO:-checkout}",),
-            engine="compose",
-            outside=compose.KAFKA_OUTSIDE,
-        ),
-        name="hopbench",
-        build=".",
+    made = containers.deployment(scenarios, engine="compose", outside=compose_file.KAFKA_OUTSIDE)
+    document = compose_file.document(
+        made.running("${SCENARIO:-checkout}"), name="hopbench", build=Path()
     )
     root = rooted()
     assert root["name"] == document["name"]
@@ -182,23 +182,22 @@ def test_a_long_run_gets_a_jaeger_that_holds_it(tmp_path: Path) -> None:
     assert services["jaeger"]["command"][0].endswith(f"max_traces={most}")
 
 
-def test_render_writes_a_new_file_and_no_other(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_render_writes_a_new_file_and_no_other(tmp_path: Path, hopbench: Hopbench) -> None:
+    command = ["render", "compose", "chatty", "--workers", "3", "-o", "compose.yaml"]
+    done = hopbench(*command)
+    assert done.code == Exit.DONE
+    assert "docker compose -f compose.yaml up" in done.err
     file = tmp_path / "compose.yaml"
-    command = ["render", "compose", "chatty", "--workers", "3", "-o", str(file)]
-    assert cli.invoke(command) == Exit.DONE
-    assert f"docker compose -f {file} up" in capfd.readouterr().err
     assert yaml.safe_load(file.read_text("utf-8"))["services"]["locust-worker"]["scale"] == 3
-    assert cli.invoke(command) == Exit.BAD_INPUT
-    assert "exists already" in capfd.readouterr().err
-    assert cli.invoke(["render", "swarm", "chatty"]) == Exit.BAD_INPUT
-    assert "swarm" in capfd.readouterr().err
+    again = hopbench(*command)
+    assert again.code == Exit.BAD_INPUT
+    assert "exists already" in again.err
+    unknown = hopbench("render", "swarm", "chatty")
+    assert unknown.code == Exit.BAD_INPUT
+    assert "swarm" in unknown.err
 
 
 def test_run_directories_are_where_the_caller_expects_them(tmp_path: Path) -> None:
-    from hopbench.deploy.drive import mounted, shown  # noqa: PLC0415
-
     near = mounted(Path("runs/one"))
     assert near.host == str(Path("runs/one").resolve())
     assert (near.working, near.container) == ("/here", "/here/runs/one")

@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,27 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from hopbench.deploy import cluster, kubernetes
+from hopbench.deploy import kubernetes
 from hopbench.deploy.inside import waiting
 from hopbench.deploy.kubernetes import Cluster
+from hopbench.deploy.prepared import by_default
 from services.errors import BadInput
 from services.scenario.file.parser import Loaded, bundled, load
+from tests.command_line import Hopbench
 
 VERSIONS = ("1.30", "1.37")
 NAMES = tuple(bundled())
 ROOT = Path(__file__).parents[2]
+RENDER = ("render", "kubernetes")
 Object = dict[str, Any]
 
-RENDERED = {name: cluster.objects(load(name), 3, Cluster()) for name in NAMES}
+
+def objects(loaded: Loaded, workers: int, cluster: Cluster) -> list[Object]:
+    made = by_default(loaded, "kubernetes", workers, cluster.image)
+    return kubernetes.objects(made, loaded.text, cluster)
+
+
+RENDERED = {name: objects(load(name), 3, Cluster()) for name in NAMES}
 every = pytest.mark.parametrize("name", NAMES)
 
 
@@ -248,47 +256,36 @@ def test_the_network_is_the_namespace() -> None:
     assert {port["port"] for port in dns["ports"]} == {53}
 
 
-def command(*words: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "hopbench", "render", "kubernetes", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_one_stream(tmp_path: Path) -> None:
-    code, out, _ = command("chatty", "--namespace", "wind", "--token", "a-known-one")
-    assert code == 0
-    found = list(yaml.safe_load_all(out))
+def test_one_stream(hopbench: Hopbench) -> None:
+    done = hopbench(*RENDER, "chatty", "--namespace", "wind", "--token", "a-known-one")
+    assert done.code == 0
+    found = list(yaml.safe_load_all(done.out))
     assert {one["metadata"].get("namespace", "wind") for one in found} == {"wind"}
     (secret,) = (one for one in found if one["kind"] == "Secret")
     assert secret["stringData"] == {"token": "a-known-one"}
-    assert found == cluster.objects(
-        load("chatty"), 1, Cluster(namespace="wind", token="a-known-one")
-    )
+    assert found == objects(load("chatty"), 1, Cluster(namespace="wind", token="a-known-one"))
 
 
 def test_tokens_are_new_each_time() -> None:
     assert Cluster().token != Cluster().token
 
 
-def test_a_directory_is_not_written_over(tmp_path: Path) -> None:
+def test_a_directory_is_not_written_over(tmp_path: Path, hopbench: Hopbench) -> None:
     at = tmp_path / "k8s"
-    assert command("chatty", "-o", str(at))[0] == 0
+    assert hopbench(*RENDER, "chatty", "-o", at).code == 0
     kinds = {one["kind"].lower() for one in RENDERED["chatty"]}
     assert {file.stem for file in at.iterdir()} == kinds | {"kustomization"}
-    code, _, told = command("chatty", "-o", str(at))
-    assert code == 2
-    assert "already" in told
-    assert command("chatty", "-o", str(at), "--force")[0] == 0
+    again = hopbench(*RENDER, "chatty", "-o", at)
+    assert again.code == 2
+    assert "already" in again.err
+    assert hopbench(*RENDER, "chatty", "-o", at, "--force").code == 0
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-def test_kustomize_takes_the_directory_and_changes_it(tmp_path: Path) -> None:
+def test_kustomize_takes_the_directory_and_changes_it(tmp_path: Path, hopbench: Hopbench) -> None:
     at = tmp_path / "k8s"
-    assert command("orders", "-o", str(at), "--image", "registry.example/hopbench:1")[0] == 0
+    image = ("--image", "registry.example/hopbench:1")
+    assert hopbench(*RENDER, "orders", "-o", at, *image).code == 0
     overlay = tmp_path / "overlay"
     overlay.mkdir()
     (overlay / "kustomization.yaml").write_text(
@@ -354,18 +351,13 @@ def test_a_scenario_too_large_for_a_config_map() -> None:
         loaded.lines,
     )
     with pytest.raises(BadInput, match="ConfigMap"):
-        cluster.objects(large, 1, Cluster())
+        objects(large, 1, Cluster())
 
 
-def test_flags_of_kubernetes_are_refused_for_compose() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "hopbench", "render", "compose", "chatty", "--namespace", "wind"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "--namespace is for Kubernetes" in done.stderr
+def test_flags_of_kubernetes_are_refused_for_compose(hopbench: Hopbench) -> None:
+    done = hopbench("render", "compose", "chatty", "--namespace", "wind")
+    assert done.code == 2
+    assert "--namespace is for Kubernetes" in done.err
 
 
 def test_waiting_ends_when_somebody_listens(capsys: pytest.CaptureFixture[str]) -> None:

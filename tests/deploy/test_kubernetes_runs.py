@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from hopbench.deploy import cluster
+from hopbench.deploy import kubernetes
 from hopbench.deploy.kubernetes import Cluster
+from hopbench.deploy.prepared import by_default
 from services.scenario.file.parser import bundled, load
 from tests.deploy import kubelet
 from tests.deploy.forwarder import Forwarder
@@ -52,7 +53,9 @@ def rendered(
         scenario["processes"] = processes
     file = directory / "short.yaml"
     file.write_text(yaml.safe_dump(scenario, sort_keys=False))
-    return cluster.objects(load(str(file)), 2, Cluster(image=IMAGE))
+    loaded = load(str(file))
+    made = by_default(loaded, "kubernetes", 2, IMAGE)
+    return kubernetes.objects(made, loaded.text, Cluster(image=IMAGE))
 
 
 def summary(directory: Path) -> dict[str, Any]:

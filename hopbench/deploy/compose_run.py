@@ -11,8 +11,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,20 +20,18 @@ from time import monotonic
 from typing import Final
 from urllib.parse import urlsplit
 
-from hopbench.deploy import compose, docker
-from hopbench.deploy.compose import Runs
+from hopbench.deploy import compose_file, docker
+from hopbench.deploy.compose_file import Runs
 from hopbench.deploy.containers import KAFKA_PORT, QUERY_PORT, WEB_PORT, Deployment, own_image
-from hopbench.deploy.deployment import checkout, compose_deployment, needed_mb
 from hopbench.deploy.docker import Project
+from hopbench.deploy.prepared import Prepared
 from hopbench.engines.attached.places import TOKEN_VARIABLE
-from hopbench.exits import Exit, Terminated
-from hopbench.front.output import STDOUT, Output
+from hopbench.exits import Exit, Terminated, worst
+from hopbench.front.output import STDOUT, Output, write
 from hopbench.host.memory import available_mb
 from hopbench.host.ports import taken
 from hopbench.runs import directory as rundir
-from hopbench.runs.estimate import Estimate
-from hopbench.runs.memory import demand
-from hopbench.runs.plan import RunPlan
+from hopbench.runs import fits
 from services.errors import CannotStart
 
 PREFIX: Final = "hopbench-run-"
@@ -51,64 +48,58 @@ class Order:
     """``flags`` are those of ``hopbench run`` that the bench is to be given as they are; ``text``
     is the scenario's, None where ``resumed`` names a run directory that has one."""
 
-    planned: RunPlan
-    cost: Estimate
+    prepared: Prepared
+    deployment: Deployment
+    """What comes up for it."""
     text: str | None
     flags: tuple[str, ...]
     resumed: Path | None
     out: Path | None
-    web: int | None
     keep: bool
     output: Output
+
+    @property
+    def web(self) -> int | None:
+        return self.prepared.plan.settings.web_port
 
 
 def drive(order: Order) -> Exit:
     """The bench's exit code. Raises CannotStart, and BadInput where the memory does not suffice."""
-    planned = order.planned
     total_mb = docker.memory_mb()
     _earlier(order.output)
     if order.web and (why := taken(order.web)) is not None:
         raise CannotStart("locust", why, hint="--web takes another port")
-    image = image_of(os.environ)
     # The daemon may be in a virtual machine with less, or elsewhere with more than this machine.
     free_mb = min(available_mb(), total_mb)
-    demand(needed_mb(planned, order.cost), "in its containers", free_mb)
-    directory = order.resumed or _reserved(planned, order.out)
-    runs = mounted(directory)
-    what: tuple[str, ...] = (
-        ("--resume", shown(directory))
-        if order.resumed is not None
-        else (compose.SCENARIO_PATH, "--out", shown(directory))
-    )
-    json = order.output.json
-    if json is not None:
-        what += ("--json", json if json == STDOUT else f"{runs.container}/{_DOCUMENT}")
-    deployment = compose_deployment(planned, order.cost, (*what, *order.flags), image)
+    fits.memory(order.prepared.memory_mb, "in its containers", free_mb)
+    directory = order.resumed or _reserved(order)
+    deployment = order.deployment.running(*_arguments(order, directory), *order.flags)
     name = f"{PREFIX}{secrets.token_hex(4)}"
-    with tempfile.TemporaryDirectory(prefix="hopbench-compose-") as temporary:
-        root = checkout()
+    with tempfile.TemporaryDirectory(
+        prefix="hopbench-compose-", ignore_cleanup_errors=True
+    ) as temporary:
         file = Path(temporary) / "compose.yaml"
-        file.write_text(
-            compose.to_yaml(
-                compose.document(
-                    deployment,
-                    name=name,
-                    scenario=order.text,
-                    build=None if root is None else str(root),
-                    runs=runs,
-                ),
-                f"{docker.removal(name)}\nremoves what is left of it.",
-            ),
-            encoding="utf-8",
+        document = compose_file.document(
+            deployment,
+            name=name,
+            scenario=order.text,
+            build=compose_file.checkout(),
+            runs=mounted(directory),
         )
+        head = f"{docker.removal(name)}\nremoves what is left of it."
+        file.write_text(compose_file.to_yaml(document, head), encoding="utf-8")
         ports = _ports(order)
+        image = {compose_file.IMAGE_VARIABLE: deployment.bench.image}
         token = {TOKEN_VARIABLE: secrets.token_urlsafe()}
-        project = Project(name, str(file), {compose.IMAGE_VARIABLE: image, **ports, **token})
+        project = Project(name, str(file), {**image, **ports, **token})
+        left = Exit.DONE
         try:
             _images(deployment, project, order.output)
-            with _removed(project, ports, order):
+            try:
                 _up(project, deployment, order.output)
                 code = _bench(project)
+            finally:
+                left = _leave(project, ports, order)
         except BaseException:
             _abandon(directory, order)
             raise
@@ -116,12 +107,24 @@ def drive(order: Order) -> Exit:
             with suppress(OSError):
                 if any(directory.iterdir()):
                     shutil.copyfile(file, directory / "compose.yaml")
-    return _ended(code, directory, order)
+    return worst([left, _ended(code, directory, order)])
 
 
-def image_of(environment: Mapping[str, str]) -> str:
-    """Of every part that is ours."""
-    return environment.get(compose.IMAGE_VARIABLE) or own_image()
+def _arguments(order: Order, directory: Path) -> tuple[str, ...]:
+    """What the bench is to run, and where it leaves what it finds."""
+    what: tuple[str, ...] = (
+        ("--resume", shown(directory))
+        if order.resumed is not None
+        else (compose_file.SCENARIO_PATH, "--out", shown(directory))
+    )
+    json = order.output.json
+    if json is None:
+        return what
+    return (
+        *what,
+        "--json",
+        json if json == STDOUT else f"{mounted(directory).container}/{_DOCUMENT}",
+    )
 
 
 def mounted(directory: Path) -> Runs:
@@ -136,9 +139,9 @@ def shown(directory: Path) -> str:
     return str(directory.resolve() if ".." in directory.parts else directory)
 
 
-def _reserved(planned: RunPlan, out: Path | None) -> Path:
+def _reserved(order: Order) -> Path:
     """A new run directory, still empty. Raises BadInput."""
-    run = rundir.create(planned.scenario.name, datetime.now(), out)
+    run = rundir.create(order.prepared.plan.scenario.name, datetime.now(), order.out)
     run.trials.rmdir()
     return run.path
 
@@ -158,7 +161,7 @@ def _earlier(output: Output) -> None:
 
 def _ports(order: Order) -> dict[str, str]:
     """For what is published on the host: the usual port of each, or else a free one."""
-    links = urlsplit(order.planned.settings.jaeger_ui or "").port
+    links = urlsplit(order.prepared.plan.settings.jaeger_ui or "").port
 
     def free(usual: int) -> int:
         if taken(usual) is None:
@@ -168,9 +171,9 @@ def _ports(order: Order) -> dict[str, str]:
         return port
 
     return {
-        compose.JAEGER_VARIABLE: str(free(links or QUERY_PORT)),
-        compose.LOCUST_VARIABLE: str(order.web or free(WEB_PORT)),
-        compose.KAFKA_VARIABLE: str(free(KAFKA_PORT)),
+        compose_file.JAEGER_VARIABLE: str(free(links or QUERY_PORT)),
+        compose_file.LOCUST_VARIABLE: str(order.web or free(WEB_PORT)),
+        compose_file.KAFKA_VARIABLE: str(free(KAFKA_PORT)),
     }
 
 
@@ -184,7 +187,7 @@ def _images(deployment: Deployment, project: Project, output: Output) -> None:
             output.note(f"pulling {image}")
             with output.working("docker pull"):
                 docker.pull(image)
-        elif image == own_image() and checkout() is not None:
+        elif image == own_image() and compose_file.checkout() is not None:
             output.note(f"building {image}, once; this takes a minute or two")
             with output.working("docker compose build"):
                 project.do(f"image {image}", "build", deployment.bench.name, bound_s=_BUILD_S)
@@ -225,7 +228,10 @@ def _bench(project: Project) -> int:
             code = bench.wait()
         except (KeyboardInterrupt, Terminated) as stop:
             number = "INT" if isinstance(stop, KeyboardInterrupt) else "TERM"
-            told = docker.signal(project.name, "bench", number if asked is None else "KILL")
+            try:
+                told = docker.signal(project.name, "bench", number if asked is None else "KILL")
+            except CannotStart:
+                told = False
             asked = Exit.INTERRUPTED if number == "INT" else Exit.TERMINATED
             if not told:
                 bench.kill()
@@ -241,38 +247,35 @@ def _terminal() -> dict[str, str]:
     return told | {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
 
 
-@contextmanager
-def _removed(project: Project, ports: dict[str, str], order: Order) -> Iterator[None]:
-    """Containers and networks are gone after the block, however it ends, unless they are kept."""
-    try:
-        yield
-    finally:
-        if order.keep:
-            output = order.output
-            output.note(f"Jaeger: http://127.0.0.1:{ports[compose.JAEGER_VARIABLE]}")
-            output.note(f"Locust: http://127.0.0.1:{ports[compose.LOCUST_VARIABLE]}")
-            output.note(f"to remove it all: {docker.removal(project.name)}")
-        else:
-            _down(project)
-
-
-def _down(project: Project) -> None:
-    before = {
-        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+def _leave(project: Project, ports: dict[str, str], order: Order) -> Exit:
+    """Remove containers and networks, unless they are kept. BROKEN where that fails, which is told
+    here: whatever went wrong before is still what ends the run."""
+    output = order.output
+    if order.keep:
+        output.note(f"Jaeger: http://127.0.0.1:{ports[compose_file.JAEGER_VARIABLE]}")
+        output.note(f"Locust: http://127.0.0.1:{ports[compose_file.LOCUST_VARIABLE]}")
+        output.note(f"to remove it all: {docker.removal(project.name)}")
+        return Exit.DONE
+    stops = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in stops}
     try:
         down = ("down", "-v", "--remove-orphans", "--timeout", "2")
         project.do("docker compose down", *down, bound_s=_DOWN_S)
+    except CannotStart as error:
+        output.reason(f"{error}\n  what is left goes by: {docker.removal(project.name)}")
+        return Exit.BROKEN
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    return Exit.DONE
 
 
 def _ended(code: int, directory: Path, order: Order) -> Exit:
     json = order.output.json
     document = directory / _DOCUMENT
     if json is not None and document.is_file():
-        shutil.move(document, json)
+        write(json, document.read_bytes())
+        document.unlink()
     begun = rundir.RunDir(directory).plan.is_file()
     if not begun:
         _abandon(directory, order)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -82,12 +83,46 @@ class Runs:
     working: str = "/"
 
 
+def checkout() -> Path | None:
+    """Where this program's Dockerfile is; None for an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    there = (root / "Dockerfile").is_file() and (root / "pyproject.toml").is_file()
+    return root if there else None
+
+
+def render(deployment: Deployment, name: str, scenario: str) -> str:
+    """A file that is complete: ``scenario`` is the text of the one of that ``name``."""
+    made = document(
+        deployment.running(SCENARIO_PATH),
+        name=f"hopbench-{name}",
+        scenario=scenario,
+        build=checkout(),
+    )
+    # As in the file at the root: one string, which Compose splits after it has put this in.
+    bench = made["services"][deployment.bench.name]
+    bench["command"] = " ".join([*bench["command"], f"${{{ARGUMENTS_VARIABLE}:-}}"])
+    return to_yaml(made, _HEAD.format(name=name))
+
+
+_HEAD: Final = """\
+The scenario {name} in containers, by `hopbench render compose`:
+
+    mkdir -p runs && docker compose -f FILE up
+    docker compose -f FILE up --abort-on-container-exit --exit-code-from bench      for CI
+    docker compose -f FILE down -v                            removes it all; ./runs stays
+
+Results are in ./runs, beside this file. While it is up (until Ctrl-C): Jaeger at
+http://127.0.0.1:16686, Locust at http://127.0.0.1:8089; HOPBENCH_JAEGER_PORT,
+HOPBENCH_LOCUST_PORT and HOPBENCH_KAFKA_PORT move the ports, HOPBENCH_ARGS has more flags.
+"""
+
+
 def document(
     deployment: Deployment,
     *,
     name: str,
     scenario: str | None = None,
-    build: str | None = None,
+    build: Path | None = None,
     runs: Runs | None = None,
 ) -> Document:
     """The file's content, in the order in which people read it.
@@ -101,7 +136,7 @@ def document(
     bench = services[deployment.bench.name]
     if build is not None:
         # One builds, all use the image, which nobody publishes.
-        bench["build"] = build
+        bench["build"] = str(build)
         for container in deployment.containers:
             if container.token:
                 services[container.name]["pull_policy"] = "never"
@@ -125,11 +160,14 @@ def escaped(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def to_yaml(document: Document, comment: str) -> str:
-    """``comment`` goes before it, line by line."""
-    head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
+def to_yaml(document: Document, head: str = "") -> str:
+    """``head`` goes before it as a comment."""
     body: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
-    return f"{head}{body}"
+    return comment(head) + body
+
+
+def comment(text: str) -> str:
+    return "".join(f"# {line}".rstrip() + "\n" for line in text.splitlines())
 
 
 def _condition(container: Container) -> str:
