@@ -14,13 +14,13 @@ class Exit(enum.IntEnum):
     FAILED = 1
     """A gate failed, or an expectation of the scenario was not met."""
     BAD_INPUT = 2
-    """Bad input or usage; nothing was started."""
+    """Bad input or usage, a place that is not yours; nothing was started."""
     VOID = 3
     """A variant has no valid round left (``run`` only with ``--strict``)."""
     INCONCLUSIVE = 4
     """Inconclusive, or a gate's value is not identifiable."""
     BROKEN = 5
-    """A part could not start, or died in a round; what was measured is kept."""
+    """A part could not start, or died in a round, or a disk is full; what was measured is kept."""
     BUG = 70
     """A bug in hopbench (EX_SOFTWARE of sysexits.h)."""
     INTERRUPTED = 130

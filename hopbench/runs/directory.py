@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hopbench import disk
-from services.errors import BadInput
+from services.errors import BadInput, CannotStart
 
 RUNS = "runs"
 
@@ -120,16 +120,18 @@ class RunDir:
 def create(name: str, now: datetime, out: Path | None) -> RunDir:
     """A new run directory: ``out`` itself where given (absent or empty), else one under ``runs/``.
 
-    Raises BadInput when ``out`` holds something, or cannot be made, and OSError.
+    Raises BadInput when ``out`` holds something, or cannot be made, CannotStart, and OSError.
     """
     if out is not None:
         try:
             out.mkdir(parents=True, exist_ok=True)
             taken = any(out.iterdir())
         except OSError as error:
-            raise disk.refusal(error) or BadInput(
-                f"--out {out}: {error.strerror}", hint="name a new directory"
-            ) from error
+            refusal = disk.refusal(error)
+            if isinstance(refusal, CannotStart):
+                raise refusal from error
+            hint = "name a new directory" if refusal is None else refusal.hint
+            raise BadInput(f"--out {out}: {error.strerror}", hint=hint) from error
         if taken:
             raise BadInput(
                 f"--out {out} is not empty",

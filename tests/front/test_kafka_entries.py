@@ -94,6 +94,7 @@ def check_equal(tmp_path: Path, *arguments: str) -> None:
     assert (sent["sent_ns"] >= sent["intended_ns"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_local_processes_and_virtual_time_send_the_same_and_find_the_same(tmp_path: Path) -> None:
     check_equal(tmp_path)

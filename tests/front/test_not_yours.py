@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from hopbench import disk
+from hopbench import cli, disk
 from hopbench.exits import Exit
 from services.errors import BadInput, CannotStart
 from tests.command_line import Hopbench
@@ -45,7 +45,7 @@ MODES = {"closed": 0o000, "closed.yaml": 0o000, "secret/plan.json": 0o000, "list
 CASES: list[tuple[str, str]] = [
     # a command line, where `theirs` is a directory of somebody's; what is told
     ("run chatty --engine virtual --out theirs/empty", "empty/trials: cannot be written"),
-    ("run chatty --engine virtual --out theirs/new", "theirs/new: cannot be written"),
+    ("run chatty --engine virtual --out theirs/new", "--out theirs/new: Permission denied"),
     ("run chatty --dry-run --json theirs/plan.json", "theirs cannot be written to"),
     ("run --resume theirs/run", "theirs/run: cannot be written"),
     ("run --resume theirs/closed", "'theirs/closed' is not readable"),
@@ -98,7 +98,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
     """How each command of the tables ended, all in one process."""
     home = tmp_path_factory.mktemp("home")
     theirs = home / "theirs"
-    make(home, theirs)
+    make(theirs)
     words = [
         *((str(home), line.split()) for line, _ in CASES),
         *((str(theirs), line.split()) for line, _ in HERE),
@@ -123,19 +123,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
     return dict(zip((line for line, _ in (*CASES, *HERE)), ended, strict=True))
 
 
-def make(home: Path, theirs: Path) -> None:
+def make(theirs: Path) -> None:
     theirs.mkdir()
     (theirs / "empty").mkdir()
     (theirs / "closed.yaml").touch()
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "hopbench", "run", "chatty", "--engine", "virtual"),
-            *("--duration", "1s", "--warmup", "0s", "--out", str(theirs / "run"), "--quiet"),
-        ],
-        stdout=subprocess.DEVNULL,
-        check=False,
-    )
-    assert done.returncode == Exit.DONE
+    short = ("--duration", "1s", "--warmup", "0s", "--quiet", "--out", str(theirs / "run"))
+    assert cli.invoke(["run", "chatty", "--engine", "virtual", *short]) == Exit.DONE
     for name in ("closed", "secret", "listed"):
         (theirs / name).mkdir()
         for file in ("plan.json", "scenario.yaml"):
@@ -166,7 +159,7 @@ def frozen(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting needs root on Linux")
     try:
-        make(tmp_path, place / "theirs")
+        make(place / "theirs")
         freeze = ["mount", "-o", "remount,ro", str(place)]
         subprocess.run(freeze, capture_output=True, check=True)
         yield place / "theirs"

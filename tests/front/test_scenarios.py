@@ -74,9 +74,10 @@ def places(of: dict[str, Any]) -> Places:
     return found
 
 
+@pytest.mark.parametrize("length", [SHORT, pytest.param((), marks=pytest.mark.slow, id="whole")])
 @pytest.mark.parametrize("name", bundled())
-def test_on_the_simulated_clock(name: str, tmp_path: Path) -> None:
-    of = summary(tmp_path, name, "--engine", "virtual")
+def test_on_the_simulated_clock(name: str, length: tuple[str, ...], tmp_path: Path) -> None:
+    of = summary(tmp_path, name, "--engine", "virtual", *length)
     shows_what_it_says(of)
     evidence_is_whole(of)
     for trial in of["trials"]:
