@@ -72,34 +72,13 @@ def drive(order: Order) -> Exit:
     # The daemon may be in a virtual machine with less, or elsewhere with more than this machine.
     free_mb = min(available_mb(), total_mb)
     fits.memory(order.prepared.memory_mb, "in its containers", free_mb)
-    directory = order.resumed or _reserved(order)
-    deployment = order.deployment.running(*_arguments(order, directory), *order.flags)
-    name = f"{PREFIX}{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory(
         prefix="hopbench-compose-", ignore_cleanup_errors=True
     ) as temporary:
+        directory = order.resumed or _reserved(order)
         file = Path(temporary) / "compose.yaml"
-        document = compose_file.document(
-            deployment,
-            name=name,
-            scenario=order.text,
-            build=compose_file.checkout(),
-            runs=mounted(directory),
-        )
-        head = f"{docker.removal(name)}\nremoves what is left of it."
-        file.write_text(compose_file.to_yaml(document, head), encoding="utf-8")
-        ports = _ports(order)
-        image = {compose_file.IMAGE_VARIABLE: deployment.bench.image}
-        token = {TOKEN_VARIABLE: secrets.token_urlsafe()}
-        project = Project(name, str(file), {**image, **ports, **token})
-        left = Exit.DONE
         try:
-            _images(deployment, project, order.output)
-            try:
-                _up(project, deployment, order.output)
-                code = _bench(project)
-            finally:
-                left = _leave(project, ports, order)
+            code, left = _driven(order, directory, file)
         except BaseException:
             _abandon(directory, order)
             raise
@@ -108,6 +87,33 @@ def drive(order: Order) -> Exit:
                 if any(directory.iterdir()):
                     shutil.copyfile(file, directory / "compose.yaml")
     return worst([left, _ended(code, directory, order)])
+
+
+def _driven(order: Order, directory: Path, file: Path) -> tuple[int, Exit]:
+    """The bench's exit code, and that of the removal of its containers. ``file`` is written."""
+    deployment = order.deployment.running(*_arguments(order, directory), *order.flags)
+    name = f"{PREFIX}{secrets.token_hex(4)}"
+    document = compose_file.document(
+        deployment,
+        name=name,
+        scenario=order.text,
+        build=compose_file.checkout(),
+        runs=mounted(directory),
+    )
+    head = f"{docker.removal(name)}\nremoves what is left of it."
+    file.write_text(compose_file.to_yaml(document, head), encoding="utf-8")
+    ports = _ports(order)
+    image = {compose_file.IMAGE_VARIABLE: deployment.bench.image}
+    token = {TOKEN_VARIABLE: secrets.token_urlsafe()}
+    project = Project(name, str(file), {**image, **ports, **token})
+    _images(deployment, project, order.output)
+    left = Exit.DONE
+    try:
+        _up(project, deployment, order.output)
+        code = _bench(project)
+    finally:
+        left = _leave(project, ports, order)
+    return code, left
 
 
 def _arguments(order: Order, directory: Path) -> tuple[str, ...]:
@@ -120,11 +126,8 @@ def _arguments(order: Order, directory: Path) -> tuple[str, ...]:
     json = order.output.json
     if json is None:
         return what
-    return (
-        *what,
-        "--json",
-        json if json == STDOUT else f"{mounted(directory).container}/{_DOCUMENT}",
-    )
+    target = json if json == STDOUT else f"{mounted(directory).container}/{_DOCUMENT}"
+    return (*what, "--json", target)
 
 
 def mounted(directory: Path) -> Runs:

@@ -80,8 +80,8 @@ def template(
     before: Sequence[Object] = (),
     restart: str | None = None,
 ) -> Object:
-    """A pod template with ``container`` in it. ``kind`` is given where parts.Kind has none for it,
-    ``before`` are its init containers."""
+    """A pod template with ``container`` in it. ``kind`` is given where containers.Kind has none for
+    it, ``before`` are its init containers."""
     kind = kind or container.kind
     user = _OWN_USER.get(kind, USER)
     mounts = (*(Mount(volume_name(at), at, {"emptyDir": {}}) for at in container.writable), *mounts)
