@@ -41,7 +41,7 @@ def test_a_pipe_stays_one(tmp_path: Path, hopbench: Hopbench) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     read: list[bytes] = []
-    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
     reader.start()
     assert hopbench("list", "--json", pipe).code == Exit.DONE
     reader.join(timeout=10)
