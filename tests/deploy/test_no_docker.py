@@ -18,6 +18,9 @@ from services.errors import CannotStart
 from tests.command_line import Ended, Hopbench
 
 PLENTY = json.dumps({"MemTotal": 10**12})
+ANSWERS = (f"info*) echo '{PLENTY}';;", '"compose version") echo v2;;', "ps*) ;;")
+READY = (*ANSWERS, "image*) ;;")
+"""It answers, and has every image."""
 
 
 def run(hopbench: Hopbench, path: Path, *flags: str, **environment: str) -> Ended:
@@ -81,9 +84,7 @@ def test_no_compose_plugin(tmp_path: Path, hopbench: Hopbench) -> None:
 def test_an_image_that_cannot_be_pulled(tmp_path: Path, hopbench: Hopbench) -> None:
     path = scripted(
         tmp_path,
-        f"info*) echo '{PLENTY}';;",
-        '"compose version") echo v2;;',
-        "ps*) ;;",
+        *ANSWERS,
         "image*hopbench*) ;;",
         "image*) exit 1;;",
         "pull*) echo 'Error response from daemon: no route to registry' >&2; exit 1;;",
@@ -97,9 +98,7 @@ def test_an_image_that_cannot_be_pulled(tmp_path: Path, hopbench: Hopbench) -> N
 def test_our_own_image_is_pulled_from_nowhere(tmp_path: Path, hopbench: Hopbench) -> None:
     path = scripted(
         tmp_path,
-        f"info*) echo '{PLENTY}';;",
-        '"compose version") echo v2;;',
-        "ps*) ;;",
+        *ANSWERS,
         "image*jaeger*) ;;",
         "image*) exit 1;;",
     )
@@ -122,9 +121,7 @@ def test_more_memory_than_docker_has(tmp_path: Path, hopbench: Hopbench) -> None
 
 
 def test_a_port_that_is_taken(tmp_path: Path, hopbench: Hopbench) -> None:
-    path = scripted(
-        tmp_path, f"info*) echo '{PLENTY}';;", '"compose version") echo v2;;', "ps*) ;;"
-    )
+    path = scripted(tmp_path, *ANSWERS)
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
         done = run(hopbench, path, "--web", str(port))
@@ -135,10 +132,7 @@ def test_a_port_that_is_taken(tmp_path: Path, hopbench: Hopbench) -> None:
 def test_containers_that_do_not_come_up_are_removed(tmp_path: Path, hopbench: Hopbench) -> None:
     path = scripted(
         tmp_path,
-        f"info*) echo '{PLENTY}';;",
-        '"compose version") echo v2;;',
-        "ps*) ;;",
-        "image*) ;;",
+        *READY,
         '*down*) echo "$*" >> "$DOWN";;',
         "*up*) echo 'Bind for 127.0.0.1:9092 failed: port is already allocated' >&2; exit 1;;",
     )
@@ -172,9 +166,6 @@ def test_the_benchs_exit_code_is_ours(tmp_path: Path, hopbench: Hopbench, keep: 
     assert (tmp_path / "down").exists() is not keep
     assert ("to remove it all: docker compose -p hopbench-run-" in done.err) is keep
     assert (out / "compose.yaml").is_file()
-
-
-READY = (f"info*) echo '{PLENTY}';;", '"compose version") echo v2;;', "ps*) ;;", "image*) ;;")
 
 
 def test_a_docker_that_takes_too_long_is_told_with_its_command_and_nothing_of_it_goes_on(
