@@ -11,7 +11,7 @@ import typer
 from hopbench.commands.init import write_new
 from hopbench.deploy import compose_file, kubernetes, manifests
 from hopbench.deploy.kubernetes import Cluster
-from hopbench.deploy.prepared import by_default
+from hopbench.deploy.preparation import by_default
 from hopbench.exits import Exit
 from hopbench.front import options
 from hopbench.front.output import STDOUT, Output

@@ -13,7 +13,7 @@ import typer
 
 from hopbench import disk, engines
 from hopbench.deploy.compose_run import Order, drive
-from hopbench.deploy.prepared import Prepared, lines, prepare
+from hopbench.deploy.preparation import Prepared, lines, prepare
 from hopbench.exits import Exit, Terminated, worst
 from hopbench.front import ending, options, progress
 from hopbench.front.output import Output, complain

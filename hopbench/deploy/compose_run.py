@@ -24,7 +24,7 @@ from hopbench.deploy import compose_file, docker
 from hopbench.deploy.compose_file import Runs
 from hopbench.deploy.containers import KAFKA_PORT, QUERY_PORT, WEB_PORT, Deployment, own_image
 from hopbench.deploy.docker import Project
-from hopbench.deploy.prepared import Prepared
+from hopbench.deploy.preparation import Prepared
 from hopbench.engines.attached.places import TOKEN_VARIABLE
 from hopbench.exits import Exit, Terminated, worst
 from hopbench.front.output import STDOUT, Output, write

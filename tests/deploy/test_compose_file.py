@@ -10,7 +10,7 @@ import yaml
 
 from hopbench.deploy import compose_file, containers
 from hopbench.deploy.compose_run import mounted, shown
-from hopbench.deploy.prepared import by_default
+from hopbench.deploy.preparation import by_default
 from hopbench.exits import Exit
 from services.scenario.file.parser import bundled, load, parse_text
 from services.scenario.model import Scenario

@@ -18,7 +18,7 @@ import yaml
 from hopbench.deploy import kubernetes
 from hopbench.deploy.inside import waiting
 from hopbench.deploy.kubernetes import Cluster
-from hopbench.deploy.prepared import by_default
+from hopbench.deploy.preparation import by_default
 from services.errors import BadInput
 from services.scenario.file.parser import Loaded, bundled, load
 from tests.command_line import Hopbench

@@ -14,7 +14,7 @@ import yaml
 
 from hopbench.deploy import kubernetes
 from hopbench.deploy.kubernetes import Cluster
-from hopbench.deploy.prepared import by_default
+from hopbench.deploy.preparation import by_default
 from services.scenario.file.parser import bundled, load
 from tests.deploy import kubelet
 from tests.deploy.forwarder import Forwarder

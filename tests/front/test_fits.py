@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hopbench.deploy.prepared import prepare
+from hopbench.deploy.preparation import prepare
 from hopbench.engines.port import Settings
 from hopbench.exits import Exit
 from hopbench.host.memory import available_mb
