@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
 from time import time_ns
-from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from hopbench.exits import Exit
 from hopbench.front import documents
 from hopbench.jaeger import lookback
 from hopbench.jaeger.lookback import Wanted
 from services.errors import BadInput
+from tests.command_line import Hopbench
 from tests.jaeger.stand_in import SECOND_NS, Api, Span, Store, beside, shop, trace
 
 
 def recent(count: int) -> list[Span]:
     return shop(count, time_ns() - 600 * SECOND_NS)
-
-
-def hopbench(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hopbench", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("api", ["v3", "camel", "legacy"])
@@ -80,7 +68,7 @@ def test_a_broken_answer_is_told() -> None:
         lookback.read(url, Wanted())
 
 
-def test_analyze_reads_an_address_and_links_its_evidence() -> None:
+def test_analyze_reads_an_address_and_links_its_evidence(hopbench: Hopbench) -> None:
     calls = [
         Span(trace(t + 1), f"{t * 100 + n + 1:016x}", "stock", at + n * 2000)
         for t, at in enumerate(time_ns() - 60 * SECOND_NS + t * 10**8 for t in range(30))
@@ -88,15 +76,15 @@ def test_analyze_reads_an_address_and_links_its_evidence() -> None:
     ]
     with beside(Store(calls)) as url:
         done = hopbench("analyze", url, "--service", "stock", "--json", "-", "--quiet")
-        assert done.returncode == 0, done.stderr
-        document: dict[str, Any] = json.loads(done.stdout)
+        assert done.code == Exit.DONE, done.err
+        document = done.document
         Draft202012Validator(documents.schema("analysis")).validate(document)
         assert document["input"]["address"] == url
         assert document["input"]["traces"] == 30
         done = hopbench("critical-path", url, "--lookback", "5min", "--json", "-", "--quiet")
-        assert done.returncode == 0, done.stderr
+        assert done.code == Exit.DONE, done.err
         # Each of a trace's three spans is a root, as none has a parent.
-        assert len(json.loads(done.stdout)["traces"]) == 90
+        assert len(done.document["traces"]) == 90
     for finding in [*document["findings"], *document["minor"]]:
         for cited in finding["evidence"]:
             assert cited["url"] == f"{url}/trace/{cited['trace_id']}"
@@ -118,11 +106,13 @@ def test_analyze_reads_an_address_and_links_its_evidence() -> None:
         (["README.md", "--service", "a"], "--service is for the address of a Jaeger"),
     ],
 )
-def test_bad_addresses_and_flags_are_exit_2(arguments: list[str], said: str) -> None:
+def test_bad_addresses_and_flags_are_exit_2(
+    hopbench: Hopbench, arguments: list[str], said: str
+) -> None:
     done = hopbench("critical-path" if len(arguments) == 1 else "analyze", *arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == Exit.BAD_INPUT
+    assert said in done.err
+    assert "Traceback" not in done.err
 
 
 def test_no_traces_of_that_time_is_no_analysis() -> None:
@@ -137,8 +127,8 @@ def test_no_traces_of_that_time_is_no_analysis() -> None:
         lookback.read(url, Wanted())
 
 
-def test_a_web_page_is_no_jaeger() -> None:
+def test_a_web_page_is_no_jaeger(hopbench: Hopbench) -> None:
     with beside(Store(api="page")) as url:
         done = hopbench("analyze", url)
-    assert done.returncode == 2
-    assert "is no Jaeger: its answer is not JSON" in done.stderr
+    assert done.code == Exit.BAD_INPUT
+    assert "is no Jaeger: its answer is not JSON" in done.err
