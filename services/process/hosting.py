@@ -8,8 +8,6 @@ import os
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from opentelemetry import trace
-
 from services import transports
 from services.behaviour import Behaviour
 from services.clocks.wall import WallClock
@@ -22,7 +20,6 @@ from services.scenario.model import Protocol
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.outlet import PACE, Outlet
 from services.telemetry.pipeline import DEFAULT_PACE, Pipeline, resource_attributes
-from services.telemetry.tracer import SlimTracerProvider
 from services.transports.site import (
     PACKED_CONNECTIONS,
     WARM_CONNECTIONS,
@@ -77,13 +74,6 @@ class Hosted:
             transports=self._transports,
             round_seed=job.seed,
         )
-
-    @property
-    def tracer_provider(self) -> trace.TracerProvider:
-        """What user code and other people's instrumentations open spans with."""
-        if isinstance(self.pipeline, Pipeline):
-            return SlimTracerProvider(self._telemetry)
-        return self.pipeline.provider
 
     @property
     def name(self) -> str:

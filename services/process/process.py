@@ -21,7 +21,6 @@ from dataclasses import replace
 from typing import Any
 
 import uvloop
-from opentelemetry import trace
 
 from services.clocks.wall import WallClock, wheres
 from services.doubts import Code
@@ -128,10 +127,6 @@ class Process:
         await self._clock.start(frozenset[Any]().union(*needs))
         if self._clock.worker_pids:
             self._watch = asyncio.create_task(self._end_with_workers())
-        if self._work.job.tracing and self._outlet is None:
-            # The API takes one for a process: with several services, it could not tell whose span
-            # it is that a library opens.
-            trace.set_tracer_provider(self.hosted[0].tracer_provider)
         ready = tuple([await hosted.listen() for hosted in self.hosted])
         if self._outlet is not None:
             self._outlet.start([hosted.pipeline for hosted in self.hosted])

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Final
 
-from opentelemetry.trace import SpanKind, StatusCode
-
 from services.telemetry import protobuf
 from services.telemetry.records import (
     ATTEMPT,
@@ -32,7 +30,6 @@ from services.telemetry.records import (
     Record,
 )
 from services.telemetry.spans import key_attributes, place, shape_of, span_shape
-from services.telemetry.tracer import Notes, OpenSpan
 from services.wire.topology import Topology
 
 SCOPE: Final = protobuf.scope("hopbench.services")
@@ -61,7 +58,7 @@ _IDS_BYTES: Final = 18 + 10 + 10
 _TIMES_BYTES: Final = 18
 _LINK_BYTES: Final = 35
 
-# A length up to here is one lookup; longer ones (many notes) are computed.
+# A length up to here is one lookup; longer ones (a long key) are computed.
 _LENGTHS: Final = tuple(b"\x12" + protobuf.varint(n) for n in range(2048))
 
 _TABLE: Final = 4096
@@ -132,8 +129,8 @@ class SpanEncoder:
         self._offset_ns = offset_ns
         self._templates: dict[tuple[object, ...], _Template] = {}
 
-    def encode(self, records: Iterable[Record], notes: dict[int, Notes], out: list[bytes]) -> None:
-        """Append one field for each sampled record; ``notes`` that were used are taken out."""
+    def encode(self, records: Iterable[Record], out: list[bytes]) -> None:
+        """Append one field for each sampled record."""
         templates = self._templates
         offset = self._offset_ns
         append = out.append
@@ -158,8 +155,6 @@ class SpanEncoder:
             if kind == CONSUMER and parent:
                 body += _link(_LINK, _TRACE_ID, trace >> 64, trace & _LOW, _SPAN_ID, parent)
                 body += _LINK_FLAGS
-            if notes and span in notes:
-                body += _noted(notes.pop(span))
             if parent:
                 ids = _ids(_TRACE_ID, trace >> 64, trace & _LOW, _SPAN_ID, span, _PARENT_ID, parent)
             else:
@@ -176,68 +171,6 @@ class SpanEncoder:
                 )
             )
 
-    def encode_open(self, span: OpenSpan) -> bytes:
-        """A span that user code opened, as the official encoder would."""
-        trace_id, span_id, _ = span.trace
-        offset = self._offset_ns
-        start = span.start_ns + offset if span.start_unix_ns is None else span.start_unix_ns
-        end = span.end_ns + offset if span.end_unix_ns is None else span.end_unix_ns
-        parent = span.parent
-        flags = _HAS_IS_REMOTE | (_IS_REMOTE if parent is not None and parent.is_remote else 0)
-        fields = [
-            protobuf.delimited(1, trace_id.to_bytes(16, "big")),
-            protobuf.delimited(2, span_id.to_bytes(8, "big")),
-            b"" if parent is None else protobuf.delimited(4, parent.span_id.to_bytes(8, "big")),
-            protobuf.text(5, span.name),
-            protobuf.integer(6, _KINDS[span.kind]),
-            protobuf.fixed64(7, start),
-            protobuf.fixed64(8, end),
-            b"" if span.notes is None else _noted(span.notes),
-            protobuf.fixed32(16, flags),
-        ]
-        return protobuf.delimited(2, b"".join(fields))
-
-
-_KINDS: Final = {
-    SpanKind.INTERNAL: 1,
-    SpanKind.SERVER: 2,
-    SpanKind.CLIENT: 3,
-    SpanKind.PRODUCER: 4,
-    SpanKind.CONSUMER: 5,
-}
-_STATUS: Final = {StatusCode.UNSET: 0, StatusCode.OK: 1, StatusCode.ERROR: 2}
-
-
-def _noted(notes: Notes) -> bytes:
-    """What user code said, pasted after the template: of a field given twice, protobuf's readers
-    keep the last, so that a name or a status given by hand replaces ours."""
-    fields = [protobuf.attributes(_ATTRIBUTES, notes.attributes)]
-    if notes.name is not None:
-        fields.append(protobuf.text(5, notes.name))
-    for event in notes.events:
-        body = (
-            protobuf.fixed64(1, event.time_ns)
-            + protobuf.text(2, event.name)
-            + protobuf.attributes(3, event.attributes)
-        )
-        fields.append(protobuf.delimited(11, body))
-    for link in notes.links:
-        context = link.context
-        body = (
-            protobuf.delimited(1, context.trace_id.to_bytes(16, "big"))
-            + protobuf.delimited(2, context.span_id.to_bytes(8, "big"))
-            + protobuf.attributes(4, link.attributes or {})
-            + protobuf.fixed32(6, _HAS_IS_REMOTE | (_IS_REMOTE if context.is_remote else 0))
-        )
-        fields.append(protobuf.delimited(13, body))
-    if notes.status is not None:
-        description = notes.status.description
-        body = b"" if not description else protobuf.text(2, description)
-        fields.append(
-            protobuf.delimited(15, body + protobuf.integer(3, _STATUS[notes.status.status_code]))
-        )
-    return b"".join(fields)
-
 
 def encode_spans(
     topology: Topology, records: Sequence[Record], resource: protobuf.Attributes, offset_ns: int
@@ -245,5 +178,5 @@ def encode_spans(
     """An ``ExportTraceServiceRequest`` with the spans of all sampled records of one service
     replica."""
     out: list[bytes] = []
-    SpanEncoder(topology, offset_ns).encode(records, {}, out)
+    SpanEncoder(topology, offset_ns).encode(records, out)
     return protobuf.export_request(protobuf.resource(resource), ((SCOPE, out),))

@@ -110,7 +110,6 @@ class Pipeline:
         self._metrics = Metrics(telemetry.topology, now)
         self._encoded: list[bytes] = []
         self._encoded_bytes = 0
-        self._opened: dict[str, list[bytes]] = {}
         self._oldest_s = 0.0
         self._collected_s = 0.0
         self._collecting: _Collecting | None = None
@@ -129,11 +128,7 @@ class Pipeline:
         if not self._spans:
             return 0
         waiting = self._telemetry.records
-        return (
-            self._derived_spans
-            + sum(record[SAMPLED] for record in waiting)
-            + len(self._telemetry.spans)
-        )
+        return self._derived_spans + sum(record[SAMPLED] for record in waiting)
 
     @property
     def spans_exported(self) -> int:
@@ -165,7 +160,7 @@ class Pipeline:
 
     async def hand_over(self) -> None:
         """Derive everything that has ended, and give it to the sender."""
-        while self._telemetry.records or self._telemetry.spans:
+        while self._telemetry.records:
             self._derive()
             await asyncio.sleep(0)
         self._send_spans()
@@ -193,7 +188,7 @@ class Pipeline:
         """Derive a slice, and send a request or encode a metric where it is time to; whether there
         were records. ``now_s`` is the loop's time."""
         pace = self._pace
-        derived = bool(self._telemetry.records or self._telemetry.spans)
+        derived = bool(self._telemetry.records)
         if derived:
             if not self._encoded_bytes:
                 self._oldest_s = now_s
@@ -218,29 +213,18 @@ class Pipeline:
         self._metrics.take(records)
         self._derived_records += len(records)
         if not self._spans:
-            telemetry.spans.clear()
             return
         before = len(self._encoded)
-        self._encoder.encode(records, telemetry.notes, self._encoded)
+        self._encoder.encode(records, self._encoded)
         self._derived_spans += len(self._encoded) - before
         self._encoded_bytes += sum(map(len, self._encoded[before:]))
-        if telemetry.spans:
-            opened = telemetry.spans[:size]
-            del telemetry.spans[:size]
-            for span in opened:
-                field = self._encoder.encode_open(span)
-                self._opened.setdefault(span.scope, []).append(field)
-                self._encoded_bytes += len(field)
-            self._derived_spans += len(opened)
 
     def _send_spans(self) -> None:
         if not self._encoded_bytes:
             return
-        scopes = [(SCOPE, self._encoded)] if self._encoded else []
-        scopes += [(protobuf.scope(name), fields) for name, fields in self._opened.items()]
-        body = protobuf.export_request(self._resource, scopes)
-        count = sum(len(fields) for _, fields in scopes)
-        self._encoded, self._opened, self._encoded_bytes = [], {}, 0
+        body = protobuf.export_request(self._resource, ((SCOPE, self._encoded),))
+        count = len(self._encoded)
+        self._encoded, self._encoded_bytes = [], 0
         self._sender.send("traces", Request(body, count))
 
     def _begin_metrics(self) -> None:

@@ -1,8 +1,8 @@
 """What an instrumentation must do: open and close hops, and see every one of them.
 
-Behaviour calls these four pairs; ``lean`` and ``official`` differ only in who makes the spans.
-Scopes are passed explicitly (``parent``), and also set as the current OpenTelemetry context where
-user code or a third-party instrumentation may look for it.
+Behaviour calls these three pairs; ``lean`` and ``official`` differ only in who makes the spans.
+Scopes are passed explicitly (``parent``); ``official`` also makes them current for the libraries
+that look there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Scope:
 class Fanout:
     """One parallel fan-out under way; ``trace`` is the parent of its calls."""
 
-    __slots__ = ("calls", "failures", "parent", "start_ns", "token", "trace")
+    __slots__ = ("calls", "failures", "parent", "start_ns", "trace")
 
     def __init__(self, parent: TraceContext, trace: TraceContext, start_ns: int) -> None:
         self.parent = parent
@@ -39,13 +39,12 @@ class Fanout:
         self.start_ns = start_ns
         self.calls = 0
         self.failures = 0
-        self.token: object = None
 
 
 class Attempt:
     """One attempt of one call under way."""
 
-    __slots__ = ("fanout", "parent", "start_ns", "token", "trace", "wire")
+    __slots__ = ("fanout", "parent", "start_ns", "trace", "wire")
 
     def __init__(
         self,
@@ -61,7 +60,6 @@ class Attempt:
         """Goes to :attr:`Outgoing.trace`; None when the instrumentation injects by itself."""
         self.start_ns = start_ns
         self.fanout = fanout
-        self.token: object = None
 
 
 class Telemetry(Protocol):

@@ -2,7 +2,7 @@
 
 Pure, and split in two by how often things change: a :class:`Shape` is everything of a record that
 repeats, and decides name, kind, status and most attributes; ids, times, sizes and the key are the
-record's own. The encoder (encode.py) serialises each shape once.
+record's own. The encoder (encoding.py) serialises each shape once.
 
 Rules that the conventions leave open:
 

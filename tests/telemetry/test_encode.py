@@ -37,7 +37,6 @@ from services.telemetry.records import (
     Record,
 )
 from services.telemetry.spans import attributes_of, shape_of, span_shape
-from services.telemetry.tracer import Notes
 from services.wire import ports
 from tests.telemetry.build import (
     OFFSET_NS,
@@ -123,33 +122,18 @@ def test_a_template_is_never_shared_by_records_that_differ() -> None:
     records = list(_records())
     encoder = SpanEncoder(SHOP, OFFSET_NS)
     together: list[bytes] = []
-    encoder.encode(records, {}, together)
+    encoder.encode(records, together)
     again: list[bytes] = []
-    encoder.encode(records, {}, again)
+    encoder.encode(records, again)
     apart = [_alone(record) for record in records]
     assert together == again == apart
 
 
 def _alone(record: Record) -> bytes:
     out: list[bytes] = []
-    SpanEncoder(SHOP, OFFSET_NS).encode([record], {}, out)
+    SpanEncoder(SHOP, OFFSET_NS).encode([record], out)
     return out[0]
 
 
 def test_an_unsampled_record_makes_no_span() -> None:
     assert spans_of(encode_spans(SHOP, [calling(WIRES[0], sampled=False)], RESOURCE, 0)) == []
-
-
-def test_what_user_code_said_is_added_and_its_name_and_status_win() -> None:
-    notes = Notes()
-    notes.attributes["basket"] = [1, 2]
-    notes.name = "reserve all"
-    notes.status = Status(StatusCode.ERROR, "out of stock")
-    kept = {3: notes}
-    out: list[bytes] = []
-    SpanEncoder(SHOP, 0).encode([serving(WIRES[0], span=3)], kept, out)
-    (span,) = spans_of(protobuf.export_request(b"", ((b"", out),)))
-    assert span.name == "reserve all"
-    assert said_by(span.attributes)["basket"] == [1, 2]
-    assert (span.status.code, span.status.message) == (2, "out of stock")
-    assert kept == {}

@@ -20,7 +20,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.pipeline import Pace, Pipeline, resource_attributes
 from services.telemetry.sender import Request, Sender
-from services.telemetry.tracer import SlimTracerProvider
 from tests.telemetry.build import HTTP, SHOP, Ticks, calling, numbered, said_by, spans_of
 
 RESOURCE = {"service.name": "order"}
@@ -101,16 +100,6 @@ def test_every_sampled_span_arrives_once_and_metrics_see_all() -> None:
     assert counts["protocol.call.count"] == 570
 
 
-def test_where_no_spans_are_sent_those_of_user_code_hold_up_nothing() -> None:
-    seen = telemetry()
-    with receiving() as receiver:
-        pipeline = Pipeline(seen, receiver.endpoint, RESOURCE, spans=False)
-        seen.records += records(1)
-        SlimTracerProvider(seen).get_tracer("library").start_span("look").end()
-        assert asyncio.run(run(pipeline))
-    assert (seen.spans, receiver.traces, len(receiver.metrics)) == ([], [], 1)
-
-
 def test_spans_leave_by_themselves_once_they_fill_a_request() -> None:
     seen = telemetry()
     with receiving() as receiver:
@@ -176,18 +165,6 @@ def test_deferred_touches_nothing_before_the_flush() -> None:
 
     with receiving() as receiver:
         asyncio.run(main())
-
-
-def test_spans_of_user_code_go_out_under_their_own_scope_and_are_counted() -> None:
-    seen = telemetry()
-    SlimTracerProvider(seen).get_tracer("shop.basket").start_span("look").end()
-    seen.records += records(1)
-    with receiving() as receiver:
-        pipeline = Pipeline(seen, receiver.endpoint, RESOURCE)
-        asyncio.run(run(pipeline))
-    names = {span.name for request in receiver.traces for span in spans_of(request)}
-    assert names == {"look", "POST /reserve"}
-    assert pipeline.spans_ended == pipeline.spans_exported == 2
 
 
 def test_with_tracing_off_metrics_go_out_alone() -> None:

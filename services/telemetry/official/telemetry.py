@@ -3,7 +3,7 @@
 HTTP and gRPC hops are traced by opentelemetry-instrumentation-aiohttp-client, -aiohttp-server and
 -grpc on the OpenTelemetry SDK; they write and read ``traceparent`` themselves, so attempts carry no
 trace of ours. What they do not record and our analyzers use (key, items, sizes, attempt) is added
-in their hooks (instrumentations.py), from the ``hopbench`` header.
+in their hooks (hooks.py), from the ``hopbench`` header.
 
 Kafka's hops, fan-outs and their ``call.<service>.<operation>`` spans are opened here with the SDK's
 tracer. Of a message, opentelemetry-instrumentation-aiokafka sees the handing over and the taking:
@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import Token
 from dataclasses import dataclass
 from typing import Final
 
-from opentelemetry.context import Context, attach
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
@@ -37,7 +38,7 @@ from opentelemetry.trace import (
 
 from services.scenario.model import PROTOCOLS
 from services.telemetry import protobuf as otlp
-from services.telemetry.lean import LeanAttempt, LeanFanout, LeanScope, LeanTelemetry
+from services.telemetry.lean import LeanTelemetry
 from services.telemetry.official.hooks import hooks, judge
 from services.telemetry.pipeline import DEFAULT_PACE, Pace, Pipeline
 from services.telemetry.port import Attempt, Fanout, Scope
@@ -61,27 +62,29 @@ _KINDS: Final = {
 }
 
 
-class OfficialScope(LeanScope):
-    """``span`` is the SDK's; ``ours`` where we opened it and must end it."""
+class OfficialScope(Scope):
+    """``span`` is the SDK's; with a ``token`` we opened it, and must end it."""
 
-    __slots__ = ("ours", "span")
-
-    span: Span
-    ours: bool
-
-
-class OfficialFanout(LeanFanout):
-    __slots__ = ("span",)
+    __slots__ = ("span", "token")
 
     span: Span
+    token: Token[Context] | None
 
 
-class OfficialAttempt(LeanAttempt):
+class OfficialFanout(Fanout):
+    __slots__ = ("span", "token")
+
+    span: Span
+    token: Token[Context]
+
+
+class OfficialAttempt(Attempt):
     """``span`` is ours: Kafka's, or that of a call within a fan-out; else None."""
 
-    __slots__ = ("span",)
+    __slots__ = ("span", "token")
 
     span: Span | None
+    token: Token[Context] | None
 
 
 class OfficialTelemetry(LeanTelemetry):
@@ -100,22 +103,22 @@ class OfficialTelemetry(LeanTelemetry):
         self._shapes: dict[Shape, SpanShape] = {}
 
     def server_begin(self, incoming: Incoming) -> OfficialScope:
-        site = self._sites[incoming.operation]
         if incoming.protocol == "kafka":
-            return self._consume(incoming, site)
+            return self._consume(incoming)
         span = get_current_span()
         if span.is_recording():
             span.set_attribute("hopbench.items", self._items_of(incoming.ticket))
             if incoming.key is not None:
                 span.set_attribute("hopbench.key", incoming.key)
-        scope = OfficialScope(_traced(span), incoming, site)
-        scope.span, scope.ours = span, False
+        scope = OfficialScope(_traced(span), incoming, incoming.received_ns)
+        scope.span, scope.token = span, None
         return scope
 
-    def _consume(self, incoming: Incoming, site: int) -> OfficialScope:
+    def _consume(self, incoming: Incoming) -> OfficialScope:
         came = incoming.trace
         parent = Context() if came is None else _context(came, remote=True)
         kind = CONSUMER if incoming.mode == "publish" else SERVER
+        site = self._sites[incoming.operation]
         shape = self._shape(Shape(kind, site, 0, 0, 0, 0, PROTOCOLS.index("kafka"), False))
         links = (
             [Link(get_current_span(parent).get_span_context())]
@@ -131,26 +134,25 @@ class OfficialTelemetry(LeanTelemetry):
                 span.set_attributes(
                     key_attributes("kafka", kind, self.service, incoming.operation, incoming.key)
                 )
-        scope = OfficialScope(_traced(span), incoming, site)
-        scope.span, scope.ours = span, True
-        scope.token = attach(set_span_in_context(span, Context()))
+        scope = OfficialScope(_traced(span), incoming, incoming.received_ns)
+        scope.span, scope.token = span, attach(set_span_in_context(span, Context()))
         return scope
 
     def server_end(self, scope: Scope, reply: Reply) -> None:
         assert isinstance(scope, OfficialScope)
         # A cancelled handler gives the instrumentation no answer to read a status from.
-        if scope.ours or reply.status is Status.CANCELLED:
+        if scope.token is not None or reply.status is Status.CANCELLED:
             judge(scope.span, reply.status)
         super().server_end(scope, reply)
-        if scope.ours:
+        if scope.token is not None:
+            detach(scope.token)
             scope.span.end()
 
     def fanout_begin(self, scope: Scope, parent: TraceContext) -> OfficialFanout:
         context = _context(parent)
         span = self._tracer.start_span(FANOUT, context)
         fanout = OfficialFanout(parent, _traced(span), self.now_ns())
-        fanout.span = span
-        fanout.token = attach(set_span_in_context(span, context))
+        fanout.span, fanout.token = span, attach(set_span_in_context(span, context))
         return fanout
 
     def fanout_end(self, scope: Scope, fanout: Fanout) -> None:
@@ -158,6 +160,7 @@ class OfficialTelemetry(LeanTelemetry):
         fanout.span.set_attributes(
             {"fanout.call_count": fanout.calls, "fanout.failures": fanout.failures}
         )
+        detach(fanout.token)
         fanout.span.end()
         super().fanout_end(scope, fanout)
 
@@ -165,16 +168,12 @@ class OfficialTelemetry(LeanTelemetry):
         current = get_current_span()
         # Behaviour says whose child the call is; what is current may be a sibling's.
         context = None if _traced(current) == parent else _context(parent)
-        attempt = OfficialAttempt(wire, parent, parent, self.now_ns(), fanout)
-        attempt.span = self._open(wire, context, fanout=fanout)
-        if attempt.span is not None:
-            attempt.token = attach(set_span_in_context(attempt.span, context))
-        elif context is not None:
-            attempt.token = attach(context)
+        span = self._open(wire, context, fanout=fanout)
         # The instrumentations inject what is current; Kafka's transport writes what it is given.
-        attempt.trace = (
-            _traced(attempt.span) if wire.protocol == "kafka" and attempt.span is not None else None  # type: ignore[assignment]
-        )
+        trace = None if span is None or wire.protocol != "kafka" else _traced(span)
+        attempt = OfficialAttempt(wire, parent, trace, self.now_ns(), fanout)
+        within = context if span is None else set_span_in_context(span, context)
+        attempt.span, attempt.token = span, None if within is None else attach(within)
         return attempt
 
     def _open(self, wire: Wire, context: Context | None, *, fanout: bool) -> Span | None:
@@ -209,8 +208,8 @@ class OfficialTelemetry(LeanTelemetry):
                         )
                 judge(span, reply.status)
             span.end()
-        # The record needs whole ids, and nobody derives a span from it.
-        attempt.trace = attempt.parent
+        if attempt.token is not None:
+            detach(attempt.token)
         super().attempt_end(attempt, out, items, reply)
 
     def _shape(self, shape: Shape) -> SpanShape:
