@@ -154,7 +154,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m services.node.fork_server")
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--fd", type=int, required=True)
-    parser.add_argument("--padding")
     arguments = parser.parse_args()
     die_with(arguments.parent)
     set_title("hopbench: fork server")

@@ -21,8 +21,6 @@ from services.system.children import ended, ending, environment
 
 _END_S = 2.0
 """From the end of its channel to its own."""
-_PADDING = "." * 80
-"""An argument whose only use is its length: a title has room for as much as the original."""
 
 
 @dataclass(slots=True)
@@ -52,9 +50,7 @@ def command(parent: int, fd: int) -> list[str]:
 
     By name: a node is small, and what the fork server imports is not.
     """
-    return children.command(
-        "services.node.fork_server", f"--parent={parent}", f"--fd={fd}", f"--padding={_PADDING}"
-    )
+    return children.command("services.node.fork_server", f"--parent={parent}", f"--fd={fd}")
 
 
 class Forks:

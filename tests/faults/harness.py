@@ -1,7 +1,8 @@
 """Real ``hopbench`` processes, seen from outside: in which phase they are, and what they leave.
 
-Every process that a bench starts inherits its environment, so a variable of our own finds all of
-them in /proc, whatever they call themselves and whoever their parent is by then.
+Every process that a bench starts works in the directory that the bench was started in, or below
+it, so that all of them are found in /proc, whatever they call themselves and whoever their parent
+is by then. Their environment tells nothing: a title is written over it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from loadgen.samples import RECORD
 T = TypeVar("T")
 Phase = Literal["starting", "warm-up", "measuring", "draining", "reading", "reporting", "ended"]
 
-MARK = "HOPBENCH_TEST_MARK"
 GONE_S = 15.0
 """From the end of a bench to the end of everything that it started."""
 PHASE_S = 60.0
@@ -57,15 +57,14 @@ SLOW_TO_DRAIN = SCENARIO.replace("send:\n        - sleep: 1ms", "send:\n        
 """Its consumers are still at work when the load has ended."""
 
 
-def alive(mark: str) -> dict[int, str]:
-    """Every living process with ``mark`` in its environment: pid → command line."""
-    wanted = f"{MARK}={mark}".encode()
+def alive(site: Path) -> dict[int, str]:
+    """Every living process that works in ``site`` or below it: pid → command line."""
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            if wanted not in (entry / "environ").read_bytes().split(b"\0"):
+            if not (entry / "cwd").readlink().is_relative_to(site):
                 continue
             line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
         except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -107,9 +106,9 @@ def doubt(trial: Mapping[str, Any], code: str) -> str:
 class Bench:
     """One ``hopbench`` command that runs. Use :class:`Site` to start one."""
 
-    def __init__(self, process: subprocess.Popen[bytes], mark: str, run: Path, out: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], site: Path, run: Path, out: Path) -> None:
         self.process = process
-        self.mark = mark
+        self.site = site
         self.run = run
         """The run directory, where the command makes or has one."""
         self._out = out
@@ -170,11 +169,11 @@ class Bench:
 
     def parts(self) -> list[str]:
         """The command lines of what it has started."""
-        return [line for pid, line in alive(self.mark).items() if pid != self.pid]
+        return [line for pid, line in alive(self.site).items() if pid != self.pid]
 
     def pid_of(self, part: str) -> int:
         """Of the one process with ``part`` in its title or command line."""
-        found = {pid: line for pid, line in alive(self.mark).items() if part in line}
+        found = {pid: line for pid, line in alive(self.site).items() if part in line}
         assert len(found) == 1, (part, found)
         return next(iter(found))
 
@@ -206,7 +205,7 @@ class Bench:
     def end(self, bound_s: float = PHASE_S) -> Ended:
         """Wait until it has ended, and until nothing of it is left."""
         code = self.process.wait(bound_s)
-        wait_for(f"end of {alive(self.mark)}", lambda: None if alive(self.mark) else True, GONE_S)
+        wait_for(f"end of {alive(self.site)}", lambda: None if alive(self.site) else True, GONE_S)
         return Ended(code, self._text("out"), self._text("err"))
 
     def _text(self, which: str) -> str:
@@ -214,11 +213,11 @@ class Bench:
 
 
 class Site:
-    """A directory to run commands in; whatever they leave running is killed by :meth:`clear`."""
+    """A directory to run commands in, one at a time; whatever they leave running is killed by
+    :meth:`clear`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._mark = f"{os.getpid()}-{path.name}-{monotonic_ns()}"
         self._started = 0
 
     def scenario(self, text: str = SCENARIO, name: str = "small.yaml") -> Path:
@@ -236,7 +235,6 @@ class Site:
     ) -> Bench:
         """``hopbench arguments``; ``run`` is the directory that it makes or continues."""
         self._started += 1
-        mark = f"{self._mark}-{self._started}"
         out = self.path / f"said-{self._started}"
         with (
             out.with_suffix(".out").open("wb") as stdout,
@@ -245,7 +243,7 @@ class Site:
             process = subprocess.Popen(
                 [sys.executable, "-m", "hopbench", *map(str, arguments)],
                 cwd=self.path,
-                env={**os.environ, **(variables or {}), MARK: mark},
+                env={**os.environ, **(variables or {})},
                 stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
                 stdout=stdout,
                 stderr=stderr,
@@ -255,15 +253,14 @@ class Site:
         if stdin is not None and process.stdin is not None:
             process.stdin.write(stdin)
             process.stdin.close()
-        return Bench(process, mark, run or self.path / "run", out)
+        return Bench(process, self.path, run or self.path / "run", out)
 
     def run(self, *arguments: object, **named: Any) -> Ended:
         return self.start(*arguments, **named).end()
 
     def clear(self) -> None:
-        for number in range(1, self._started + 1):
-            for pid in alive(f"{self._mark}-{number}"):
-                os.kill(pid, signal.SIGKILL)
+        for pid in alive(self.path):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _records(spool: Path) -> int:

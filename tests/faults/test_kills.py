@@ -69,7 +69,7 @@ def test_when_the_bench_is_killed_while_all_start_all_die(site: Site) -> None:
     bench.wait("locust", lambda: True if "locust" in "".join(bench.parts()) else None)
     bench.signal(signal.SIGKILL)
     bench.process.wait()
-    wait_for("end of all parts", lambda: None if alive(bench.mark) else True, 5.0)
+    wait_for("end of all parts", lambda: None if alive(bench.site) else True, 5.0)
     assert site.run("run", "--resume", "run").code == Exit.DONE
 
 
@@ -84,7 +84,7 @@ def test_when_the_bench_is_killed_all_die_and_its_spools_are_recovered(site: Sit
 
     bench.signal(signal.SIGKILL)
     bench.process.wait()
-    wait_for("end of all parts", lambda: None if alive(bench.mark) else True, 5.0)
+    wait_for("end of all parts", lambda: None if alive(bench.site) else True, 5.0)
 
     reported = site.run("report", "run", "--json", "-")
     assert reported.code == Exit.DONE

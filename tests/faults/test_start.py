@@ -21,7 +21,7 @@ def test_a_part_that_dies_while_all_start_is_named(site: Site, part: str) -> Non
     bench = site.start("run", site.scenario(), "--variant", "baseline", "--out", "run")
 
     def seen() -> int | None:
-        return next((pid for pid, line in alive(bench.mark).items() if part in line), None)
+        return next((pid for pid, line in alive(bench.site).items() if part in line), None)
 
     os.kill(bench.wait(part, seen), signal.SIGKILL)
     ended = bench.end()

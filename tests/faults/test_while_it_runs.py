@@ -41,7 +41,7 @@ def observed(site: Site, name: str, look: Callable[[Bench], None], *more: object
 
 def test_ps_shows_a_process_for_each_replica_and_one_locust(site: Site) -> None:
     def look(bench: Bench) -> None:
-        pids = ",".join(map(str, alive(bench.mark)))
+        pids = ",".join(map(str, alive(bench.site)))
         shown = subprocess.run(
             ["ps", "-ww", "-o", "args=", "-p", pids], capture_output=True, text=True, check=True
         ).stdout.splitlines()

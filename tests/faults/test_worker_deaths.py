@@ -91,7 +91,7 @@ def test_when_the_bench_is_killed_all_die(site: Site) -> None:
         assert part in titles
     bench.signal(signal.SIGKILL)
     bench.process.wait()
-    wait_for("end of all parts", lambda: None if alive(bench.mark) else True, 8.0)
+    wait_for("end of all parts", lambda: None if alive(bench.site) else True, 8.0)
     resumed = site.run("run", "--resume", "run", "--json", "-")
     assert resumed.code == Exit.DONE
     assert doubt(resumed.document["trials"][0], "interrupted") == ""
