@@ -55,6 +55,7 @@ from services.telemetry.lean import LeanTelemetry
 from services.telemetry.official import telemetry as instrument
 from services.telemetry.pipeline import Pipeline, resource_attributes
 from services.telemetry.records import CLIENT, SERVER
+from services.telemetry.sender import Sender
 from services.telemetry.spans import Shape, span_shape
 from services.wire.ports import Incoming, Reply, Status, TraceContext
 
@@ -105,14 +106,15 @@ async def lean(
     topology = shop(protocol)
     caller = LeanTelemetry(topology, "order", 0, WallClock())
     callee = LeanTelemetry(topology, "inventory", 0, WallClock())
+    senders = [Sender(endpoint, endpoint) for _ in range(2)]
     pipelines = [
         Pipeline(
             telemetry,
-            endpoint,
+            sender,
             resource_attributes(telemetry.service, 0, "baseline"),
-            deferred=deferred,
+            shared=deferred,
         )
-        for telemetry in (caller, callee)
+        for telemetry, sender in zip((caller, callee), senders, strict=True)
     ]
     wire = topology.wires[0]
 
@@ -141,6 +143,8 @@ async def lean(
             if pipeline.spans_exported != pipeline.spans_ended:
                 raise SystemExit(f"{name}: {pipeline.dropped} spans lost")
             await pipeline.close()
+        for sender in senders:
+            sender.close()
 
 
 @asynccontextmanager
@@ -153,16 +157,18 @@ async def official(
         "order",
         0,
         WallClock(),
-        endpoint=endpoint,
+        Sender(endpoint, endpoint),
         resource=resource_attributes("order", 0, "baseline", "official"),
+        spans=endpoint,
     )
     callee, callee_pipeline, callee_hooks = instrument.official(
         topology,
         "inventory",
         0,
         WallClock(),
-        endpoint=endpoint,
+        Sender(endpoint, endpoint),
         resource=resource_attributes("inventory", 0, "baseline", "official"),
+        spans=endpoint,
     )
     pipelines = (caller_pipeline, callee_pipeline)
     wire = topology.wires[0]
@@ -199,7 +205,7 @@ async def by_hand(
     topology = shop(protocol)
     provider, ended, exporter = instrument.tracer_provider(
         resource_attributes("order", 0, "baseline", "official"),
-        OTLPSpanExporter(endpoint=endpoint),
+        OTLPSpanExporter(endpoint=endpoint, insecure=True),
     )
     tracer = provider.get_tracer("benchmarks.hop")
     client, server = (

@@ -83,8 +83,7 @@ def requests(scenario: Scenario, start_unix_ns: int) -> tuple[list[Request], Sou
 
 
 def send(otlp: str, batches: list[Request]) -> None:
-    sender = Sender(f"http://{otlp}", None, max_bytes=2**30)
-    sender.start()
+    sender = Sender(otlp, otlp, max_bytes=2**30)
     for batch in batches:
         sender.send("traces", batch)
     sender.drain(60.0)

@@ -24,7 +24,7 @@ SERVICES: Final = (
 
 @contextlib.contextmanager
 def sink(cpu: int | None = None) -> Iterator[str]:
-    """Run one while the block runs; yields its endpoint."""
+    """Run one while the block runs; yields its ``HOST:PORT``."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.sink"],
         stdin=subprocess.PIPE,
@@ -37,7 +37,7 @@ def sink(cpu: int | None = None) -> Iterator[str]:
         port = int(process.stdout.readline())
         if cpu is not None:
             os.sched_setaffinity(process.pid, {cpu})
-        yield f"http://127.0.0.1:{port}"
+        yield f"127.0.0.1:{port}"
     finally:
         process.stdin.close()
         process.wait(10)

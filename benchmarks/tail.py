@@ -33,6 +33,7 @@ from benchmarks.sink import sink
 from services.clocks.wall import WallClock
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.pipeline import Pipeline, resource_attributes
+from services.telemetry.sender import Sender
 from services.transports import listener
 from services.transports.site import Counters, Site
 from services.wire import ticket, traceparent
@@ -59,7 +60,7 @@ async def serve(side: SideName, endpoint: str) -> None:
     pipelines = [
         Pipeline(
             telemetry,
-            endpoint,
+            Sender(endpoint, endpoint),
             resource_attributes(telemetry.service, 0, "baseline"),
             spans=side == "lean",
         )

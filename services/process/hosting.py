@@ -20,6 +20,7 @@ from services.scenario.model import Protocol
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.outlet import PACE, Outlet
 from services.telemetry.pipeline import DEFAULT_PACE, Pipeline, resource_attributes
+from services.telemetry.sender import Sender
 from services.transports.site import (
     PACKED_CONNECTIONS,
     WARM_CONNECTIONS,
@@ -150,37 +151,35 @@ def instruments(
 ) -> tuple[LeanTelemetry, Pipeline | OfficialPipeline, Hooks]:
     """What sees the hops, what sends them on, and what hangs into the transports' libraries."""
     job = work.job
-    traces, metrics = f"http://{job.traces}", f"http://{job.metrics}"
     resource = resource_attributes(service, replica, job.variant, job.instrumentation)
-    sender = None if outlet is None else outlet.sender
-    pace = DEFAULT_PACE if outlet is None else PACE
+    sender, pace = (
+        (Sender(job.traces, job.metrics), DEFAULT_PACE) if outlet is None else (outlet.sender, PACE)
+    )
+    shared = outlet is not None
     if job.tracing and job.instrumentation == "official":
         found: tuple[LeanTelemetry, OfficialPipeline, Hooks] = _official().official(
             work.topology,
             service,
             replica,
             clock,
-            endpoint=traces,
-            metrics_endpoint=metrics,
+            sender,
             resource=resource,
+            spans=job.traces if outlet is None else outlet.spans,
             offset_ns=work.unix_offset_ns,
-            spans=None if outlet is None else outlet.spans,
-            sender=sender,
             pace=pace,
+            shared=shared,
         )
         return found
     kind = LeanTelemetry if job.tracing else NullTelemetry
     seen = kind(work.topology, service, replica, clock)
     pipeline = Pipeline(
         seen,
-        traces,
+        sender,
         resource,
-        metrics_endpoint=metrics,
         spans=job.tracing,
         offset_ns=work.unix_offset_ns,
-        sender=sender,
-        shared=sender is not None,
         pace=pace,
+        shared=shared,
     )
     return seen, pipeline, Hooks()
 

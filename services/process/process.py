@@ -110,8 +110,8 @@ class Process:
         if pack.shared:
             _room(work, pack.services)
             self._outlet = Outlet(
-                f"http://{job.traces}",
-                f"http://{job.metrics}",
+                job.traces,
+                job.metrics,
                 official=job.tracing and job.instrumentation == "official",
             )
         self.hosted = [

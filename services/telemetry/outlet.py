@@ -37,7 +37,7 @@ class Outlet:
     """Make one before its pipelines, and :meth:`start` it with them."""
 
     def __init__(self, traces: str, metrics: str, *, official: bool) -> None:
-        """Endpoints are ``http://HOST:PORT`` of OTLP/gRPC."""
+        """Endpoints are ``HOST:PORT`` of OTLP/gRPC."""
         self.sender = Sender(traces, metrics, join_bytes=_JOIN_BYTES)
         self.spans: SharedSpans | None = None
         if official:
@@ -51,7 +51,6 @@ class Outlet:
         self._timer: asyncio.Handle | None = None
 
     def start(self, members: Sequence[Member]) -> None:
-        self.sender.start()
         self._members = members
         self._next_round(PACE.idle_s)
 

@@ -74,38 +74,32 @@ def _version(distribution: str) -> str:
 
 
 class Pipeline:
-    """Derives from one telemetry's records and sends to ``endpoint`` (``http://host:port``, gRPC).
+    """Derives from one telemetry's records and gives spans and metrics to ``sender``.
 
-    ``metrics_endpoint`` where metrics go elsewhere. ``spans=False`` sends metrics alone.
-    ``deferred`` touches no record before :meth:`flush`. ``offset_ns`` turns the clock's time into
-    Unix time; None takes it now.
+    ``spans=False`` sends metrics alone. ``offset_ns`` turns the clock's time into Unix time; None
+    takes it now. Where it is ``shared``, somebody else calls :meth:`step` and closes the sender, as
+    they do for several pipelines; else no record is left untouched for long after :meth:`start`.
     """
 
     def __init__(
         self,
         telemetry: LeanTelemetry,
-        endpoint: str,
+        sender: Sender,
         resource: protobuf.Attributes,
         *,
-        metrics_endpoint: str | None = None,
         spans: bool = True,
-        deferred: bool = False,
         offset_ns: int | None = None,
         pace: Pace = DEFAULT_PACE,
-        sender: Sender | None = None,
         shared: bool = False,
     ) -> None:
-        """``shared``: the ``sender`` is started and closed, and :meth:`step` is called, by somebody
-        who does so for several pipelines."""
         self._telemetry = telemetry
+        self._sender = sender
         self._resource = protobuf.resource(resource)
         self._spans = spans
-        self._deferred = deferred
         self._shared = shared
         self._pace = pace
         now = telemetry.now_ns()
         self._offset_ns = time.time_ns() - now if offset_ns is None else offset_ns
-        self._sender = sender or Sender(endpoint if spans else None, metrics_endpoint or endpoint)
         self._encoder = SpanEncoder(telemetry.topology, self._offset_ns)
         self._metrics = Metrics(telemetry.topology, now)
         self._encoded: list[bytes] = []
@@ -147,10 +141,7 @@ class Pipeline:
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._collected_s = loop.time()
-        if self._shared:
-            return
-        self._sender.start()
-        if not self._deferred:
+        if not self._shared:
             self._timer = loop.call_later(self._pace.idle_s, self._turn)
 
     async def flush(self, timeout_s: float = 5.0) -> bool:

@@ -1,36 +1,60 @@
-"""Ready OTLP bytes over the official exporters' transport.
+"""Ready OTLP bytes on their way to a receiver, over gRPC.
 
-Only the encoding is ours. Channel, headers, compression, timeouts, retries with backoff and the
-``OTEL_EXPORTER_OTLP_*`` environment are those of ``opentelemetry-exporter-otlp-proto-grpc``; gRPC
-and not HTTP because a batch of 500 spans costs 0.15 ms of CPU against 0.46 ms with ``requests``.
+gRPC and not HTTP because a batch of 500 spans costs 0.15 ms of CPU against 0.46 ms with
+``requests``. What a receiver does not take is sent again as the OTLP specification 1.9 says
+("Failures" and "OTLP/gRPC Throttling", opentelemetry.io/docs/specs/otlp): after as long as it asks
+for, else after pauses that double.
 
-A sender owns threads, for the official exporters block. What waits for them is bounded in bytes;
-what does not fit, and what was not accepted, is counted as lost.
+A sender owns threads, for a call blocks. What waits for them is bounded in bytes; what does not
+fit, and what was not accepted, is counted as lost.
 """
 
 from __future__ import annotations
 
+import logging
+import random
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic
 from typing import Any, Final, Literal
 
-from opentelemetry.exporter.otlp.proto.grpc.exporter import OTLPExporterMixin
+import grpc
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status as Details
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from opentelemetry.sdk.trace.export import SpanExportResult
 
 SignalName = Literal["traces", "metrics"]
 
-_SERVICES: Final[dict[SignalName, str]] = {
+_METHODS: Final[Mapping[SignalName, str]] = {
     "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
     "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
 }
+_AGAIN: Final = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
+"""Codes after which the same request may be taken; RESOURCE_EXHAUSTED only with a RetryInfo."""
+_DETAILS: Final = "grpc-status-details-bin"
+_PAUSE_S: Final = 1.0
+_JITTER: Final = 0.2
+_OPTIONS: Final = (
+    # A receiver that is back is found soon; the default waits for up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+_log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,57 +65,66 @@ class Request:
     items: int
 
 
-class _Stub:
-    """A generated stub's one method, without a serializer. Keeps the last answer."""
+class Receiver:
+    """Where requests go: ``HOST:PORT``. Its channel connects with the first of them."""
 
-    def __init__(self, signal: SignalName, channel: Any) -> None:
-        self._call = channel.unary_unary(_SERVICES[signal])
-        self.answer = b""
+    def __init__(self, endpoint: str, timeout_s: float) -> None:
+        self._endpoint = endpoint
+        self.timeout_s = timeout_s
+        self._closing = threading.Event()
+        self._channel = grpc.insecure_channel(endpoint, options=_OPTIONS)
+        # Without serializers: bytes go out, and bytes come back.
+        self._methods: dict[SignalName, Callable[..., bytes]] = {
+            signal: self._channel.unary_unary(method, None, None)
+            for signal, method in _METHODS.items()
+        }
 
-    def Export(self, request: bytes, metadata: Any, timeout: float) -> bytes:
-        self.answer = self._call(request, metadata=metadata, timeout=timeout)
-        return self.answer
+    def export(self, signal: SignalName, request: Request) -> int:
+        """How many items were accepted; 0 where the request was given up.
 
-
-class BytesExporter(OTLPExporterMixin[Any, Any, SpanExportResult, Any]):
-    """The official gRPC exporters without their encoder: what they are made of, handed bytes."""
-
-    _client: Any
-
-    def __init__(self, signal: SignalName, endpoint: str, timeout_s: float) -> None:
-        self._name = signal
-        super().__init__(
-            stub=partial(_Stub, signal),
-            result=SpanExportResult,  # type: ignore[arg-type]  # the class, as its own subclasses do
-            endpoint=endpoint,
-            timeout=timeout_s,
-            signal=signal,
-        )
-
-    @property
-    def _exporting(self) -> str:
-        return self._name
-
-    def _translate_data(self, data: Request) -> Any:
-        return data.body
-
-    def _count_data(self, data: Request) -> int:
-        return data.items
-
-    def export(self, request: Request) -> int:
-        """How many items the receiver accepted; 0 where it was given up.
-
-        Blocks for as long as the exporter's own retries take, at most ``timeout_s``.
+        Blocks until then: at most ``timeout_s``, or until :meth:`close`.
         """
-        try:
-            result = self._export(request)
-        except ValueError:
-            # What grpc raises for a channel that shutdown() closed meanwhile.
-            return 0
-        if result is not SpanExportResult.SUCCESS:
-            return 0
-        answer = self._client.answer
-        return request.items - (_rejected(self._name, answer) if answer else 0)
+        until_s = monotonic() + self.timeout_s
+        failed = 0
+        while True:
+            try:
+                answer = self._methods[signal](request.body, timeout=until_s - monotonic())
+            except grpc.RpcError as error:
+                pause = pause_s(error, failed)
+                if pause is None or monotonic() + pause > until_s or self._closing.wait(pause):
+                    _log.warning("%s to %s: given up: %s", signal, self._endpoint, _text(error))
+                    return 0
+                failed += 1
+            except ValueError:
+                # What grpc raises for a channel that was closed meanwhile.
+                return 0
+            else:
+                return request.items - (_rejected(signal, answer) if answer else 0)
+
+    def close(self) -> None:
+        """Breaks off what is under way."""
+        self._closing.set()
+        self._channel.close()
+
+
+def pause_s(error: Any, failed: int) -> float | None:
+    """How long to wait before a request is sent again that ``failed`` times before this ``error``,
+    which is grpc's own call object; None where that would be in vain."""
+    code = error.code()
+    if code in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE):
+        details = Details.FromString(dict(error.trailing_metadata() or ()).get(_DETAILS, b""))
+        for detail in details.details:
+            told = RetryInfo()
+            if detail.Unpack(told):
+                delay: float = told.retry_delay.ToTimedelta().total_seconds()
+                return delay
+    if code not in _AGAIN:
+        return None
+    return _PAUSE_S * 2.0**failed * random.uniform(1 - _JITTER, 1 + _JITTER)
+
+
+def _text(error: Any) -> str:
+    return f"{error.code().name}: {error.details()}"
 
 
 def _rejected(signal: SignalName, answer: bytes) -> int:
@@ -104,33 +137,37 @@ def _rejected(signal: SignalName, answer: bytes) -> int:
 class _Lane:
     """What goes to one receiver, in order, from a thread of its own."""
 
-    def __init__(self, endpoint: str, timeout_s: float, max_bytes: int, join_bytes: int) -> None:
-        self._endpoint = endpoint
-        self._join_bytes = join_bytes
-        self._timeout_s = timeout_s
+    def __init__(
+        self,
+        receiver: Receiver,
+        exported: dict[SignalName, int],
+        lost: dict[SignalName, int],
+        max_bytes: int,
+        join_bytes: int,
+    ) -> None:
+        """``exported`` and ``lost`` are added to, for the signals that go this way alone."""
+        self._receiver = receiver
+        self._exported = exported
+        self._lost = lost
         self._max_bytes = max_bytes
-        self._exporters: dict[SignalName, BytesExporter] = {}
+        self._join_bytes = join_bytes
         self._waiting: deque[tuple[SignalName, Request]] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
         self._closing = False
-        self.exported: dict[SignalName, int] = {"traces": 0, "metrics": 0}
-        self.lost: dict[SignalName, int] = {"traces": 0, "metrics": 0}
-        self._thread = threading.Thread(target=self._run, name="otlp-sender", daemon=True)
-
-    def start(self, signals: Iterable[SignalName]) -> None:
-        for signal in signals:
-            self._exporters[signal] = BytesExporter(signal, self._endpoint, self._timeout_s)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def send(self, signal: SignalName, request: Request) -> None:
         with self._changed:
             if self._closing or self._bytes + len(request.body) > self._max_bytes:
-                self.lost[signal] += request.items
+                self._lost[signal] += request.items
                 return
             self._waiting.append((signal, request))
             self._bytes += len(request.body)
             self._changed.notify_all()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="otlp-sender", daemon=True)
+            self._thread.start()
 
     def drain(self, timeout_s: float) -> bool:
         with self._changed:
@@ -141,16 +178,15 @@ class _Lane:
         with self._changed:
             self._closing = True
             for signal, request in self._waiting:
-                self.lost[signal] += request.items
+                self._lost[signal] += request.items
                 self._bytes -= len(request.body)
             self._waiting.clear()
             self._changed.notify_all()
-        for exporter in self._exporters.values():
-            exporter.shutdown()
+        self._receiver.close()
 
     def join(self) -> None:
-        if self._thread.is_alive():
-            self._thread.join(self._timeout_s)
+        if self._thread is not None:
+            self._thread.join(self._receiver.timeout_s)
 
     def _run(self) -> None:
         while True:
@@ -159,10 +195,10 @@ class _Lane:
                 if not self._waiting:
                     return
                 signal, request = self._next()
-            accepted = self._exporters[signal].export(request)
+            accepted = self._receiver.export(signal, request)
             with self._changed:
-                self.exported[signal] += accepted
-                self.lost[signal] += request.items - accepted
+                self._exported[signal] += accepted
+                self._lost[signal] += request.items - accepted
                 self._bytes -= len(request.body)
                 self._changed.notify_all()
 
@@ -195,63 +231,41 @@ class Sender:
 
     def __init__(
         self,
-        traces: str | None,
-        metrics: str | None,
+        traces: str,
+        metrics: str,
         *,
         timeout_s: float = 10.0,
         max_bytes: int = 16 * 1024 * 1024,
         join_bytes: int = 0,
     ) -> None:
-        """``join_bytes``: what waits goes out together up to this size, for many who send little.
+        """The receivers' ``HOST:PORT``, which may be one.
+
+        ``join_bytes``: what waits goes out together up to this size, for many who send little.
         An export request is one repeated field, so that two, one after the other, are one of both.
         """
-        endpoints: dict[SignalName, str | None] = {"traces": traces, "metrics": metrics}
-        self._lanes = {
-            endpoint: _Lane(endpoint, timeout_s, max_bytes, join_bytes)
-            for endpoint in endpoints.values()
-            if endpoint is not None
+        self.exported: dict[SignalName, int] = {"traces": 0, "metrics": 0}
+        self.lost: dict[SignalName, int] = {"traces": 0, "metrics": 0}
+        lanes = {
+            endpoint: _Lane(
+                Receiver(endpoint, timeout_s), self.exported, self.lost, max_bytes, join_bytes
+            )
+            for endpoint in {traces, metrics}
         }
-        self._of: dict[SignalName, _Lane] = {
-            signal: self._lanes[endpoint]
-            for signal, endpoint in endpoints.items()
-            if endpoint is not None
-        }
-        self._nowhere: dict[SignalName, int] = {"traces": 0, "metrics": 0}
-
-    @property
-    def exported(self) -> dict[SignalName, int]:
-        return {
-            signal: lane.exported[signal] if (lane := self._of.get(signal)) else 0
-            for signal in self._nowhere
-        }
-
-    @property
-    def lost(self) -> dict[SignalName, int]:
-        return {
-            signal: lane.lost[signal] if (lane := self._of.get(signal)) else nowhere
-            for signal, nowhere in self._nowhere.items()
-        }
-
-    def start(self) -> None:
-        for lane in self._lanes.values():
-            lane.start(signal for signal, of in self._of.items() if of is lane)
+        self._lanes = tuple(lanes.values())
+        self._of: dict[SignalName, _Lane] = {"traces": lanes[traces], "metrics": lanes[metrics]}
 
     def send(self, signal: SignalName, request: Request) -> None:
         """Never blocks on the network."""
-        lane = self._of.get(signal)
-        if lane is None:
-            self._nowhere[signal] += request.items
-        else:
-            lane.send(signal, request)
+        self._of[signal].send(signal, request)
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until nothing is waiting or under way. False where that took too long."""
         until_s = monotonic() + timeout_s
-        return all(lane.drain(max(0.0, until_s - monotonic())) for lane in self._lanes.values())
+        return all(lane.drain(max(0.0, until_s - monotonic())) for lane in self._lanes)
 
     def close(self) -> None:
         """Give up on what is left, counted as lost."""
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             lane.stop()
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             lane.join()

@@ -32,7 +32,13 @@ class Receiver:
     traces: list[bytes] = field(default_factory=list)
     metrics: list[bytes] = field(default_factory=list)
     answer: bytes = b""
+    failures: list[tuple[grpc.StatusCode, bytes]] = field(default_factory=list)
+    """What it answers first: codes, and the details of the status."""
     endpoint: str = ""
+
+    def sender(self, timeout_s: float = 10.0) -> Sender:
+        """One that sends everything here."""
+        return Sender(self.endpoint, self.endpoint, timeout_s=timeout_s)
 
 
 @contextmanager
@@ -40,8 +46,12 @@ def receiving(answer: bytes = b"") -> Iterator[Receiver]:
     receiver = Receiver(answer=answer)
 
     def taking(kept: list[bytes]) -> Any:
-        def export(request: bytes, _context: Any) -> bytes:
+        def export(request: bytes, context: Any) -> bytes:
             kept.append(request)
+            if receiver.failures:
+                code, details = receiver.failures.pop(0)
+                context.set_trailing_metadata((("grpc-status-details-bin", details),))
+                context.abort(code, "not now")
             return receiver.answer
 
         return grpc.unary_unary_rpc_method_handler(export)
@@ -53,7 +63,7 @@ def receiving(answer: bytes = b"") -> Iterator[Receiver]:
             (grpc.method_handlers_generic_handler(service, {"Export": taking(kept)}),)
         )
     port = server.add_insecure_port("127.0.0.1:0")
-    receiver.endpoint = f"http://127.0.0.1:{port}"
+    receiver.endpoint = f"127.0.0.1:{port}"
     server.start()
     try:
         yield receiver
@@ -81,7 +91,7 @@ def test_every_sampled_span_arrives_once_and_metrics_see_all() -> None:
     seen.records += records(500) + records(70, sampled=False)
     with receiving() as receiver:
         pipeline = Pipeline(
-            seen, receiver.endpoint, RESOURCE, offset_ns=0, pace=Pace(request_bytes=10_000)
+            seen, receiver.sender(), RESOURCE, offset_ns=0, pace=Pace(request_bytes=10_000)
         )
         assert pipeline.spans_ended == 500
         assert asyncio.run(run(pipeline))
@@ -106,7 +116,7 @@ def test_spans_leave_by_themselves_once_they_fill_a_request() -> None:
 
         async def main() -> None:
             pipeline = Pipeline(
-                seen, receiver.endpoint, RESOURCE, pace=Pace(idle_s=0.001, request_bytes=5_000)
+                seen, receiver.sender(), RESOURCE, pace=Pace(idle_s=0.001, request_bytes=5_000)
             )
             await pipeline.start()
             seen.records += records(100)
@@ -131,7 +141,7 @@ def test_the_loop_gets_a_turn_between_two_slices() -> None:
 
     async def main() -> None:
         pipeline = Pipeline(
-            seen, receiver.endpoint, RESOURCE, pace=Pace(slice_records=10, idle_s=0.0)
+            seen, receiver.sender(), RESOURCE, pace=Pace(slice_records=10, idle_s=0.0)
         )
         await pipeline.start()
         task = asyncio.create_task(neighbour())
@@ -147,13 +157,11 @@ def test_the_loop_gets_a_turn_between_two_slices() -> None:
     assert max(steps) == 10
 
 
-def test_deferred_touches_nothing_before_the_flush() -> None:
+def test_one_that_is_shared_touches_nothing_unasked() -> None:
     seen = telemetry()
 
     async def main() -> None:
-        pipeline = Pipeline(
-            seen, receiver.endpoint, RESOURCE, deferred=True, pace=Pace(idle_s=0.0, busy_s=0.0)
-        )
+        pipeline = Pipeline(seen, sender, RESOURCE, shared=True, pace=Pace(idle_s=0.0, busy_s=0.0))
         await pipeline.start()
         seen.records += records(100)
         for _ in range(50):
@@ -164,14 +172,16 @@ def test_deferred_touches_nothing_before_the_flush() -> None:
         assert pipeline.spans_exported == 100
 
     with receiving() as receiver:
+        sender = receiver.sender()
         asyncio.run(main())
+        sender.close()
 
 
 def test_with_tracing_off_metrics_go_out_alone() -> None:
     seen = telemetry(NullTelemetry)
     seen.records += records(3, sampled=False)
     with receiving() as receiver:
-        pipeline = Pipeline(seen, receiver.endpoint, RESOURCE, spans=False)
+        pipeline = Pipeline(seen, receiver.sender(), RESOURCE, spans=False)
         assert asyncio.run(run(pipeline))
     assert (len(receiver.traces), len(receiver.metrics)) == (0, 1)
     assert pipeline.spans_ended == 0
@@ -183,7 +193,7 @@ def test_spans_that_a_receiver_refuses_are_counted_as_dropped() -> None:
     seen = telemetry()
     seen.records += records(10)
     with receiving(answer.SerializeToString()) as receiver:
-        pipeline = Pipeline(seen, receiver.endpoint, RESOURCE)
+        pipeline = Pipeline(seen, receiver.sender(), RESOURCE)
         asyncio.run(run(pipeline))
     assert (pipeline.spans_exported, pipeline.dropped) == (6, 4)
 
@@ -191,8 +201,8 @@ def test_spans_that_a_receiver_refuses_are_counted_as_dropped() -> None:
 def test_a_dead_receiver_costs_the_spans_and_nothing_else() -> None:
     seen = telemetry()
     seen.records += records(20)
-    sender = Sender("http://127.0.0.1:1", None, timeout_s=0.2)
-    pipeline = Pipeline(seen, "http://127.0.0.1:1", RESOURCE, sender=sender)
+    sender = Sender("127.0.0.1:1", "127.0.0.1:1", timeout_s=0.2)
+    pipeline = Pipeline(seen, sender, RESOURCE)
     assert asyncio.run(run(pipeline))
     assert (pipeline.spans_ended, pipeline.spans_exported, pipeline.dropped) == (20, 0, 20)
 
@@ -214,8 +224,8 @@ def test_what_waits_for_a_receiver_is_bounded_and_the_rest_is_counted() -> None:
     )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    sender = Sender(f"http://127.0.0.1:{port}", None, max_bytes=25)
-    sender.start()
+    endpoint = f"127.0.0.1:{port}"
+    sender = Sender(endpoint, endpoint, max_bytes=25)
     for _ in range(4):
         sender.send("traces", Request(b"x" * 10, 3))
     assert entered.wait(30)

@@ -325,11 +325,15 @@ class OfficialPipeline:
         await self.metrics.close()
 
 
+def _exporter(endpoint: str) -> SpanExporter:
+    return OTLPSpanExporter(endpoint=endpoint, insecure=True)
+
+
 class SharedSpans:
     """One batch processor and one exporter for the providers of several services."""
 
     def __init__(self, endpoint: str) -> None:
-        self.exporter = _Counting(OTLPSpanExporter(endpoint=endpoint))
+        self.exporter = _Counting(_exporter(endpoint))
         self.processor = _batches(self.exporter)
 
     def flush(self, timeout_s: float) -> bool:
@@ -373,31 +377,24 @@ def official(
     service: str,
     replica: int,
     clock: Clock,
+    sender: Sender,
     *,
-    endpoint: str,
     resource: otlp.Attributes,
-    metrics_endpoint: str | None = None,
+    spans: str | SharedSpans,
     offset_ns: int | None = None,
-    spans: SharedSpans | None = None,
-    sender: Sender | None = None,
     pace: Pace = DEFAULT_PACE,
+    shared: bool = False,
 ) -> tuple[OfficialTelemetry, OfficialPipeline, Hooks]:
     """Everything that one service replica needs for ``--instrumentation official``.
 
-    ``spans`` and ``sender``, where several replicas of one process share their way out.
+    ``spans`` is where they go, as ``HOST:PORT`` or what several replicas of a process share;
+    ``sender`` sends the metrics, and ``shared`` says that it is not this replica's alone.
     """
     provider, ended, counting = tracer_provider(
-        resource, OTLPSpanExporter(endpoint=endpoint) if spans is None else spans
+        resource, _exporter(spans) if isinstance(spans, str) else spans
     )
     telemetry = OfficialTelemetry(topology, service, replica, clock, provider)
     metrics = Pipeline(
-        telemetry,
-        metrics_endpoint or endpoint,
-        resource,
-        spans=False,
-        offset_ns=offset_ns,
-        sender=sender,
-        shared=sender is not None,
-        pace=pace,
+        telemetry, sender, resource, spans=False, offset_ns=offset_ns, pace=pace, shared=shared
     )
     return telemetry, OfficialPipeline(provider, metrics, ended, counting), hooks(provider)
