@@ -7,14 +7,24 @@ record is read up to its last whole record.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+
+from services.wire.ports import Status
 
 SCHEMA: Final = "hopbench.samples/1"
 NOT_REACHED: Final = -1
 STATUSES: Final = ("ok", "error", "timeout", "dropped")
 OK, ERROR, TIMEOUT, DROPPED = range(len(STATUSES))
+OF_STATUS: Final[Mapping[Status, int]] = {
+    Status.OK: OK,
+    Status.ERROR: ERROR,
+    Status.TIMEOUT: TIMEOUT,
+    Status.UNAVAILABLE: ERROR,
+    Status.CANCELLED: ERROR,
+}
 PHASES: Final = ("warmup", "measured", "drain")
 
 RECORD: Final = np.dtype(

@@ -10,7 +10,7 @@ import asyncio
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, overload
 
@@ -24,20 +24,21 @@ from hopbench.engines.port import (
     Settings,
 )
 from loadgen.plan import Plan
-from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, TIMEOUT
+from loadgen.samples import DROPPED, NOT_REACHED, OF_STATUS
 from loadgen.schedule import Schedule, arrivals
 from loadgen.spool.recorder import Recorder, header, known
 from services.clocks.virtual import VirtualClock
 from services.doubts import Code, Doubt
 from services.report import ProcessReport, SenderReport
-from services.scenario.model import Protocol, Scenario
+from services.scenario.model import Scenario
 from services.simulation.round import Arrival, Outcome, ReplicaResult, SimulationResult, simulate
 from services.telemetry.encoding import encode_spans
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.metrics import encode_metrics
 from services.telemetry.pipeline import resource_attributes
 from services.telemetry.records import SAMPLED
-from services.wire.ports import Address, Status
+from services.wire import statuses
+from services.wire.ports import Address
 from services.wire.topology import GENERATOR, Topology, topology, uses_kafka
 
 UNIX_OFFSET_NS: Final = 1_700_000_000_000_000_000
@@ -46,24 +47,6 @@ RECORDS_PER_REQUEST: Final = 2_000
 """Hop records in one export request, as an exporter's batches are bounded too."""
 _TELLS: Final = 50
 
-_CODES: Final[Mapping[Protocol, Mapping[Status, int]]] = {
-    "http": {
-        Status.OK: 200,
-        Status.ERROR: 500,
-        Status.TIMEOUT: 504,
-        Status.UNAVAILABLE: 503,
-        Status.CANCELLED: 499,
-    },
-    "grpc": {
-        Status.OK: 0,
-        Status.ERROR: 13,
-        Status.TIMEOUT: 4,
-        Status.UNAVAILABLE: 14,
-        Status.CANCELLED: 1,
-    },
-    "kafka": {status: -1 if status is Status.UNAVAILABLE else int(status) for status in Status},
-}
-"""What the listeners answer (services/transports), without importing their libraries."""
 _NOWHERE: Final = Address("virtual", 0, 0)
 
 
@@ -224,13 +207,13 @@ def _write_samples(
         samples=directory / "samples.spool",
     )
     recorder = Recorder(written.samples, header(written, 0), known(schedule, written, 0))
-    codes = [_CODES[entry.protocol] for entry in load.entries]
+    codes = [statuses.codes(entry.protocol) for entry in load.entries]
     try:
         for row, outcome in enumerate(outcomes):
             if outcome.status is None or outcome.sent_ns is None:
                 recorder.add((row, NOT_REACHED, NOT_REACHED, DROPPED, -1, 0))
                 continue
-            status = {Status.OK: OK, Status.TIMEOUT: TIMEOUT}.get(outcome.status, ERROR)
+            status = OF_STATUS[outcome.status]
             done_ns = NOT_REACHED if outcome.done_ns is None else outcome.done_ns
             code = codes[int(schedule.entry[row])][outcome.status]
             if done_ns == NOT_REACHED:

@@ -18,7 +18,6 @@ import signal
 import sys
 import time
 from array import array
-from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic_ns
 from typing import Final
@@ -30,7 +29,7 @@ from loadgen.counts import Counts, core_wait_ns, spread
 from loadgen.kafka.messages import Ended, Said, Told
 from loadgen.messages import Broken, Finished, Ordered, Ready, Start, Stop
 from loadgen.plan import Plan, in_flight_parts, over_kafka
-from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, STATUSES, TIMEOUT
+from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OF_STATUS, OK, STATUSES, TIMEOUT
 from loadgen.schedule import Schedule, select
 from loadgen.sending.asks import Asks
 from loadgen.spool.recorder import Ended as Recorded
@@ -44,6 +43,7 @@ from services.system.title import set_title
 from services.transports.kafka.transport import KafkaTransport
 from services.transports.site import Counters, Site
 from services.wire.ports import Outgoing, Reply, Status
+from services.wire.statuses import codes
 from services.wire.topology import GENERATOR, entrance
 
 BROKEN: Final = 5
@@ -56,8 +56,6 @@ _LATE_REPLY_S: Final = 1.0
 """The callee answers at the deadline, too: what was given up is waited for, to be counted."""
 _LINE_BYTES: Final = 1 << 24
 _NANO: Final = 1e9
-
-_STATUS: Final[Mapping[Status, int]] = {Status.OK: OK, Status.TIMEOUT: TIMEOUT}
 
 
 class Requests:
@@ -176,8 +174,8 @@ class Requests:
             if given_up:
                 status = TIMEOUT
             elif reply is not None and answered:
-                status = _STATUS.get(reply.status, ERROR)
-                code, size = int(reply.status), reply.response_bytes
+                status = OF_STATUS[reply.status]
+                code, size = codes("kafka")[reply.status], reply.response_bytes
             done = now if answered else NOT_REACHED
             self._end((row, sent, done, status, code, size), now - due)
             del self._live[row]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from loadgen.plan import Plan
 from loadgen.schedule import NO_KEY, Schedule
+from services.wire.headers import Headers, pairs
 from services.wire.ports import TraceContext
 from services.wire.ticket import encode_header, entry_ticket
 from services.wire.topology import GENERATOR
@@ -28,11 +29,12 @@ class Ask(NamedTuple):
     trace: TraceContext | None
     """None with tracing off."""
 
-    def header(self, peer: str) -> str:
-        """The ``hopbench`` header; ``peer`` is who sends it."""
-        return encode_header(
+    def headers(self, peer: str) -> Headers:
+        """``peer`` is who sends it."""
+        header = encode_header(
             self.ticket, self.response_bytes, self.timeout_ns, _FIRST_ATTEMPT, peer
         )
+        return pairs(header, self.trace)
 
 
 class Asks:

@@ -12,15 +12,16 @@ from typing import Any, Final, NamedTuple
 import grpc
 from grpc.experimental.gevent import init_gevent  # type: ignore[import-not-found]  # no stub
 
-from loadgen.samples import ERROR, OK, TIMEOUT
+from loadgen.samples import OF_STATUS, OK
 from loadgen.sending.asks import Asks
 from loadgen.sending.port import Answer, Way
 from services.errors import CannotStart
 from services.pb.hop_pb2 import HopReply, HopRequest
-from services.scenario.names import camel
-from services.wire import ticket, traceparent
+from services.scenario.names import grpc_method
+from services.wire.headers import Headers
 from services.wire.payload import payload
-from services.wire.ports import Address
+from services.wire.ports import Address, Status
+from services.wire.statuses import OF_GRPC
 
 CHANNELS: Final = 4
 """To each replica."""
@@ -33,11 +34,10 @@ _OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
-_PERHAPS_OURS: Final = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
+_PERHAPS_OURS: Final = (Status.TIMEOUT, Status.UNAVAILABLE)
 _CONNECT_S: Final = 5.0
 _NANO: Final = 1e9
 
-Metadata = tuple[tuple[str, str], ...]
 Send = Callable[..., Any]
 
 
@@ -46,7 +46,7 @@ class GrpcMessage(NamedTuple):
 
     send: Send
     request: bytes
-    metadata: Metadata
+    metadata: Headers
     timeout_s: float
 
     def line(self) -> GrpcMessage:
@@ -67,8 +67,7 @@ class GrpcSender:
         self._way = way
         self._asks = asks
         self._channels = [channel for channels in replicas for channel in channels]
-        target = way.entry.target
-        method = f"/hopbench.v1.{camel(target.service)}/{camel(target.operation)}"
+        method = grpc_method(way.entry.target.service, way.entry.target.operation)
         in_turn = [replicas[r][c] for c in range(CHANNELS) for r in range(len(replicas))]
         self._sends: cycle[Send] = cycle(
             channel.unary_unary(method, request_serializer=None, response_deserializer=_size)
@@ -91,12 +90,12 @@ class GrpcSender:
 
     def prepare(self, row: int) -> GrpcMessage:
         ask = self._asks[row]
-        metadata: Metadata = ((ticket.HEADER, ask.header(self._asks.peer)),)
-        if ask.trace is not None:
-            metadata += ((traceparent.HEADER, traceparent.encode(ask.trace)),)
         request = HopRequest(payload=payload(ask.request_bytes), key=ask.key)
         return GrpcMessage(
-            next(self._sends), request.SerializeToString(), metadata, ask.timeout_ns / _NANO
+            next(self._sends),
+            request.SerializeToString(),
+            ask.headers(self._asks.peer),
+            ask.timeout_ns / _NANO,
         )
 
     def close(self) -> None:
@@ -129,5 +128,5 @@ def _failed(error: Any) -> Answer:
     told from the same statuses sent by the callee: they count as no answer.
     """
     code = error.code()
-    status = TIMEOUT if code is grpc.StatusCode.DEADLINE_EXCEEDED else ERROR
-    return Answer(status, code.value[0], 0, code not in _PERHAPS_OURS)
+    status = OF_GRPC.get(code.value[0], Status.ERROR)
+    return Answer(OF_STATUS[status], code.value[0], 0, status not in _PERHAPS_OURS)

@@ -15,20 +15,20 @@ from typing import Final, NamedTuple
 from gevent import socket
 from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
 
-from loadgen.samples import ERROR, OK, TIMEOUT
+from loadgen.samples import ERROR, OF_STATUS, OK, TIMEOUT
 from loadgen.sending.asks import Asks
 from loadgen.sending.port import Answer, Way
 from services.errors import CannotStart
-from services.wire import ticket, traceparent
+from services.scenario.names import http_path, keyed
 from services.wire.payload import payload
-from services.wire.ports import Address
+from services.wire.ports import Address, Status
+from services.wire.statuses import OF_HTTP
 
 _CONNECT_S: Final = 5.0
 _BLOCK: Final = 64 * 1024
 _NANO: Final = 1_000_000_000
 _STALE_NS: Final = 5 * _NANO
 """A connection idle for longer is looked at before it is used: the callee may have closed it."""
-_GATEWAY_TIMEOUT: Final = 504
 _NO_ANSWER: Final = Answer(ERROR, -1, 0, False)
 _TIMED_OUT: Final = Answer(TIMEOUT, -1, 0, False)
 
@@ -152,7 +152,7 @@ class HttpSender:
         self._asks = asks
         self._replicas = [(pool, host.encode()) for pool, host in replicas]
         self._turn = 0
-        self._path = f"/{way.entry.target.operation}".encode()
+        self._path = http_path(way.entry.target.operation)
 
     def open(self) -> None:
         for pool, host in self._replicas:
@@ -169,17 +169,17 @@ class HttpSender:
         ask = self._asks[row]
         pool, host = self._replicas[self._turn]
         self._turn = (self._turn + 1) % len(self._replicas)
-        path = self._path if ask.key is None else b"%b/%b" % (self._path, ask.key.encode())
+        path = self._path if ask.key is None else keyed(self._path, ask.key)
         lines = [
-            b"POST %b HTTP/1.1" % path,
+            b"POST %b HTTP/1.1" % path.encode(),
             b"Host: " + host,
-            b"%b: %b" % (ticket.HEADER.encode(), ask.header(self._asks.peer).encode()),
             b"Content-Type: application/octet-stream",
             b"Content-Length: %d" % ask.request_bytes,
         ]
-        if ask.trace is not None:
-            trace = traceparent.encode(ask.trace)
-            lines.append(b"%b: %b" % (traceparent.HEADER.encode(), trace.encode()))
+        lines += [
+            b"%b: %b" % (name.encode(), text.encode())
+            for name, text in ask.headers(self._asks.peer)
+        ]
         data = b"\r\n".join(lines) + b"\r\n\r\n" + payload(ask.request_bytes)
         return HttpMessage(pool, data, ask.timeout_ns)
 
@@ -203,7 +203,7 @@ def senders(ways: Sequence[Way], asks: Asks) -> list[HttpSender]:
 def _status(code: int) -> int:
     if 200 <= code < 300:
         return OK
-    return TIMEOUT if code == _GATEWAY_TIMEOUT else ERROR
+    return OF_STATUS[OF_HTTP.get(code, Status.ERROR)]
 
 
 def _quiet(connection: socket.socket) -> bool:

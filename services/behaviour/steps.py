@@ -16,7 +16,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Literal, assert_never
+from typing import assert_never
 
 from services.behaviour.amounts import Cost
 from services.behaviour.edges import EdgeRunner
@@ -101,7 +101,7 @@ class Working:
     def __init__(self, clock: Clock, step: model.Work) -> None:
         self._cost = Cost(step.id, "cpu", step.cpu, step.cpu_per_item)
         self._cpu = clock.cpu
-        self._where: Literal["loop", "thread", "process"] = step.where
+        self._where = step.where
 
     async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
         ns = self._cost.ns(keys, shift, frame.attempt)

@@ -16,6 +16,7 @@ from contextvars import Context
 from typing import Any, Literal, TypeVar
 
 from services.clocks.timers import Timer, Timers
+from services.scenario.model import Where
 from services.slots import Slots
 
 T = TypeVar("T")
@@ -218,7 +219,7 @@ class VirtualClock:
         await self._python.take()
         self._python.give()
 
-    async def cpu(self, ns: int, where: Literal["loop", "thread", "process"]) -> None:
+    async def cpu(self, ns: int, where: Where) -> None:
         if where == "loop":
             await self._python.take()
             self.cpu_ns += ns

@@ -23,6 +23,8 @@ from services.scenario.distributions import Distribution
 Protocol = Literal["http", "grpc", "kafka"]
 PROTOCOLS: tuple[Protocol, ...] = ("http", "grpc", "kafka")
 Mode = Literal["call", "publish"]
+Where = Literal["loop", "thread", "process"]
+"""Where CPU time is spent."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -141,7 +143,7 @@ class Work(StepBase):
 
     cpu: Distribution
     cpu_per_item: Distribution | None
-    where: Literal["loop", "thread", "process"]
+    where: Where
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

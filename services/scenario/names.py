@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import quote
 
+GRPC_PACKAGE: Final = "hopbench.v1"
 PATTERN: Final = r"[a-z][a-z0-9-]{0,40}"
 _NAME: Final = re.compile(PATTERN)
 
@@ -22,9 +24,28 @@ def http_path(operation: str) -> str:
     return f"/{operation}"
 
 
+def keyed(path: str, key: str) -> str:
+    """A path, or a whole URL, with the application's key."""
+    return f"{path}/{quote(key, safe='')}"
+
+
+def keyed_route(path: str) -> str:
+    """Of all the keyed ones together, as ``http.route`` has it."""
+    return f"{path}/{{key}}"
+
+
+def grpc_service(service: str) -> str:
+    return f"{GRPC_PACKAGE}.{camel(service)}"
+
+
 def grpc_method(service: str, operation: str) -> str:
-    return f"/hopbench.v1.{camel(service)}/{camel(operation)}"
+    return f"/{grpc_service(service)}/{camel(operation)}"
 
 
 def topic(service: str, operation: str) -> str:
     return f"{service}.{operation}"
+
+
+def reply_topic(service: str, replica: int) -> str:
+    """Where the replies to one replica's calls over Kafka come."""
+    return f"reply.{service}.{replica}"

@@ -18,11 +18,10 @@ Rules that the conventions leave open:
 from __future__ import annotations
 
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
 from services.scenario.model import PROTOCOLS
 from services.scenario.model import Protocol as WireProtocol
-from services.scenario.names import grpc_method, http_path, topic
+from services.scenario.names import grpc_method, http_path, keyed, keyed_route, topic
 from services.telemetry.protobuf import Value
 from services.telemetry.records import (
     ATTEMPT,
@@ -41,6 +40,7 @@ from services.telemetry.records import (
     Record,
 )
 from services.wire.ports import Status, Wire
+from services.wire.statuses import GRPC, HTTP
 from services.wire.topology import Topology
 
 FANOUT: Final = "fanout.parallel"
@@ -50,20 +50,6 @@ _ERROR_TYPE: Final = {
     Status.TIMEOUT: "timeout",
     Status.UNAVAILABLE: "unavailable",
     Status.CANCELLED: "cancelled",
-}
-_HTTP_CODE: Final = {
-    Status.OK: 200,
-    Status.ERROR: 500,
-    Status.TIMEOUT: 504,
-    Status.UNAVAILABLE: 503,
-    Status.CANCELLED: 499,
-}
-_GRPC_CODE: Final = {
-    Status.OK: "OK",
-    Status.ERROR: "INTERNAL",
-    Status.TIMEOUT: "DEADLINE_EXCEEDED",
-    Status.UNAVAILABLE: "UNAVAILABLE",
-    Status.CANCELLED: "CANCELLED",
 }
 _ANSWERED: Final = (Status.OK, Status.ERROR)
 
@@ -131,7 +117,7 @@ def key_attributes(
     said: dict[str, Value] = {"hopbench.key": key}
     match protocol:
         case "http":
-            path = f"{http_path(operation)}/{quote(key, safe='')}"
+            path = keyed(http_path(operation), key)
             if kind == CLIENT:
                 said["url.full"] = f"http://{service}{path}"
             else:
@@ -179,21 +165,21 @@ def _calling(wire: Wire, shape: Shape) -> SpanShape:
     code: str | None = None
     match wire.protocol:
         case "http":
-            route = _route(wire.operation, keyed=shape.keyed)
+            route = _route(wire.operation, shape)
             name = f"POST {route}"
             said["http.request.method"] = "POST"
             said["url.template"] = route
             if not shape.keyed:
                 said["url.full"] = f"http://{wire.callee}{route}"
             if status in _ANSWERED:
-                said["http.response.status_code"] = _HTTP_CODE[status]
-                code = str(_HTTP_CODE[status])
+                said["http.response.status_code"] = HTTP[status]
+                code = str(HTTP[status])
             request_size, response_size = "http.request.body.size", "http.response.body.size"
             again = "http.request.resend_count"
             said["hopbench.replica"] = shape.replica
         case "grpc":
             name = _grpc(said, wire.callee, wire.operation, status)
-            code = _GRPC_CODE[status]
+            code = GRPC[status].name
             said["hopbench.replica"] = shape.replica
         case "kafka":
             name = _kafka(said, wire.callee, wire.operation, "send")
@@ -222,7 +208,7 @@ def _serving(topology: Topology, shape: Shape) -> SpanShape:
     code: str | None = None
     match PROTOCOLS[shape.replica]:
         case "http":
-            route = _route(target.operation, keyed=shape.keyed)
+            route = _route(target.operation, shape)
             name = f"POST {route}"
             said["http.request.method"] = "POST"
             said["http.route"] = route
@@ -231,11 +217,11 @@ def _serving(topology: Topology, shape: Shape) -> SpanShape:
                 said["url.path"] = route
             if status is not Status.UNAVAILABLE:
                 # The connection was reset instead (services/wire/ports.py, Handler).
-                said["http.response.status_code"] = _HTTP_CODE[status]
-                code = str(_HTTP_CODE[status])
+                said["http.response.status_code"] = HTTP[status]
+                code = str(HTTP[status])
         case "grpc":
             name = _grpc(said, target.service, target.operation, status)
-            code = _GRPC_CODE[status]
+            code = GRPC[status].name
         case "kafka":
             name = _kafka(said, target.service, target.operation, "process")
     if status is not Status.OK:
@@ -250,15 +236,16 @@ def _serving(topology: Topology, shape: Shape) -> SpanShape:
     )
 
 
-def _route(operation: str, *, keyed: bool) -> str:
-    return f"{http_path(operation)}/{{key}}" if keyed else http_path(operation)
+def _route(operation: str, shape: Shape) -> str:
+    path = http_path(operation)
+    return keyed_route(path) if shape.keyed else path
 
 
 def _grpc(said: dict[str, Value], service: str, operation: str, status: Status) -> str:
     method = grpc_method(service, operation)[1:]
     said["rpc.system.name"] = "grpc"
     said["rpc.method"] = method
-    said["rpc.response.status_code"] = _GRPC_CODE[status]
+    said["rpc.response.status_code"] = GRPC[status].name
     return method
 
 

@@ -20,9 +20,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from services.errors import CannotStart
 from services.pb import hop_pb2
-from services.scenario.names import camel
+from services.scenario.names import GRPC_PACKAGE, camel, grpc_service
 from services.transports.site import GRPC_CHANNELS, BrokerKind, Site
 from services.wire import ticket, traceparent
+from services.wire.headers import headers
 from services.wire.payload import payload
 from services.wire.ports import (
     Directory,
@@ -34,17 +35,10 @@ from services.wire.ports import (
     Status,
     Transport,
 )
+from services.wire.statuses import GRPC
 
-PACKAGE: Final = "hopbench.v1"
-
-CODE_OF_STATUS: Final = {
-    Status.OK: grpc.StatusCode.OK,
-    Status.ERROR: grpc.StatusCode.INTERNAL,
-    Status.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
-    Status.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
-    Status.CANCELLED: grpc.StatusCode.CANCELLED,
-}
-STATUS_OF_CODE: Final = {code: status for status, code in CODE_OF_STATUS.items()}
+_CODES: Final = {status: grpc.StatusCode[code.name] for status, code in GRPC.items()}
+_STATUSES: Final = {code: status for status, code in _CODES.items()}
 
 _CONNECT_S: Final = 10.0
 _ANY_SIZE: Final = (
@@ -125,26 +119,15 @@ class GrpcTransport:
         send = self._send.get((wire.index, out.replica))
         if send is None:
             return Reply(Status.UNAVAILABLE, 0, f"no address of {wire.callee}/{out.replica}")
-        header = ticket.encode_header(
-            out.ticket, out.response_bytes, out.timeout_ns, out.attempt, self._peer
-        )
-        metadata = (
-            ((ticket.HEADER, header),)
-            if out.trace is None
-            else (
-                (ticket.HEADER, header),
-                (traceparent.HEADER, traceparent.encode(out.trace)),
-            )
-        )
         try:
             reply = await send()(
                 hop_pb2.HopRequest(payload=payload(out.request_bytes), key=out.key),
                 timeout=None if out.timeout_ns is None else out.timeout_ns / 1e9,
-                metadata=metadata,
+                metadata=headers(out, self._peer),
             )
         except grpc.aio.AioRpcError as error:
             return Reply(
-                STATUS_OF_CODE.get(error.code(), Status.ERROR),
+                _STATUSES.get(error.code(), Status.ERROR),
                 0,
                 error.details() or error.code().name,
             )
@@ -189,7 +172,7 @@ class GrpcListener:
 
     async def start(self, handler: Handler) -> int:
         site, server = self._site, self._server
-        service = f"{PACKAGE}.{camel(site.service)}"
+        service = grpc_service(site.service)
         operations = site.operations()
         server.add_generic_rpc_handlers(
             (
@@ -232,7 +215,7 @@ def descriptors(service: str, operations: Iterable[str]) -> DescriptorPool:
         pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
     file = FileDescriptorProto(
         name=f"hopbench/{service}.proto",
-        package=PACKAGE,
+        package=GRPC_PACKAGE,
         syntax="proto3",
         dependency=[hop_pb2.DESCRIPTOR.name],
     )
@@ -255,15 +238,9 @@ def _method_handler(
         context: grpc.aio.ServicerContext[hop_pb2.HopRequest, hop_pb2.HopReply],
     ) -> hop_pb2.HopReply:
         received_ns = monotonic_ns()
-        text: str | None = None
-        trace: str | None = None
-        for name, value in context.invocation_metadata() or ():
-            if name == ticket.HEADER:
-                text = str(value)
-            elif name == traceparent.HEADER:
-                trace = str(value)
+        metadata = dict(context.invocation_metadata() or ())
         try:
-            header = ticket.BARE if text is None else ticket.parse_header(text)
+            header = ticket.parse_header(metadata.get(ticket.HEADER))
         except ValueError:
             context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
             context.set_details("malformed hopbench metadata")
@@ -280,14 +257,14 @@ def _method_handler(
                 response_bytes=header.response_bytes,
                 timeout_ns=header.timeout_ns,
                 attempt=header.attempt,
-                trace=traceparent.parse(trace),
+                trace=traceparent.parse(metadata.get(traceparent.HEADER)),
                 received_ns=received_ns,
                 peer=header.peer,
             )
         )
         if reply.status is Status.OK:
             return hop_pb2.HopReply(payload=payload(reply.response_bytes))
-        context.set_code(CODE_OF_STATUS[reply.status])
+        context.set_code(_CODES[reply.status])
         context.set_details(reply.detail)
         return hop_pb2.HopReply()
 

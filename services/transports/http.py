@@ -22,8 +22,10 @@ from aiohttp.cookiejar import DummyCookieJar
 from yarl import URL
 
 from services.errors import CannotStart
+from services.scenario.names import http_path, keyed, keyed_route
 from services.transports.site import WARM_CONNECTIONS, BrokerKind, Site
 from services.wire import ticket, traceparent
+from services.wire.headers import DETAIL, headers
 from services.wire.payload import BLOCK, payload
 from services.wire.ports import (
     Directory,
@@ -35,16 +37,7 @@ from services.wire.ports import (
     Status,
     Transport,
 )
-
-DETAIL_HEADER: Final = "hopbench-detail"
-CODE_OF_STATUS: Final = {
-    Status.OK: 200,
-    Status.ERROR: 500,
-    Status.TIMEOUT: 504,
-    Status.UNAVAILABLE: 503,
-    Status.CANCELLED: 499,
-}
-STATUS_OF_CODE: Final = {code: status for status, code in CODE_OF_STATUS.items()}
+from services.wire.statuses import HTTP, OF_HTTP
 
 _IDLE_S: Final = 3600.0
 """Idle connections outlive any round; one closed under a request would look like a fault."""
@@ -160,22 +153,16 @@ class HttpTransport:
         if url is None:
             return Reply(Status.UNAVAILABLE, 0, f"no address of {wire.callee}/{out.replica}")
         if out.key is not None:
-            url = URL(f"{url}/{quote(out.key, safe='')}", encoded=True)
-        headers = {
-            ticket.HEADER: ticket.encode_header(
-                out.ticket, out.response_bytes, out.timeout_ns, out.attempt, self._peer
-            )
-        }
-        if out.trace is not None:
-            headers[traceparent.HEADER] = traceparent.encode(out.trace)
+            url = URL(keyed(str(url), out.key), encoded=True)
+        said = dict(headers(out, self._peer))
         size = out.request_bytes
         if size > len(BLOCK):
-            headers["content-length"] = str(size)
+            said["content-length"] = str(size)
             data: object = _blocks(size)
         else:
             data = payload(size)
         try:
-            response = await self._session.post(url, data=data, headers=headers)
+            response = await self._session.post(url, data=data, headers=said)
             body = await response.read()
         except TimeoutError as error:
             return Reply(Status.TIMEOUT, 0, str(error))
@@ -183,12 +170,12 @@ class HttpTransport:
             return Reply(Status.UNAVAILABLE, 0, str(error))
         except ClientError as error:
             return Reply(Status.ERROR, 0, str(error))
-        if response.status == CODE_OF_STATUS[Status.OK]:
+        if response.status == HTTP[Status.OK]:
             return Reply(Status.OK, len(body))
         return Reply(
-            STATUS_OF_CODE.get(response.status, Status.ERROR),
+            OF_HTTP.get(response.status, Status.ERROR),
             len(body),
-            unquote(response.headers.get(DETAIL_HEADER, f"HTTP {response.status}")),
+            unquote(response.headers.get(DETAIL, f"HTTP {response.status}")),
         )
 
     async def publish(self, out: Outgoing) -> Reply:
@@ -220,8 +207,8 @@ class HttpListener:
     async def start(self, handler: Handler) -> int:
         for operation in self._site.operations():
             route = _route(self._site.service, operation, handler, self._open)
-            self._app.router.add_post(f"/{operation}", route)
-            self._app.router.add_post(f"/{operation}/{{key}}", route)
+            for path in (http_path(operation), keyed_route(http_path(operation))):
+                self._app.router.add_post(path, route)
         await self._runner.setup()
         loop = asyncio.get_running_loop()
         try:
@@ -278,12 +265,10 @@ def _route(
         open_tasks.add(task)
         try:
             body = await request.read()
-            headers = request.headers
-            text = headers.get(ticket.HEADER)
             try:
-                header = ticket.BARE if text is None else ticket.parse_header(text)
+                header = ticket.parse_header(request.headers.get(ticket.HEADER))
             except ValueError:
-                return web.Response(status=400, headers={DETAIL_HEADER: _MALFORMED})
+                return web.Response(status=400, headers={DETAIL: _MALFORMED})
             reply = await handler(
                 Incoming(
                     service=service,
@@ -296,7 +281,7 @@ def _route(
                     response_bytes=header.response_bytes,
                     timeout_ns=header.timeout_ns,
                     attempt=header.attempt,
-                    trace=traceparent.parse(headers.get(traceparent.HEADER)),
+                    trace=traceparent.parse(request.headers.get(traceparent.HEADER)),
                     received_ns=received_ns,
                     peer=header.peer,
                 )
@@ -305,11 +290,9 @@ def _route(
             open_tasks.discard(task)
         if reply.status is Status.UNAVAILABLE:
             _reset(request)
-        response = web.Response(
-            status=CODE_OF_STATUS[reply.status], body=payload(reply.response_bytes)
-        )
+        response = web.Response(status=HTTP[reply.status], body=payload(reply.response_bytes))
         if reply.detail:
-            response.headers[DETAIL_HEADER] = quote(reply.detail, safe=_PLAIN)
+            response.headers[DETAIL] = quote(reply.detail, safe=_PLAIN)
         return response
 
     return route

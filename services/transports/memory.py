@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from zlib import crc32
 
 from services.scenario.model import Protocol as WireProtocol
+from services.scenario.names import reply_topic
 from services.transports.site import Site
 from services.wire.ports import Clock, Directory, Handler, Incoming, Outgoing, Reply, Status
 
@@ -186,7 +187,7 @@ class MemoryTransport:
         reply = await self._consumed(endpoint, out)
         if reply.status is Status.UNAVAILABLE:
             return reply
-        topic = f"reply.{self._site.service}.{self._site.replica}"
+        topic = reply_topic(self._site.service, self._site.replica)
         endpoint.site.counters.produced[topic] += 1
         self._site.counters.consumed[topic] += 1
         return reply

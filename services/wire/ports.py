@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from services.scenario import names
-from services.scenario.model import Edge, KafkaOptions, Mode
+from services.scenario.model import Edge, KafkaOptions, Mode, Where
 from services.scenario.model import Protocol as WireProtocol
 
 
@@ -154,7 +154,7 @@ class Clock(Protocol):
         """Wait at least ``ns``, and as little longer as the platform can."""
         ...
 
-    async def cpu(self, ns: int, where: Literal["loop", "thread", "process"]) -> None:
+    async def cpu(self, ns: int, where: Where) -> None:
         """Use ``ns`` of thread CPU time; on the loop it blocks everyone, as real code does."""
         ...
 

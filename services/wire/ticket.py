@@ -96,8 +96,10 @@ def encode_header(
     return f"{ticket}|{response_bytes}|{left}|{attempt}|{peer}"
 
 
-def parse_header(text: str) -> Header:
-    """Raises ValueError for text that is no such header."""
+def parse_header(text: str | None) -> Header:
+    """:data:`BARE` where there is none. Raises ValueError for text that is no such header."""
+    if text is None:
+        return BARE
     ticket, response_bytes, left, attempt, peer = text.rsplit("|", 4)
     return Header(
         ticket, int(response_bytes), None if left == "-" else int(left), int(attempt), peer

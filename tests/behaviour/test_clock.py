@@ -17,9 +17,10 @@ from services.behaviour import Behaviour
 from services.clocks import cpu
 from services.clocks.bias import Bias
 from services.clocks.timerfd import absolute_timer, timer_of_libc
-from services.clocks.wall import WallClock, Where, wheres
+from services.clocks.wall import WallClock, wheres
 from services.doubts import Code
 from services.report import Spread
+from services.scenario.model import Where
 from services.telemetry.lean import LeanTelemetry
 from services.transports.memory import MemoryListener, MemoryTransport, Network
 from services.transports.site import Counters, Site

@@ -11,7 +11,6 @@ from typing import Literal, TypedDict
 
 from hypothesis import strategies as st
 
-from services.clocks.wall import Where
 from services.scenario.distributions import (
     Constant,
     Distribution,
@@ -54,6 +53,7 @@ from services.scenario.model import (
     Sleep,
     Step,
     Target,
+    Where,
     Work,
 )
 

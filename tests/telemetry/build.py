@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from services.scenario.model import PROTOCOLS, KafkaOptions, Mode, Protocol, Target
+from services.scenario.model import PROTOCOLS, KafkaOptions, Mode, Protocol, Target, Where
 from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER, Record
 from services.wire.ports import Cancellable, Incoming, Outgoing, Status, TraceContext, Wire
 from services.wire.topology import Topology
@@ -60,7 +60,7 @@ class Ticks:
     async def sleep(self, ns: int) -> None:
         raise NotImplementedError
 
-    async def cpu(self, ns: int, where: Literal["loop", "thread", "process"]) -> None:
+    async def cpu(self, ns: int, where: Where) -> None:
         raise NotImplementedError
 
     async def pause(self, ns: int) -> None:

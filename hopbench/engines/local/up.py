@@ -25,7 +25,7 @@ from loadgen.launch import LOCUSTFILE
 from loadgen.plan import announce
 from services.errors import CannotStart
 from services.scenario.model import Scenario
-from services.scenario.names import camel
+from services.scenario.names import grpc_method, http_path
 from services.system.death import stop_asked
 from services.wire.ports import Directory
 
@@ -89,9 +89,9 @@ class Up:
         return [
             *found,
             "",
-            f"curl -X POST http://{first.host}:{first.http_port}/{entry.operation}",
+            f"curl -X POST http://{first.host}:{first.http_port}{http_path(entry.operation)}",
             f"grpcurl -plaintext {first.host}:{first.grpc_port} "
-            f"hopbench.v1.{camel(entry.service)}/{camel(entry.operation)}",
+            + grpc_method(entry.service, entry.operation)[1:],
             f"{_locust()} -f {LOCUSTFILE}",
         ]
 

@@ -40,6 +40,7 @@ from opentelemetry.instrumentation.grpc import (
 from opentelemetry.instrumentation.utils import unwrap
 from opentelemetry.trace import Span, StatusCode, TracerProvider, get_current_span
 
+from services.scenario.names import GRPC_PACKAGE
 from services.transports.site import Hooks, KafkaHooks
 from services.wire import ticket
 from services.wire.ports import Status
@@ -203,7 +204,7 @@ def hooks(provider: TracerProvider) -> Hooks:
         ),
         grpc_server_interceptors=(
             aio_server_interceptor(  # type: ignore[no-untyped-call]
-                tracer_provider=provider, filter_=filters.service_prefix("hopbench.v1.")
+                tracer_provider=provider, filter_=filters.service_prefix(f"{GRPC_PACKAGE}.")
             ),
         ),
     )

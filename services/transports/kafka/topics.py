@@ -36,10 +36,6 @@ _VISIBLE_S: Final = 10.0
 _LOOK_AGAIN_S: Final = 0.05
 
 
-def reply_topic(service: str, replica: int) -> str:
-    return f"reply.{service}.{replica}"
-
-
 def partitions_asked(topology: Topology) -> Mapping[str, int]:
     """Every topic that some edge or entry reaches, with its partitions."""
     asked: dict[str, int] = {}

@@ -53,11 +53,11 @@ from services.transports.kafka.topics import (
     ensure,
     partition_for,
     partitions_asked,
-    reply_topic,
     share,
 )
 from services.transports.site import BrokerKind, Site
 from services.wire import ticket, traceparent
+from services.wire.headers import DETAIL, headers
 from services.wire.payload import payload
 from services.wire.ports import (
     Directory,
@@ -73,7 +73,6 @@ from services.wire.ports import (
 REPLY_TO: Final = "hopbench-reply-to"
 CORRELATION: Final = "hopbench-correlation"
 STATUS: Final = "hopbench-status"
-DETAIL: Final = "hopbench-detail"
 ROUND: Final = "hopbench-round"
 
 EMBEDDED_ACKS: Final = {
@@ -115,7 +114,7 @@ class KafkaTransport:
         self._wires = list(site.outgoing("kafka"))
         self._producer_of: dict[int, Any] = {}
         self._partitions: Mapping[str, int] = {}
-        self._reply_to = reply_topic(site.service, site.replica)
+        self._reply_to = names.reply_topic(site.service, site.replica)
         self._waiting: dict[bytes, asyncio.Future[Reply]] = {}
         # A late reply to an earlier process of this name must not answer a call of this one.
         self._process = os.urandom(_ID_BYTES)
@@ -173,18 +172,13 @@ class KafkaTransport:
             return _failure(error)
         return Reply(Status.OK, 0)
 
-    async def _send(self, out: Outgoing, headers: list[Header]) -> tuple[Link, asyncio.Future[Any]]:
+    async def _send(self, out: Outgoing, own: list[Header]) -> tuple[Link, asyncio.Future[Any]]:
         link = self._link
         if link is None:
             raise KafkaConnectionError("not connected")
         topic = out.wire.topic
-        header = ticket.encode_header(
-            out.ticket, out.response_bytes, out.timeout_ns, out.attempt, self._peer
-        )
-        headers.append((ticket.HEADER, header.encode()))
-        headers.append((ROUND, self._round))
-        if out.trace is not None:
-            headers.append((traceparent.HEADER, traceparent.encode(out.trace).encode()))
+        own.append((ROUND, self._round))
+        own += [(name, text.encode()) for name, text in headers(out, self._peer)]
         key = None if out.key is None else out.key.encode()
         return link, await link.send(
             self._producer_of[out.wire.index],
@@ -192,7 +186,7 @@ class KafkaTransport:
             partition_for(key, out.ticket, self._partitions[topic]),
             payload(out.request_bytes),
             key=key,
-            headers=headers,
+            headers=own,
             hooks=self._site.hooks.kafka,
         )
 
