@@ -18,6 +18,7 @@ from loadgen.sending.port import Answer, Way
 from services.errors import CannotStart
 from services.pb.hop_pb2 import HopReply, HopRequest
 from services.scenario.names import grpc_method
+from services.wire.channels import TO_A_SERVICE
 from services.wire.headers import Headers
 from services.wire.payload import payload
 from services.wire.ports import Address, Status
@@ -25,15 +26,6 @@ from services.wire.statuses import OF_GRPC
 
 CHANNELS: Final = 4
 """To each replica."""
-_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.enable_http_proxy", 0),
-    # Channels with equal options would otherwise share one connection.
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
 _PERHAPS_OURS: Final = (Status.TIMEOUT, Status.UNAVAILABLE)
 _CONNECT_S: Final = 5.0
 _NANO: Final = 1e9
@@ -111,7 +103,9 @@ def senders(ways: Sequence[Way], asks: Asks) -> list[GrpcSender]:
     def replica(address: Address) -> list[grpc.Channel]:
         at = f"{address.host}:{address.grpc_port}"
         if at not in channels:
-            channels[at] = [grpc.insecure_channel(at, options=_OPTIONS) for _ in range(CHANNELS)]
+            channels[at] = [
+                grpc.insecure_channel(at, options=TO_A_SERVICE) for _ in range(CHANNELS)
+            ]
         return channels[at]
 
     return [GrpcSender(way, [replica(at) for at in way.addresses], asks) for way in ways]

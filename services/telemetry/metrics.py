@@ -71,13 +71,14 @@ class Histogram:
 
     bounds: Sequence[float]
     buckets: list[int] = field(default_factory=list)
+    """Nothing given is a zero for each."""
     count: int = 0
     sum: float = 0
     min: float = float("inf")
     max: float = float("-inf")
 
     def __post_init__(self) -> None:
-        self.buckets = [0] * (len(self.bounds) + 1)
+        self.buckets = self.buckets or [0] * (len(self.bounds) + 1)
 
     def add(self, value: float, times: int = 1) -> None:
         self.buckets[bisect_left(self.bounds, value)] += times
@@ -298,10 +299,9 @@ def _sums(name: str, unit: str, points: Iterable[Point]) -> Metric:
 
 
 def _milliseconds(ns: Histogram) -> Histogram:
-    ms = Histogram(DURATION_BOUNDS_MS)
-    ms.buckets = list(ns.buckets)
-    ms.count, ms.sum, ms.min, ms.max = ns.count, ns.sum / 1e6, ns.min / 1e6, ns.max / 1e6
-    return ms
+    return Histogram(
+        DURATION_BOUNDS_MS, ns.buckets, ns.count, ns.sum / 1e6, ns.min / 1e6, ns.max / 1e6
+    )
 
 
 def encode_metric(metric: Metric, start_unix_ns: int, end_unix_ns: int) -> bytes:

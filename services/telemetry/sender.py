@@ -28,6 +28,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from services.wire.channels import BACK_SOON
+
 SignalName = Literal["traces", "metrics"]
 
 _METHODS: Final[Mapping[SignalName, str]] = {
@@ -48,12 +50,6 @@ _AGAIN: Final = frozenset(
 _DETAILS: Final = "grpc-status-details-bin"
 _PAUSE_S: Final = 1.0
 _JITTER: Final = 0.2
-_OPTIONS: Final = (
-    # A receiver that is back is found soon; the default waits for up to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
 _log: Final = logging.getLogger(__name__)
 
 
@@ -72,7 +68,7 @@ class Receiver:
         self._endpoint = endpoint
         self.timeout_s = timeout_s
         self._closing = threading.Event()
-        self._channel = grpc.insecure_channel(endpoint, options=_OPTIONS)
+        self._channel = grpc.insecure_channel(endpoint, options=BACK_SOON)
         # Without serializers: bytes go out, and bytes come back.
         self._methods: dict[SignalName, Callable[..., bytes]] = {
             signal: self._channel.unary_unary(method, None, None)

@@ -23,6 +23,7 @@ from services.pb import hop_pb2
 from services.scenario.names import GRPC_PACKAGE, camel, grpc_service
 from services.transports.site import GRPC_CHANNELS, BrokerKind, Site
 from services.wire import ticket, traceparent
+from services.wire.channels import ANY_SIZE, TO_A_SERVICE
 from services.wire.headers import headers
 from services.wire.payload import payload
 from services.wire.ports import (
@@ -41,23 +42,8 @@ _CODES: Final = {status: grpc.StatusCode[code.name] for status, code in GRPC.ite
 _STATUSES: Final = {code: status for status, code in _CODES.items()}
 
 _CONNECT_S: Final = 10.0
-_ANY_SIZE: Final = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-)
-CHANNEL_OPTIONS: Final = (
-    *_ANY_SIZE,
-    # A proxy from the environment must never get between services.
-    ("grpc.enable_http_proxy", 0),
-    # Channels with equal options would otherwise share one connection.
-    ("grpc.use_local_subchannel_pool", 1),
-    # A replica that is back is used soon; the default lets a caller wait for up to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
 SERVER_OPTIONS: Final = (
-    *_ANY_SIZE,
+    *ANY_SIZE,
     # Two servers sharing a port would each get a part of the calls, silently.
     ("grpc.so_reuseport", 0),
 )
@@ -69,7 +55,7 @@ def settings(kind: BrokerKind | None) -> Mapping[str, object]:
     return {
         "channels": GRPC_CHANNELS,
         "connect_s": _CONNECT_S,
-        "channel_options": dict(CHANNEL_OPTIONS),
+        "channel_options": dict(TO_A_SERVICE),
         "server_options": dict(SERVER_OPTIONS),
     }
 
@@ -108,7 +94,7 @@ class GrpcTransport:
     def _open(self, target: str) -> grpc.aio.Channel:
         channel = grpc.aio.insecure_channel(
             target,
-            options=CHANNEL_OPTIONS,
+            options=TO_A_SERVICE,
             interceptors=list(self._site.hooks.grpc_client_interceptors) or None,
         )
         self._channels.append(channel)

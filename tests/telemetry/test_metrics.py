@@ -217,3 +217,9 @@ def test_every_point_names_its_target_and_protocol(wire: Wire) -> None:
             said = said_by(point.attributes)
             assert said["target.service"] == wire.callee
             assert said["rpc.protocol"] == wire.protocol
+
+
+def test_a_histogram_is_what_it_is_made_of() -> None:
+    made = Histogram((1.0, 2.0), [3, 0, 4], count=7, sum=30.5, min=0.5, max=9.0)
+    assert (made.buckets, *numbers(made)) == ([3, 0, 4], 7, 30.5, 0.5, 9.0)
+    assert Histogram((1.0, 2.0)).buckets == [0, 0, 0]
