@@ -26,7 +26,7 @@ from loadgen.plan import CONTROL_VARIABLE, Plan, located
 from loadgen.samples import NOT_REACHED
 from loadgen.users import FAILURES
 from services.errors import CannotStart
-from services.system.death import die_with
+from services.system.death import BUG, die_with
 
 _HEAD_START_NS: Final = 50_000_000
 """By hand: from the press of Start to the schedule's zero."""
@@ -34,7 +34,6 @@ _STOP_S: Final = 10.0
 """Stopping takes milliseconds; a disk that hangs must not keep the process."""
 _MS: Final = 1e6
 BROKEN: Final = 5
-BUG: Final = 70
 """Exit codes: a part could not start, or broke; a bug in hopbench."""
 
 

@@ -29,7 +29,7 @@ from services.errors import BadInput
 from services.node.messages import Exited, Fork, Forked, Load, Loaded, Ordered, Told
 from services.process.job import Job, Work, work
 from services.process.process import run_services
-from services.system.death import die_with
+from services.system.death import BUG, die_with
 from services.system.title import set_title
 
 PRELOAD = (
@@ -38,7 +38,6 @@ PRELOAD = (
     "services.transports.kafka.transport",
 )
 """What children will use, beyond what services.process.process imports itself."""
-BUG = 70
 _LARGEST_MESSAGE = 64 * 1024
 
 

@@ -33,7 +33,7 @@ from services.process.orders import Answer, Begin, Connect, Count, Listening, Or
 from services.process.vitals import Heartbeat, Pauses, Vitals, cpu_ns
 from services.report import ProcessReport
 from services.scenario.packing import Pack
-from services.system.death import ORPHANED
+from services.system.death import ORPHANED, vital
 from services.telemetry.outlet import Outlet
 from services.transports.site import PACKED_CONNECTIONS
 from services.wire.ports import Directory
@@ -126,7 +126,7 @@ class Process:
         needs = (wheres(self._work.scenario, hosted.service) for hosted in self.hosted)
         await self._clock.start(frozenset[Any]().union(*needs))
         if self._clock.worker_pids:
-            self._watch = asyncio.create_task(self._end_with_workers())
+            self._watch = vital(asyncio.create_task(self._end_with_workers()))
         ready = tuple([await hosted.listen() for hosted in self.hosted])
         if self._outlet is not None:
             self._outlet.start([hosted.pipeline for hosted in self.hosted])

@@ -17,10 +17,14 @@ import ctypes
 import os
 import signal
 import sys
+import traceback
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 ORPHANED = 113
 """Exit status of a process that found its parent gone."""
+BUG = 70
+"""Of one that ended of an error that nobody foresaw; its log has the traceback."""
 
 
 def die_with(parent: int, signum: int = signal.SIGKILL) -> None:
@@ -35,6 +39,27 @@ def die_with(parent: int, signum: int = signal.SIGKILL) -> None:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
         os._exit(ORPHANED)
+
+
+def vital(task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+    """Let an error of ``task`` end this process, with the traceback in its log.
+
+    For what goes on beside everything else and nobody waits for: without it, a process would only
+    look alive. That it is cancelled, or comes to its own end, is no error.
+    """
+    task.add_done_callback(_died)
+    return task
+
+
+def _died(task: asyncio.Task[Any]) -> None:
+    if task.cancelling():
+        return
+    try:
+        task.result()
+    except BaseException:  # the last frame of this process: it reports and leaves
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(BUG)
 
 
 def stop_asked(parent: int | None) -> asyncio.Event:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
@@ -13,6 +16,7 @@ import pytest
 from services import transports
 from services.doubts import Code, Doubt
 from services.errors import CannotStart
+from services.system.death import BUG
 from services.transports.kafka.topics import partition_for, share
 from services.transports.site import Broker, BrokerKind
 from services.wire.ports import Incoming, Reply, Status, TraceContext, Wire
@@ -25,6 +29,8 @@ from tests.transports.build import (
     wire,
 )
 from tests.transports.conftest import BrokerProcess
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -297,6 +303,57 @@ def test_a_service_without_kafka_needs_no_broker(run: Run) -> None:
             await listener.stop(0)
 
     run(main)
+
+
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [
+        ("getone", "ZeroDivisionError: a poll"),
+        ("cancelled", "asyncio.exceptions.CancelledError: not ours"),
+        ("handler", "ZeroDivisionError: a handler"),
+    ],
+)
+def test_a_process_ends_with_its_consumer_and_its_log_says_of_what(
+    fails: str, told: str, place: str, embedded: Broker
+) -> None:
+    """A consumer that stops in silence would look like a callee that is slow for ever."""
+    script = """
+import asyncio, sys
+from services.transports.site import Broker, Hooks, KafkaHooks
+from tests.transports.build import outgoing, running, wire
+
+fails, place, address = sys.argv[1:]
+
+async def getone(consumer):
+    if fails == "getone":
+        raise ZeroDivisionError("a poll")
+    if fails == "cancelled":
+        raise asyncio.CancelledError("not ours")
+    return await consumer.getone()
+
+def send(producer, *what, **how):
+    return producer.send(*what, **how)
+
+async def handler(incoming):
+    raise ZeroDivisionError("a handler")
+
+async def main():
+    to = wire("kafka", place)
+    hooks = Hooks(kafka=KafkaHooks(send, getone))
+    async with running(to, broker=Broker(address, "embedded"), hooks=hooks, handler=handler) as it:
+        async with asyncio.timeout(10):
+            await it.transport.call(outgoing(to))
+
+asyncio.run(main())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script, fails, place, embedded.address],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (BUG, told)
 
 
 def test_a_broker_that_dies_ends_what_waits_for_it(run: Run, broker_process: BrokerProcess) -> None:

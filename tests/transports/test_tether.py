@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 from time import monotonic
 
 import pytest
 
+from services.system.death import BUG
 from services.transports.kafka.tether import BrokerLost, Tether
 from services.transports.site import Gap
 from tests.transports.build import Run
@@ -102,6 +105,31 @@ def test_a_broker_that_stays_away_is_lost_and_one_that_returns_is_there(run_on: 
         await place.down()
 
     run_on(main)
+
+
+def test_a_process_ends_with_its_tether_and_its_log_says_of_what() -> None:
+    """Without one it would never learn that its broker has gone."""
+    script = """
+import asyncio
+from services.transports.kafka.tether import Tether
+
+class Full(list):
+    def append(self, gap):
+        raise MemoryError("no room for a gap")
+
+async def main():
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    tether = Tether("127.0.0.1:%d" % server.sockets[0].getsockname()[1], gaps=Full())
+    await tether.start()
+    await asyncio.sleep(10)
+
+asyncio.run(main())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    told = ended.stderr.splitlines()[-1]
+    assert (ended.returncode, told) == (BUG, "MemoryError: no room for a gap")
 
 
 async def until(holds: Callable[[], bool]) -> None:

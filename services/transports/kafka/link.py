@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from services.doubts import Code
 from services.errors import CannotStart
 from services.scenario.model import KafkaOptions
+from services.system.death import vital
 from services.transports.kafka.groups import SETTINGS as GROUP
 from services.transports.kafka.groups import Membership, assignor, group_name
 from services.transports.kafka.tether import BrokerLost, Tether
@@ -103,7 +104,7 @@ class Link:
         consumer.assign(assigned)
         for partition, offset in (await consumer.end_offsets(assigned)).items():
             consumer.seek(partition, offset)
-        self._readers.append(asyncio.create_task(self._pump(consumer, take, hooks)))
+        self._readers.append(vital(asyncio.create_task(self._pump(consumer, take, hooks))))
 
     async def join(
         self, topics: Iterable[str], take: Take, hooks: KafkaHooks | None = None
@@ -123,7 +124,7 @@ class Link:
         )
         membership = Membership(consumer, self._doubt)
         consumer.subscribe(list(topics), listener=membership)
-        self._readers.append(asyncio.create_task(self._pump(consumer, take, hooks)))
+        self._readers.append(vital(asyncio.create_task(self._pump(consumer, take, hooks))))
         try:
             async with asyncio.timeout(_JOIN_S):
                 await membership.assigned.wait()

@@ -15,6 +15,7 @@ from time import monotonic_ns
 from typing import Any, Final, TypeVar
 
 from services.errors import CannotStart
+from services.system.death import vital
 from services.system.endpoints import endpoint
 from services.transports.site import Gap
 
@@ -58,7 +59,7 @@ class Tether:
             raise CannotStart("kafka", f"no broker at {self.address}: {error}") from error
         self.holds = True
         self._heard_ns = monotonic_ns()
-        self._task = asyncio.create_task(self._hold(*ends))
+        self._task = vital(asyncio.create_task(self._hold(*ends)))
 
     async def stop(self) -> None:
         if self._task is not None:

@@ -37,6 +37,7 @@ from aiokafka.errors import (
 from services.doubts import Code
 from services.scenario import names
 from services.scenario.model import KafkaOptions, Mode
+from services.system.death import vital
 from services.transports.kafka.groups import SETTINGS as GROUP
 from services.transports.kafka.link import (
     AWAY_S,
@@ -287,7 +288,7 @@ class KafkaListener:
                 )
 
     def _take(self, record: Any) -> None:
-        task = asyncio.create_task(self._handle(record))
+        task = vital(asyncio.create_task(self._handle(record)))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
 
