@@ -101,6 +101,22 @@ class Recorder:
             await self._more.wait_for(lambda: len(self.seen) >= count)
 
 
+class Stuck:
+    """A handler that never answers, and tells when it is entered and when it is cancelled."""
+
+    def __init__(self) -> None:
+        self.entered, self.cancelled = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, _: Incoming) -> Reply:
+        self.entered.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        raise AssertionError
+
+
 @dataclass(slots=True)
 class Running:
     transport: Transport

@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import pytest
 
+from services.errors import CannotStart
 from services.scenario.model import PROTOCOLS, Protocol
 from services.transports import TRANSPORTS, load
 from services.transports.site import Broker
 from services.wire.ports import Incoming, Reply, Status, TraceContext
-from tests.transports.build import TICKET, Recorder, Run, outgoing, running, wire
+from tests.transports.build import TICKET, Recorder, Run, Stuck, answer, outgoing, running, wire
 
 every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS)
+over_connections = pytest.mark.parametrize("protocol", ["http", "grpc"])
+"""To a replica that the caller has chosen, and that sees it hang up."""
 
 
 def test_every_protocol_has_a_transport() -> None:
@@ -175,30 +178,82 @@ def test_a_stop_without_grace_cancels_the_handler(
     protocol: Protocol, run: Run, embedded: Broker
 ) -> None:
     async def main() -> None:
-        entered, cancelled = asyncio.Event(), asyncio.Event()
-
-        async def handler(_: Incoming) -> Reply:
-            entered.set()
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                cancelled.set()
-                raise
-            raise AssertionError
-
+        stuck = Stuck()
         to = wire(protocol)
-        async with running(to, broker=embedded, handler=handler) as it:
+        async with running(to, broker=embedded, handler=stuck) as it:
             call = asyncio.create_task(it.transport.call(outgoing(to)))
-            await entered.wait()
+            await stuck.entered.wait()
             await it.listeners["b/0"].stop(0)
-            await cancelled.wait()
+            await stuck.cancelled.wait()
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)
 
     run(main)
 
 
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@over_connections
+def test_cancelling_a_call_cancels_its_handler(protocol: Protocol, run: Run) -> None:
+    async def main() -> None:
+        stuck = Stuck()
+        to = wire(protocol)
+        async with running(to, handler=stuck) as it:
+            call = asyncio.create_task(it.transport.call(outgoing(to)))
+            await stuck.entered.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            await stuck.cancelled.wait()
+
+    run(main)
+
+
+@over_connections
+def test_replicas_are_addressed_by_number(protocol: Protocol, run: Run) -> None:
+    async def main() -> None:
+        recorder = Recorder()
+        to = wire(protocol)
+        async with running(to, replicas=3, recorder=recorder) as it:
+            for replica in (2, 0, 1, 2):
+                await it.transport.call(outgoing(to, replica=replica))
+        assert [place for place, _ in recorder.seen] == ["b/2", "b/0", "b/1", "b/2"]
+
+    run(main)
+
+
+@over_connections
+def test_a_callee_that_is_gone_is_unavailable(protocol: Protocol, run: Run) -> None:
+    async def main() -> None:
+        to = wire(protocol)
+        async with running(to) as it:
+            await it.listeners["b/0"].stop(0)
+            assert (await it.transport.call(outgoing(to))).status is Status.UNAVAILABLE
+            assert (await it.transport.call(outgoing(to, replica=7))).detail == "no address of b/7"
+
+    run(main)
+
+
+@over_connections
+def test_an_address_that_is_not_ours_cannot_be_listened_on(protocol: Protocol, run: Run) -> None:
+    async def main() -> None:
+        async with running(wire(protocol)) as it:
+            site = replace(it.sites["b/0"], host="192.0.2.1")
+            with pytest.raises(CannotStart, match=r"b/0: cannot listen on 192\.0\.2\.1"):
+                await load(protocol).listener(site).start(answer)
+
+    run(main)
+
+
+@over_connections
+def test_a_message_cannot_be_published_over_a_connection(protocol: Protocol, run: Run) -> None:
+    async def main() -> None:
+        to = wire(protocol)
+        async with running(to) as it:
+            assert (await it.transport.publish(outgoing(to))).status is Status.ERROR
+
+    run(main)
+
+
+@over_connections
 def test_a_reset_call_finds_the_callee_unavailable_and_the_next_one_passes(
     protocol: Protocol, run: Run
 ) -> None:

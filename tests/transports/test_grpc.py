@@ -19,8 +19,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from services.pb import hop_pb2
 from services.transports.site import Hooks
 from services.wire import ticket
-from services.wire.ports import Incoming, Reply, Status
-from tests.transports.build import Recorder, Run, Running, outgoing, running, wire
+from services.wire.ports import Reply, Status
+from tests.transports.build import Recorder, Run, Running, Stuck, outgoing, running, wire
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,55 +29,14 @@ def target(it: Running, service: str = "b") -> str:
     return f"127.0.0.1:{it.addresses[service][0].grpc_port}"
 
 
-@pytest.mark.parametrize("give_up", ["cancel", "deadline"])
-def test_giving_a_call_up_cancels_its_handler(give_up: str, run: Run) -> None:
+def test_a_deadline_that_passes_cancels_the_handler(run: Run) -> None:
     async def main() -> None:
-        entered, cancelled = asyncio.Event(), asyncio.Event()
-
-        async def handler(_: Incoming) -> Reply:
-            entered.set()
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                cancelled.set()
-                raise
-            raise AssertionError
-
+        stuck = Stuck()
         to = wire("grpc")
-        timeout_ns = 50_000_000 if give_up == "deadline" else None
-        async with running(to, handler=handler) as it:
-            call = asyncio.create_task(it.transport.call(outgoing(to, timeout_ns=timeout_ns)))
-            await entered.wait()
-            if give_up == "cancel":
-                call.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await call
-            else:
-                assert (await call).status is Status.TIMEOUT
-            await cancelled.wait()
-
-    run(main)
-
-
-def test_replicas_are_addressed_by_number(run: Run) -> None:
-    async def main() -> None:
-        recorder = Recorder()
-        to = wire("grpc")
-        async with running(to, replicas=3, recorder=recorder) as it:
-            for replica in (2, 0, 1, 2):
-                await it.transport.call(outgoing(to, replica=replica))
-        assert [place for place, _ in recorder.seen] == ["b/2", "b/0", "b/1", "b/2"]
-
-    run(main)
-
-
-def test_a_callee_that_is_gone_is_unavailable(run: Run) -> None:
-    async def main() -> None:
-        to = wire("grpc")
-        async with running(to) as it:
-            await it.listeners["b/0"].stop(0)
-            assert (await it.transport.call(outgoing(to))).status is Status.UNAVAILABLE
-            assert (await it.transport.call(outgoing(to, replica=7))).detail == "no address of b/7"
+        async with running(to, handler=stuck) as it:
+            call = it.transport.call(outgoing(to, timeout_ns=50_000_000))
+            assert (await call).status is Status.TIMEOUT
+            await stuck.cancelled.wait()
 
     run(main)
 
@@ -217,12 +176,3 @@ def test_the_stubs_are_what_the_proto_file_says(tmp_path: Path) -> None:
     )
     for made in ("hop_pb2.py", "hop_pb2.pyi"):
         assert (ROOT / "services/pb" / made).read_text() == (tmp_path / made).read_text()
-
-
-def test_grpc_refuses_to_publish(run: Run) -> None:
-    async def main() -> None:
-        to = wire("grpc")
-        async with running(to) as it:
-            assert (await it.transport.publish(outgoing(to))).status is Status.ERROR
-
-    run(main)

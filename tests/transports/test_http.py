@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -14,32 +13,9 @@ from services.errors import CannotStart
 from services.transports import http
 from services.transports.site import Counters, Hooks, Site
 from services.wire import ticket
-from services.wire.ports import Address, Incoming, Reply, Status
+from services.wire.ports import Address, Reply, Status
 from services.wire.topology import Topology
 from tests.transports.build import Recorder, Run, outgoing, running, wire
-
-
-def test_cancelling_a_call_cancels_its_handler(run: Run) -> None:
-    async def main() -> None:
-        entered, cancelled = asyncio.Event(), asyncio.Event()
-
-        async def handler(_: Incoming) -> Reply:
-            entered.set()
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                cancelled.set()
-                raise
-            raise AssertionError
-
-        to = wire("http")
-        async with running(to, handler=handler) as it:
-            call = asyncio.create_task(it.transport.call(outgoing(to)))
-            await entered.wait()
-            call.cancel()
-            await cancelled.wait()
-
-    run(main)
 
 
 def test_a_cancelled_call_leaves_no_broken_connection_behind(run: Run) -> None:
@@ -52,29 +28,6 @@ def test_a_cancelled_call_leaves_no_broken_connection_behind(run: Run) -> None:
                 await asyncio.sleep(0)
                 call.cancel()
                 assert await it.transport.call(outgoing(to)) == Reply(Status.OK, 20)
-
-    run(main)
-
-
-def test_replicas_are_addressed_by_number(run: Run) -> None:
-    async def main() -> None:
-        recorder = Recorder()
-        to = wire("http")
-        async with running(to, replicas=3, recorder=recorder) as it:
-            for replica in (2, 0, 1, 2):
-                await it.transport.call(outgoing(to, replica=replica))
-        assert [place for place, _ in recorder.seen] == ["b/2", "b/0", "b/1", "b/2"]
-
-    run(main)
-
-
-def test_a_callee_that_is_gone_is_unavailable(run: Run) -> None:
-    async def main() -> None:
-        to = wire("http")
-        async with running(to) as it:
-            await it.listeners["b/0"].stop(0)
-            assert (await it.transport.call(outgoing(to))).status is Status.UNAVAILABLE
-            assert (await it.transport.call(outgoing(to, replica=7))).detail == "no address of b/7"
 
     run(main)
 
@@ -186,24 +139,5 @@ def test_a_person_with_curl_gets_an_answer(
         if recorder.seen:
             assert recorder.last.request_bytes == 3
             assert len(ticket.item_keys(recorder.last.ticket)) == 1
-
-    run(main)
-
-
-def test_an_address_that_is_not_ours_cannot_be_listened_on(run: Run) -> None:
-    async def main() -> None:
-        async with running(wire("http")) as it:
-            site = replace(it.sites["b/0"], host="192.0.2.1")
-            with pytest.raises(CannotStart, match=r"b/0: cannot listen on 192\.0\.2\.1"):
-                await http.listener(site).start(Recorder().at("b/0"))
-
-    run(main)
-
-
-def test_http_refuses_to_publish(run: Run) -> None:
-    async def main() -> None:
-        to = wire("http")
-        async with running(to) as it:
-            assert (await it.transport.publish(outgoing(to))).status is Status.ERROR
 
     run(main)
