@@ -21,7 +21,7 @@ import os
 import random
 import resource
 import statistics
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -33,6 +33,8 @@ import uvloop
 from aiohttp import web
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -139,11 +141,10 @@ async def lean(
         for pipeline in pipelines:
             await pipeline.start()
         yield Side(name, hop, None if deferred else flush, flush if deferred else None)
-        for pipeline in pipelines:
-            if pipeline.spans_exported != pipeline.spans_ended:
-                raise SystemExit(f"{name}: {pipeline.dropped} spans lost")
+        for pipeline, sender in zip(pipelines, senders, strict=True):
+            if sender.exported["traces"] != pipeline.spans_ended:
+                raise SystemExit(f"{name}: {sender.lost['traces']} spans lost")
             await pipeline.close()
-        for sender in senders:
             sender.close()
 
 
@@ -197,15 +198,25 @@ async def official(
             await pipeline.close()
 
 
+class Counting(OTLPSpanExporter):
+    exported = 0
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = super().export(spans)
+        if result is SpanExportResult.SUCCESS:
+            self.exported += len(spans)
+        return result
+
+
 @asynccontextmanager
 async def by_hand(
     protocol: ProtocolName, endpoint: str, name: str, *, sampled: bool
 ) -> AsyncIterator[Side]:
     """The SDK's spans with the attributes of a hop, opened and ended around our transports."""
     topology = shop(protocol)
-    provider, ended, exporter = instrument.tracer_provider(
-        resource_attributes("order", 0, "baseline", "official"),
-        OTLPSpanExporter(endpoint=endpoint, insecure=True),
+    exporter = Counting(endpoint=endpoint, insecure=True)
+    provider, ended = instrument.tracer_provider(
+        resource_attributes("order", 0, "baseline", "official"), exporter
     )
     tracer = provider.get_tracer("benchmarks.hop")
     client, server = (

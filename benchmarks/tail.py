@@ -57,15 +57,16 @@ async def serve(side: SideName, endpoint: str) -> None:
     wire = topology.wires[0]
     kind = LeanTelemetry if side == "lean" else NullTelemetry
     order, inventory = (kind(topology, name, 0, WallClock()) for name in ("order", "inventory"))
+    used = () if side == "nothing" else (order, inventory)
+    senders = [Sender(endpoint, endpoint) for _ in used]
     pipelines = [
         Pipeline(
             telemetry,
-            Sender(endpoint, endpoint),
+            sender,
             resource_attributes(telemetry.service, 0, "baseline"),
             spans=side == "lean",
         )
-        for telemetry in (order, inventory)
-        if side != "nothing"
+        for telemetry, sender in zip(used, senders, strict=True)
     ]
 
     async def reserve(incoming: Incoming) -> Reply:
@@ -97,9 +98,9 @@ async def serve(side: SideName, endpoint: str) -> None:
         gc.freeze()
         print(port, flush=True)
         await asyncio.to_thread(sys.stdin.read)
-        for pipeline in pipelines:
+        for pipeline, sender in zip(pipelines, senders, strict=True):
             await pipeline.flush()
-            print(pipeline.spans_ended, pipeline.spans_exported, flush=True)
+            print(pipeline.spans_ended, sender.exported["traces"], flush=True)
             await pipeline.close()
         await entrance.stop(0)
 

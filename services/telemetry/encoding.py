@@ -24,6 +24,7 @@ from services.telemetry.records import (
     REQUEST_BYTES,
     RESPONSE_BYTES,
     SAMPLED,
+    SCOPE,
     SERVER,
     SITE,
     STATUS,
@@ -32,7 +33,7 @@ from services.telemetry.records import (
 from services.telemetry.spans import key_attributes, place, shape_of, span_shape
 from services.wire.topology import Topology
 
-SCOPE: Final = protobuf.scope("hopbench.services")
+SCOPE_FIELD: Final = protobuf.scope(SCOPE)
 
 _ATTRIBUTES: Final = 9
 _HAS_IS_REMOTE: Final = 0x100
@@ -54,9 +55,7 @@ _LINK: Final = 0x6A00 | 18 + 10 + 5
 _LINK_FLAGS: Final = protobuf.fixed32(6, _HAS_IS_REMOTE | _IS_REMOTE)
 _LOW: Final = (1 << 64) - 1
 
-_IDS_BYTES: Final = 18 + 10 + 10
 _TIMES_BYTES: Final = 18
-_LINK_BYTES: Final = 35
 
 # A length up to here is one lookup; longer ones (a long key) are computed.
 _LENGTHS: Final = tuple(b"\x12" + protobuf.varint(n) for n in range(2048))
@@ -179,4 +178,4 @@ def encode_spans(
     replica."""
     out: list[bytes] = []
     SpanEncoder(topology, offset_ns).encode(records, out)
-    return protobuf.export_request(protobuf.resource(resource), ((SCOPE, out),))
+    return protobuf.export_request(protobuf.resource(resource), SCOPE_FIELD, out)

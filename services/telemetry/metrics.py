@@ -30,7 +30,16 @@ from typing import Final, Literal
 
 from services.scenario.model import PROTOCOLS
 from services.telemetry import protobuf
-from services.telemetry.records import CALLS, CLIENT, CONSUMER, INTERNAL, PRODUCER, REPLICA, Record
+from services.telemetry.records import (
+    CALLS,
+    CLIENT,
+    CONSUMER,
+    INTERNAL,
+    PRODUCER,
+    REPLICA,
+    SCOPE,
+    Record,
+)
 from services.wire.topology import Topology
 
 DURATION_BOUNDS_MS: Final = (
@@ -59,8 +68,7 @@ _DURATION_BOUNDS_NS: Final = tuple(int(bound * 1e6) for bound in DURATION_BOUNDS
 _SPILL: Final = 256
 """Distinct sizes kept apart before they are folded into buckets."""
 
-SCOPE: Final = protobuf.scope("hopbench.services")
-
+_SCOPE: Final = protobuf.scope(SCOPE)
 _DELTA: Final = protobuf.integer(2, 1)
 _MONOTONIC: Final = protobuf.integer(3, 1)
 
@@ -336,7 +344,7 @@ def _histogram(of: Histogram) -> bytes:
 
 def metrics_request(resource_field: bytes, fields: Sequence[bytes]) -> bytes:
     """An ``ExportMetricsServiceRequest`` of encoded metrics."""
-    return protobuf.export_request(resource_field, ((SCOPE, [field for field in fields if field]),))
+    return protobuf.export_request(resource_field, _SCOPE, [field for field in fields if field])
 
 
 def encode_metrics(

@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from services.telemetry import protobuf
-from services.telemetry.encoding import SCOPE, SpanEncoder
+from services.telemetry.encoding import SCOPE_FIELD, SpanEncoder
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.metrics import Collected, Metric, Metrics, encode_metric, metrics_request
 from services.telemetry.records import SAMPLED
@@ -107,14 +107,8 @@ class Pipeline:
         self._oldest_s = 0.0
         self._collected_s = 0.0
         self._collecting: _Collecting | None = None
-        self._derived_records = 0
         self._derived_spans = 0
         self._timer: asyncio.Handle | None = None
-
-    @property
-    def records(self) -> int:
-        """Hop records so far, derived or not."""
-        return self._derived_records + len(self._telemetry.records)
 
     @property
     def spans_ended(self) -> int:
@@ -123,20 +117,6 @@ class Pipeline:
             return 0
         waiting = self._telemetry.records
         return self._derived_spans + sum(record[SAMPLED] for record in waiting)
-
-    @property
-    def spans_exported(self) -> int:
-        """Spans that the receiver accepted."""
-        return self._sender.exported["traces"]
-
-    @property
-    def dropped(self) -> int:
-        """Spans that were given up."""
-        return self._sender.lost["traces"]
-
-    @property
-    def points_dropped(self) -> int:
-        return self._sender.lost["metrics"]
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -202,7 +182,6 @@ class Pipeline:
         records = telemetry.records[:size]
         del telemetry.records[:size]
         self._metrics.take(records)
-        self._derived_records += len(records)
         if not self._spans:
             return
         before = len(self._encoded)
@@ -213,7 +192,7 @@ class Pipeline:
     def _send_spans(self) -> None:
         if not self._encoded_bytes:
             return
-        body = protobuf.export_request(self._resource, ((SCOPE, self._encoded),))
+        body = protobuf.export_request(self._resource, SCOPE_FIELD, self._encoded)
         count = len(self._encoded)
         self._encoded, self._encoded_bytes = [], 0
         self._sender.send("traces", Request(body, count))

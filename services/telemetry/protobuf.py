@@ -8,7 +8,7 @@ building message objects. Tests hold every field against the published descripto
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 Value = str | bool | int | float | bytes | Sequence["Value"] | Mapping[str, "Value"] | None
@@ -105,17 +105,12 @@ def scope(name: str) -> bytes:
     return delimited(1, text(1, name))
 
 
-def export_request(resource_field: bytes, scopes: Iterable[tuple[bytes, Sequence[bytes]]]) -> bytes:
-    """An export request of one resource: pairs of a scope field and items, each a whole field 2.
+def export_request(resource_field: bytes, scope_field: bytes, items: Sequence[bytes]) -> bytes:
+    """An export request of one resource and scope; each of the ``items`` is a whole field 2.
 
     Traces and metrics share these field numbers: resource_* 1, scope_* 2, spans and metrics 2.
     """
-    groups: list[bytes] = []
-    size = len(resource_field)
-    for scope_field, items in scopes:
-        body = len(scope_field) + sum(map(len, items))
-        head = b"\x12" + varint(body) + scope_field
-        size += len(head) - len(scope_field) + body
-        groups.append(head)
-        groups.extend(items)
-    return b"".join((b"\x0a", varint(size), resource_field, *groups))
+    body = len(scope_field) + sum(map(len, items))
+    head = b"\x12" + varint(body) + scope_field
+    size = varint(len(resource_field) + len(head) - len(scope_field) + body)
+    return b"".join((b"\x0a", size, resource_field, head, *items))

@@ -28,6 +28,9 @@ Record = tuple[
     str | None,  # KEY
 ]
 
+SCOPE: Final = "hopbench.services"
+"""The instrumentation scope of all spans and metrics that are made of records."""
+
 KIND: Final = 0
 """INTERNAL 1, SERVER 2, CLIENT 3, PRODUCER 4, CONSUMER 5: OTLP's numbers."""
 SITE: Final = 1

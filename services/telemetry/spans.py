@@ -33,8 +33,6 @@ from services.telemetry.records import (
     KIND,
     PRODUCER,
     REPLICA,
-    REQUEST_BYTES,
-    RESPONSE_BYTES,
     SITE,
     STATUS,
     Record,
@@ -126,21 +124,6 @@ def key_attributes(
             said["messaging.kafka.message.key"] = key
         case "grpc":
             pass
-    return said
-
-
-def attributes_of(topology: Topology, record: Record) -> dict[str, Value]:
-    """All attributes of the span of one record, the slow and readable way."""
-    shape = shape_of(record)
-    span = span_shape(topology, shape)
-    said = dict(span.attributes)
-    if span.request_size is not None:
-        said[span.request_size] = record[REQUEST_BYTES]
-    if span.response_size is not None:
-        said[span.response_size] = record[RESPONSE_BYTES]
-    key = record[KEY]
-    if key is not None:
-        said.update(key_attributes(*place(topology, shape), key))
     return said
 
 

@@ -11,7 +11,19 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from services.scenario.model import PROTOCOLS, KafkaOptions, Mode, Protocol, Target, Where
-from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER, Record
+from services.telemetry.protobuf import Value
+from services.telemetry.records import (
+    CLIENT,
+    CONSUMER,
+    INTERNAL,
+    KEY,
+    PRODUCER,
+    REQUEST_BYTES,
+    RESPONSE_BYTES,
+    SERVER,
+    Record,
+)
+from services.telemetry.spans import key_attributes, place, shape_of, span_shape
 from services.wire.ports import Cancellable, Incoming, Outgoing, Status, TraceContext, Wire
 from services.wire.topology import Topology
 
@@ -159,6 +171,21 @@ def fanning(*, calls: int = 5, failures: int = 0) -> Record:
     return (
         INTERNAL, 0, TRACE, 9, 1, True, 1_000_000, 9_000_000, 0, 0, 0, 0, calls, failures, 0, None,
     )  # fmt: skip
+
+
+def attributes_of(topology: Topology, record: Record) -> dict[str, Value]:
+    """All attributes of the span of one record, the slow and readable way."""
+    shape = shape_of(record)
+    span = span_shape(topology, shape)
+    said = dict(span.attributes)
+    if span.request_size is not None:
+        said[span.request_size] = record[REQUEST_BYTES]
+    if span.response_size is not None:
+        said[span.response_size] = record[RESPONSE_BYTES]
+    key = record[KEY]
+    if key is not None:
+        said.update(key_attributes(*place(topology, shape), key))
+    return said
 
 
 def spans_of(request: bytes) -> list[Span]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.telemetry.records import Record
-from services.telemetry.spans import attributes_of, shape_of, span_shape
+from services.telemetry.spans import shape_of, span_shape
 from services.wire.ports import Status
 from tests.telemetry.build import (
     ASKED,
@@ -15,6 +15,7 @@ from tests.telemetry.build import (
     HTTP,
     PUBLISHED,
     SHOP,
+    attributes_of,
     calling,
     fanning,
     serving,

@@ -36,12 +36,13 @@ from services.telemetry.records import (
     TRACE,
     Record,
 )
-from services.telemetry.spans import attributes_of, shape_of, span_shape
+from services.telemetry.spans import shape_of, span_shape
 from services.wire import ports
 from tests.telemetry.build import (
     OFFSET_NS,
     SHOP,
     WIRES,
+    attributes_of,
     calling,
     fanning,
     said_by,

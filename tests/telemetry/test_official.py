@@ -83,7 +83,7 @@ def lean_place(service: str) -> Place:
 
 def official_place(service: str) -> Place:
     exporter = InMemorySpanExporter()
-    provider, _, _ = official.tracer_provider({"service.name": service}, exporter)
+    provider, _ = official.tracer_provider({"service.name": service}, exporter)
     telemetry = official.OfficialTelemetry(SHOP, service, 0, WallClock(), provider)
     return Place(telemetry, instrumentations.hooks(provider), provider, exporter)
 

@@ -47,6 +47,6 @@ def test_a_text_attribute_is_byte_for_byte_protobufs_own(key: str, value: str) -
 @pytest.mark.parametrize("size", [0, 127, 128, 16_383, 16_384, 3_000_000])
 def test_lengths_of_any_size_frame_a_request(size: int) -> None:
     body = protobuf.delimited(2, protobuf.text(5, "x" * size))
-    request = protobuf.export_request(protobuf.resource({}), ((protobuf.scope("s"), [body]),))
+    request = protobuf.export_request(protobuf.resource({}), protobuf.scope("s"), [body])
     (found,) = spans_of(request)
     assert len(found.name) == size

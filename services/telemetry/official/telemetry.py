@@ -14,7 +14,6 @@ themselves (analysis/reading/steps.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextvars import Token
 from dataclasses import dataclass
 from typing import Final
@@ -23,7 +22,7 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from opentelemetry.trace import (
     Link,
@@ -42,7 +41,7 @@ from services.telemetry.lean import LeanTelemetry
 from services.telemetry.official.hooks import hooks, judge
 from services.telemetry.pipeline import DEFAULT_PACE, Pace, Pipeline
 from services.telemetry.port import Attempt, Fanout, Scope
-from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER
+from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SCOPE, SERVER
 from services.telemetry.sender import Sender
 from services.telemetry.spans import FANOUT, Shape, SpanShape, key_attributes, span_shape
 from services.transports.site import Hooks
@@ -99,7 +98,7 @@ class OfficialTelemetry(LeanTelemetry):
         provider: TracerProvider,
     ) -> None:
         super().__init__(topology, service, replica, clock)
-        self._tracer = provider.get_tracer("hopbench.services")
+        self._tracer = provider.get_tracer(SCOPE)
         self._shapes: dict[Shape, SpanShape] = {}
 
     def server_begin(self, incoming: Incoming) -> OfficialScope:
@@ -258,23 +257,6 @@ class _Lent(SpanProcessor):
         return self._processor.force_flush(timeout_millis)
 
 
-class _Counting(SpanExporter):
-    """The exporter given, and how many spans it got rid of and how."""
-
-    def __init__(self, exporter: SpanExporter) -> None:
-        self._exporter = exporter
-        self.exported = 0
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = self._exporter.export(spans)
-        if result is SpanExportResult.SUCCESS:
-            self.exported += len(spans)
-        return result
-
-    def shutdown(self) -> None:
-        self._exporter.shutdown()
-
-
 @dataclass(slots=True)
 class OfficialPipeline:
     """The SDK's batch processor for spans, ours for metrics, with one face (pipeline.Pipeline)."""
@@ -282,29 +264,10 @@ class OfficialPipeline:
     provider: TracerProvider
     metrics: Pipeline
     _ended: _Ended
-    _exporter: _Counting
-    """Where pipelines share one, it counts for all of them."""
-
-    @property
-    def records(self) -> int:
-        return self.metrics.records
 
     @property
     def spans_ended(self) -> int:
         return self._ended.count
-
-    @property
-    def spans_exported(self) -> int:
-        return self._exporter.exported
-
-    @property
-    def dropped(self) -> int:
-        """Spans ended and not (yet) accepted: after :meth:`flush`, the loss."""
-        return self._ended.count - self._exporter.exported
-
-    @property
-    def points_dropped(self) -> int:
-        return self.metrics.points_dropped
 
     async def start(self) -> None:
         await self.metrics.start()
@@ -333,8 +296,7 @@ class SharedSpans:
     """One batch processor and one exporter for the providers of several services."""
 
     def __init__(self, endpoint: str) -> None:
-        self.exporter = _Counting(_exporter(endpoint))
-        self.processor = _batches(self.exporter)
+        self.processor = _batches(_exporter(endpoint))
 
     def flush(self, timeout_s: float) -> bool:
         return self.processor.force_flush(int(timeout_s * 1000))
@@ -345,7 +307,7 @@ class SharedSpans:
 
 def tracer_provider(
     resource: otlp.Attributes, exporter: SpanExporter | SharedSpans
-) -> tuple[TracerProvider, _Ended, _Counting]:
+) -> tuple[TracerProvider, _Ended]:
     """The SDK as the official rows use it: parent-based sampling, small batches."""
     # The process shuts it down itself; the SDK's own exit hook would wait for a dead receiver.
     provider = TracerProvider(
@@ -355,12 +317,10 @@ def tracer_provider(
     )
     ended = _Ended()
     provider.add_span_processor(ended)
-    if isinstance(exporter, SharedSpans):
-        provider.add_span_processor(_Lent(exporter.processor))
-        return provider, ended, exporter.exporter
-    counting = _Counting(exporter)
-    provider.add_span_processor(_batches(counting))
-    return provider, ended, counting
+    provider.add_span_processor(
+        _Lent(exporter.processor) if isinstance(exporter, SharedSpans) else _batches(exporter)
+    )
+    return provider, ended
 
 
 def _batches(exporter: SpanExporter) -> BatchSpanProcessor:
@@ -390,11 +350,11 @@ def official(
     ``spans`` is where they go, as ``HOST:PORT`` or what several replicas of a process share;
     ``sender`` sends the metrics, and ``shared`` says that it is not this replica's alone.
     """
-    provider, ended, counting = tracer_provider(
+    provider, ended = tracer_provider(
         resource, _exporter(spans) if isinstance(spans, str) else spans
     )
     telemetry = OfficialTelemetry(topology, service, replica, clock, provider)
     metrics = Pipeline(
         telemetry, sender, resource, spans=False, offset_ns=offset_ns, pace=pace, shared=shared
     )
-    return telemetry, OfficialPipeline(provider, metrics, ended, counting), hooks(provider)
+    return telemetry, OfficialPipeline(provider, metrics, ended), hooks(provider)
