@@ -344,7 +344,6 @@ class EdgeRunner:
             return reply, 1
 
         def second_attempt() -> Coroutine[Any, Any, Reply]:
-            self._counters.hedges += 1
             other = another(replica, self._replicas, uniform(sent.chance, "hedge", attempt))
             return self._attempt(frame, sent, attempt + 1, other)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from services.scenario.model import Edge, Origin
+from services.scenario.model import Origin
 from services.wire import ticket
 from services.wire.ticket import Item
 
@@ -43,8 +43,3 @@ def carried(items: Sequence[Item], size: int) -> list[Carried]:
     return [
         Carried(batch, ticket.encode(0, batch).partition(";")[2]) for batch in batches(items, size)
     ]
-
-
-def calls_of(edge: Edge, shift: int) -> list[Carried]:
-    """All calls of an edge when every item takes part."""
-    return carried(items_of(edge.origins, shift), edge.batch)

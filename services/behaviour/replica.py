@@ -29,8 +29,6 @@ class Counters:
     faults_fired: int = 0
     error_faults: int = 0
     """Those of them that ended a call."""
-    hedges: int = 0
-    """Second attempts that were sent."""
     failed_groups: int = 0
     """Parallel groups ended by the failure of one member, the others cancelled."""
 

@@ -6,7 +6,7 @@ An analyzer sees a span table and, beside it, one of these; nothing else of the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from services.scenario import names
 from services.scenario.model import Call, Publish, Scenario, Step
@@ -26,10 +26,6 @@ class Facts:
     """(caller service, caller operation, earlier ``callee.operation``, later
     ``callee.operation``): a later call that needs an earlier one's result. Transitive."""
     replicas: Mapping[str, int]
-    balance: Mapping[str, str] = field(default_factory=dict)
-    """``round_robin | random | least_pending``, by service."""
-    entries: frozenset[tuple[str, str]] = frozenset()
-    """(service, operation) where requests come in."""
     awaited: frozenset[tuple[str, str, str]] = frozenset()
     """(caller service, caller operation, ``callee.operation``): calls that any step, not only
     another call, is ``after``."""
@@ -81,8 +77,6 @@ def facts_of(scenario: Scenario) -> Facts:
             for earlier, later in _dependent(o.steps)
         ),
         replicas={s.name: s.replicas for s in scenario.services.values()},
-        balance={s.name: s.balance for s in scenario.services.values()},
-        entries=frozenset((e.target.service, e.target.operation) for e in scenario.load.entries),
         awaited=frozenset(
             (s.name, o.name, callee)
             for s, o in operations(scenario)

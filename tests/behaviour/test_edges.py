@@ -239,7 +239,6 @@ def test_a_hedge_wins_at_another_replica_and_the_loser_is_cancelled() -> None:
         "1011 ]go/0 ok",
     ]
     assert world.counted("errors") == world.counted("open_handlers") == 0
-    assert world.counted("hedges") == 1
 
 
 def test_a_hedge_that_comes_too_late_loses() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jsonschema
@@ -17,7 +18,7 @@ from services.scenario.file.steps import KINDS
 from services.scenario.refactors import OPERATORS
 from services.scenario.text import edges
 from services.scenario.text.reader import Reader, mapping
-from services.scenario.text.source import node_of
+from services.scenario.text.source import tree
 from tests.scenario.build import text
 
 SCHEMA = scenario_schema()
@@ -31,7 +32,7 @@ def definition(name: str) -> dict[str, Any]:
 
 
 def reader(value: dict[str, object]) -> Reader:
-    return mapping(None, node_of(value), "x")
+    return mapping("x.yaml", tree(json.dumps(value), "x.yaml"), "x")
 
 
 def test_it_is_a_schema() -> None:

@@ -21,7 +21,7 @@ from services.scenario.refactors.operator import Operator
 from services.scenario.refactors.parallelize import PARALLELIZE
 from services.scenario.refactors.protocol import PROTOCOL
 from services.scenario.text.reader import bad, did_you_mean, mapping, quoted, text
-from services.scenario.text.source import Node, node_of
+from services.scenario.text.source import Node
 
 OPERATORS: Final[Mapping[str, Operator]] = {
     "batch": BATCH,
@@ -89,11 +89,6 @@ def read_refactor(file: str | None, node: Node) -> Refactor:
     refactor = OPERATORS[op].read(r)
     r.done()
     return refactor
-
-
-def from_mapping(value: Mapping[str, object]) -> Refactor:
-    """A refactor out of a finding, as a file would write it. Raises BadInput."""
-    return read_refactor(None, node_of(value))
 
 
 def to_mapping(refactor: Refactor) -> dict[str, object]:

@@ -13,7 +13,7 @@ the interpreter's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -108,20 +108,6 @@ def tree(text: str, file: str) -> Node:
     if builder.root is None:
         raise BadInput("the file holds no YAML document", file, None, "hopbench init writes one")
     return builder.root
-
-
-def node_of(value: object) -> Node:
-    """A node for plain data (a refactor out of a finding), with no line."""
-    match value:
-        case Mapping():
-            items = {str(key): node_of(item) for key, item in value.items()}
-            return Map(items, dict.fromkeys(items, 0), 0)
-        case list() | tuple():
-            return List([node_of(item) for item in value], 0)
-        case None | str() | int() | float():
-            return Leaf(value, "null" if value is None else str(value), 0)
-        case _:
-            raise BadInput(f"{value!r} cannot stand in a scenario")
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
