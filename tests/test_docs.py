@@ -21,9 +21,9 @@ from hopbench.runs.limits import Limits
 from loadgen.spool import reader
 from services.doubts import Code
 from services.errors import BadInput
-from services.scenario.file import expectations
 from services.scenario.file.parser import parse_text
 from services.scenario.file.schema import scenario_schema
+from services.scenario.findings import FINDINGS
 from services.scenario.refactors import OPERATORS
 from services.scenario.text import units
 
@@ -214,7 +214,7 @@ def test_the_reference_leaves_no_key_operator_kind_or_unit_out() -> None:
     words = {word for text in code.split("\n") for word in re.findall(r"[\w.]+", text)}
     assert set(keys_of(scenario_schema())) - words == set()
     assert {yaml.safe_load(refactor)["op"] for refactor in REFACTORS} == set(OPERATORS)
-    assert set(re.findall(r"^\| `([a-z.]+)` \|", SCENARIO, re.MULTILINE)) >= set(expectations.KINDS)
+    assert set(re.findall(r"^\| `([a-z.]+)` \|", SCENARIO, re.MULTILINE)) >= set(FINDINGS)
     amounts = set(re.findall(r"[0-9]([a-zA-Z/]+)", code)) | words
     assert (units.TIME.keys() | units.SIZE.keys() | units.RATE.keys()) - {"µs", "μs"} <= amounts
 

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from hopbench.results.gates import EDGE_FIELDS, EdgeRow, Subject, Subjects
 from hopbench.runs.plan import RunPlan
-from services.scenario.file.expectations import KINDS
-from services.scenario.model import Call, Publish, Scenario
+from services.scenario.findings import FINDINGS
+from services.scenario.model import Scenario
 from services.scenario.refactors import BASELINE
+from services.scenario.steps.calls import Talk
 from services.scenario.tree import operations, walk
 
 SUMMARY_VALUES: Final = (
@@ -32,7 +33,7 @@ def planned(plan: RunPlan) -> Subjects:
         {
             name: Subject(
                 dict.fromkeys(SUMMARY_VALUES),
-                dict.fromkeys(KINDS, 0),
+                dict.fromkeys(FINDINGS, 0),
                 [EdgeRow(*place, operations, {}) for place, operations in _places(of).items()],
             )
             for name, of in plan.scenarios.items()
@@ -90,7 +91,7 @@ def _enough(plan: RunPlan, variant: Mapping[str, Any]) -> bool:
 
 def _counts(findings: Sequence[Mapping[str, Any]], *, known: bool = True) -> dict[str, int | None]:
     found = Counter(finding["kind"] for finding in findings)
-    kinds = (*KINDS, *(k for k in found if k not in KINDS))
+    kinds = (*FINDINGS, *(k for k in found if k not in FINDINGS))
     return {kind: found[kind] if known else None for kind in kinds}
 
 
@@ -99,7 +100,7 @@ def _places(scenario: Scenario) -> dict[tuple[str, str, str], frozenset[str]]:
     found: dict[tuple[str, str, str], set[str]] = {}
     for service, operation in operations(scenario):
         for step in walk(operation.steps):
-            if isinstance(step, Call | Publish):
+            if isinstance(step, Talk):
                 target = step.edge.target
                 place = (service.name, target.service, target.operation)
                 found.setdefault(place, set()).add(operation.name)

@@ -28,7 +28,8 @@ from loadgen.schedule import MEASURED
 from services.doubts import Doubt, void
 from services.report import ProcessReport
 from services.scenario.facts import facts_of
-from services.scenario.model import Call, Fail, Publish, Scenario
+from services.scenario.model import Edge, Scenario
+from services.scenario.steps.calls import Talk
 from services.scenario.tree import operations, walk
 from services.simulation.replay import expected_spans
 from services.simulation.round import Arrival
@@ -242,9 +243,7 @@ def _observed(trial: Trial, world: World, found: Analysis, spans: Spans) -> Obse
         counted=_counted(trial),
         requests_sampled=trial.asked.height,
         requests_complete=found.complete,
-        kafka_used=any(
-            way.protocol == "kafka" for way in (*edges(scenario), *scenario.load.entries)
-        ),
+        kafka_used="kafka" in _protocols(scenario),
         unidentifiable=(),
         changes=()
         if trial.environment is None or world.environment is None
@@ -268,14 +267,18 @@ def _sent(samples: pl.DataFrame) -> Sent:
     )
 
 
-def edges(scenario: Scenario) -> list[Any]:
+def edges(scenario: Scenario) -> list[Edge]:
     """Every edge that a call or publish step of the scenario uses, in file order."""
     return [
         step.edge
         for _, operation in operations(scenario)
         for step in walk(operation.steps)
-        if isinstance(step, Call | Publish)
+        if isinstance(step, Talk)
     ]
+
+
+def _protocols(scenario: Scenario) -> set[str]:
+    return {e.protocol for e in edges(scenario)} | {e.protocol for e in scenario.load.entries}
 
 
 def _paused(scenario: Scenario) -> frozenset[str]:
@@ -285,9 +288,7 @@ def _paused(scenario: Scenario) -> frozenset[str]:
 
 def _may_fail(scenario: Scenario) -> bool:
     return bool(scenario.faults) or any(
-        isinstance(step, Fail)
-        for _, operation in operations(scenario)
-        for step in walk(operation.steps)
+        step.fails for _, operation in operations(scenario) for step in walk(operation.steps)
     )
 
 

@@ -25,16 +25,11 @@ from services.behaviour.balance import Balancer, Only, another
 from services.behaviour.groups import together
 from services.behaviour.hedging import Hedge, Latencies
 from services.behaviour.items import Carried, carried, items_of
-from services.behaviour.replica import (
-    Alarm,
-    DeadlinePassed,
-    Frame,
-    Replica,
-    Runner,
-    StepFailed,
-)
+from services.behaviour.replica import Alarm, DeadlinePassed, Frame, Replica, StepFailed
+from services.behaviour.steps import prepare
 from services.scenario.chance import item_key, uniform
-from services.scenario.model import Call, OnErrorFail, OnErrorIgnore, Publish
+from services.scenario.model import OnErrorFallback, OnErrorIgnore
+from services.scenario.steps.calls import Talk
 from services.telemetry.port import Fanout
 from services.wire.ports import Outgoing, Reply, Status, TraceContext
 
@@ -95,8 +90,9 @@ class EdgeRunner:
         "_workers",
     )
 
-    def __init__(self, replica: Replica, step: Call | Publish, fallback: Runner | None) -> None:
+    def __init__(self, replica: Replica, step: Talk) -> None:
         edge = step.edge
+        on_error = edge.on_error
         wire = replica.topology.wire_of_step[step.id]
         transport = replica.transports[edge.protocol]
         self._wire = wire
@@ -121,8 +117,10 @@ class EdgeRunner:
         self._workers = edge.max_parallel
         self._timeout_ns = edge.timeout_ns
         self._retry = edge.retry
-        self._ignore = isinstance(edge.on_error, OnErrorIgnore)
-        self._fallback = None if isinstance(edge.on_error, OnErrorFail) else fallback
+        self._ignore = isinstance(on_error, OnErrorIgnore)
+        self._fallback = (
+            prepare(replica, on_error.steps) if isinstance(on_error, OnErrorFallback) else None
+        )
         hedged = edge.hedge is not None and self._replicas > 1
         self._latencies = Latencies() if hedged else None
         self._hedge_after_ns = edge.hedge.after_ns if edge.hedge is not None else None

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.scenario.chance import item_key, uniform
-from services.scenario.model import Call, Fault, Publish, Scenario
+from services.scenario.model import Fault, Scenario
+from services.scenario.steps.calls import Talk
 from services.scenario.tree import walk
 from services.wire.ports import Incoming
 
@@ -24,7 +25,7 @@ def callers(scenario: Scenario) -> Mapping[str, Caller]:
     for service in scenario.services.values():
         for operation in service.operations.values():
             for step in walk(operation.steps):
-                if isinstance(step, Call | Publish):
+                if isinstance(step, Talk):
                     for origin in step.edge.origins:
                         found[origin.step] = (service.name, operation.name)
     return found

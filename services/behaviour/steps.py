@@ -15,60 +15,47 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cache
 from itertools import accumulate
-from typing import assert_never
+from pkgutil import resolve_name
 
 from services.behaviour.amounts import Cost
-from services.behaviour.edges import EdgeRunner
 from services.behaviour.groups import together
 from services.behaviour.replica import Frame, Replica, Runner, StepFailed
-from services.scenario import model
 from services.scenario.chance import item_key, uniform
-from services.scenario.distributions import Constant
+from services.scenario.model import Step, Steps
+from services.scenario.steps import groups, kind_of
+from services.scenario.steps.calls import Talk
+from services.scenario.steps.choice import Choice
+from services.scenario.steps.fail import Fail
+from services.scenario.steps.time import Sleep, Work
 from services.scenario.tree import walk
 from services.telemetry.port import Fanout
-from services.wire.ports import Clock
 
 
-def prepare(replica: Replica, steps: Sequence[model.Step]) -> Runner:
+_named = cache(resolve_name)
+
+
+def prepare(replica: Replica, steps: Steps) -> Runner:
     """All steps, in order."""
     runners = [_prepare(replica, step) for step in steps]
     return runners[0] if len(runners) == 1 else InOrder(runners)
 
 
-def _prepare(replica: Replica, step: model.Step) -> Runner:
-    runner = _once(replica, step)
+def _prepare(replica: Replica, step: Step) -> Runner:
+    _, kind = kind_of(step)
+    runner: Runner = _named(kind.runner)(replica, step)
     return PerItem(runner) if step.per_item else runner
 
 
-def _once(replica: Replica, step: model.Step) -> Runner:
-    match step:
-        case model.Work():
-            return Working(replica.clock, step)
-        case model.Sleep():
-            return Sleeping(replica.clock, step)
-        case model.Call() | model.Publish():
-            on_error = step.edge.on_error
-            fallback = (
-                prepare(replica, on_error.steps)
-                if isinstance(on_error, model.OnErrorFallback)
-                else None
-            )
-            return EdgeRunner(replica, step, fallback)
-        case model.Sequence():
-            return prepare(replica, step.steps)
-        case model.Parallel():
-            if len(step.steps) == 1 or step.max_parallel == 1:
-                return prepare(replica, step.steps)
-            return AtOnce(replica, step)
-        case model.Choice():
-            return Choosing(replica, step)
-        case model.Repeat():
-            return Repeating(prepare(replica, step.steps), step.times)
-        case model.Fail():
-            return Failing(step)
-        case _:
-            assert_never(step)
+def in_order(replica: Replica, step: groups.Sequence | groups.Parallel) -> Runner:
+    return prepare(replica, step.steps)
+
+
+def at_once(replica: Replica, step: groups.Parallel) -> Runner:
+    if len(step.steps) == 1 or step.max_parallel == 1:
+        return in_order(replica, step)
+    return AtOnce(replica, step)
 
 
 class InOrder:
@@ -98,9 +85,9 @@ class PerItem:
 class Working:
     __slots__ = ("_cost", "_cpu", "_where")
 
-    def __init__(self, clock: Clock, step: model.Work) -> None:
+    def __init__(self, replica: Replica, step: Work) -> None:
         self._cost = Cost(step.id, "cpu", step.cpu, step.cpu_per_item)
-        self._cpu = clock.cpu
+        self._cpu = replica.clock.cpu
         self._where = step.where
 
     async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
@@ -112,9 +99,9 @@ class Working:
 class Sleeping:
     __slots__ = ("_cost", "_sleep")
 
-    def __init__(self, clock: Clock, step: model.Sleep) -> None:
+    def __init__(self, replica: Replica, step: Sleep) -> None:
         self._cost = Cost(step.id, "time", step.time, step.time_per_item)
-        self._sleep = clock.sleep
+        self._sleep = replica.clock.sleep
 
     async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
         ns = self._cost.ns(keys, shift, frame.attempt)
@@ -125,7 +112,7 @@ class Sleeping:
 class Choosing:
     __slots__ = ("_bounds", "_id", "_options")
 
-    def __init__(self, replica: Replica, step: model.Choice) -> None:
+    def __init__(self, replica: Replica, step: Choice) -> None:
         self._id = step.id
         self._bounds = list(accumulate(option.weight for option in step.options))
         self._options = [prepare(replica, option.steps) for option in step.options]
@@ -142,9 +129,9 @@ class Repeating:
 
     __slots__ = ("_body", "_times")
 
-    def __init__(self, body: Runner, times: int) -> None:
-        self._body = body
-        self._times = times
+    def __init__(self, replica: Replica, step: groups.Repeat) -> None:
+        self._body = prepare(replica, step.steps)
+        self._times = step.times
 
     async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
         body = self._body
@@ -156,7 +143,7 @@ class Repeating:
 class Failing:
     __slots__ = ("_id", "_probability")
 
-    def __init__(self, step: model.Fail) -> None:
+    def __init__(self, replica: Replica, step: Fail) -> None:
         self._id = step.id
         self._probability = step.probability
 
@@ -176,7 +163,7 @@ class AtOnce:
 
     __slots__ = ("_counters", "_is_fanout", "_places", "_steps", "_telemetry", "_waits", "_watched")
 
-    def __init__(self, replica: Replica, step: model.Parallel) -> None:
+    def __init__(self, replica: Replica, step: groups.Parallel) -> None:
         self._steps = [_prepare(replica, child) for child in step.steps]
         self._waits = sibling_waits(step.steps)
         self._watched = frozenset(i for waits in self._waits for i in waits)
@@ -215,37 +202,19 @@ class AtOnce:
         await together(self._counters, (member(i) for i in range(len(self._steps))))
 
 
-def makes_calls(step: model.Step) -> bool:
-    return any(isinstance(inner, model.Call | model.Publish) for inner in walk((step,)))
+def makes_calls(step: Step) -> bool:
+    return any(isinstance(inner, Talk) for inner in walk((step,)))
 
 
-def hangs_on_items(steps: Sequence[model.Step]) -> bool:
+def hangs_on_items(steps: Steps) -> bool:
     """Whether anything in ``steps`` draws, calls, or costs by the item: who runs them needs keys.
 
     What is false for this costs the same whatever it carries, and most leaves of a topology are.
     """
-    return any(_hangs_on_items(step) for step in walk(tuple(steps)))
+    return any(step.per_item or step.draws for step in walk(steps))
 
 
-def _hangs_on_items(step: model.Step) -> bool:
-    match step:
-        case _ if step.per_item:
-            return True
-        case model.Work():
-            return not isinstance(step.cpu, Constant) or step.cpu_per_item is not None
-        case model.Sleep():
-            return not isinstance(step.time, Constant) or step.time_per_item is not None
-        case model.Fail():
-            return step.probability < 1.0
-        case model.Call() | model.Publish() | model.Choice():
-            return True
-        case model.Sequence() | model.Parallel() | model.Repeat():
-            return False  # what is inside is walked, too
-        case _:
-            assert_never(step)
-
-
-def sibling_waits(steps: Sequence[model.Step]) -> tuple[tuple[int, ...], ...]:
+def sibling_waits(steps: Steps) -> tuple[tuple[int, ...], ...]:
     """For each step, the places of the siblings that its ``after`` names or reaches into.
 
     Names from outside of the block are done before it starts, and wait for nothing.

@@ -25,7 +25,8 @@ from services.clocks.timerfd import AbsoluteTimer, absolute_timer
 from services.clocks.timers import Timers
 from services.doubts import Code, Doubt
 from services.errors import CannotStart
-from services.scenario.model import Scenario, Where, Work
+from services.scenario.model import Scenario, Where
+from services.scenario.steps.time import Work
 from services.scenario.tree import walk
 from services.system.cores import usable_cores
 from services.wire.ports import Cancellable

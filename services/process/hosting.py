@@ -17,6 +17,7 @@ from services.process.orders import Listening
 from services.process.vitals import Vitals
 from services.report import ProcessReport
 from services.scenario.model import Protocol
+from services.scenario.protocols import PROTOCOLS
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
 from services.telemetry.outlet import PACE, Outlet
 from services.telemetry.pipeline import DEFAULT_PACE, Pipeline, resource_attributes
@@ -62,7 +63,7 @@ class Hosted:
         self._listeners: dict[Protocol, Listener] = {}
         self._transports: dict[Protocol, Transport] = {
             protocol: transports.client(protocol, self._site)
-            for protocol in transports.TRANSPORTS
+            for protocol in PROTOCOLS
             if any(True for _ in self._site.outgoing(protocol))
         }
         self.behaviour = Behaviour(
@@ -138,7 +139,7 @@ class Hosted:
         # HTTP is always there: it is how the node asks whether the process is alive.
         return [
             protocol
-            for protocol in transports.TRANSPORTS
+            for protocol in PROTOCOLS
             if protocol == "http"
             or protocol in entries
             or (self._work.job.listen_all and protocol != "kafka")

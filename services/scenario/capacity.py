@@ -15,23 +15,9 @@ from math import exp, inf, lgamma, log, log1p, sqrt
 from typing import NamedTuple
 
 from services.scenario.graph import callees, ordered
-from services.scenario.model import (
-    Call,
-    Choice,
-    Edge,
-    OnErrorFallback,
-    Parallel,
-    Protocol,
-    Publish,
-    Repeat,
-    Scenario,
-    Sequence,
-    Sleep,
-    Step,
-    Target,
-    Work,
-)
-from services.scenario.tree import Steps, operations, walk
+from services.scenario.model import Edge, Protocol, Scenario, Step, Steps, Target
+from services.scenario.steps.calls import Call, Publish, Talk
+from services.scenario.tree import operations, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +148,7 @@ def calls_by_edge(scenario: Scenario) -> dict[EdgeKey, float]:
     for service, operation in operations(scenario):
         at = Target(service.name, operation.name)
         for step, runs, _ in _runs(operation.steps, visits[at], items[at]):
-            if isinstance(step, Call | Publish):
+            if isinstance(step, Talk):
                 to = step.edge.target
                 key = EdgeKey(
                     service.name, operation.name, to.service, to.operation, step.edge.protocol
@@ -200,86 +186,54 @@ def _binomial(n: int, p: float) -> Iterator[tuple[int, float]]:
 
 def _calls(step: Step, below: Of, *, expected: bool) -> _Linear:
     """Calls caused by the step, itself included, for each run of its operation."""
-    found = _NOTHING
-    match step:
-        case Call() | Publish():
-            edge = step.edge
-            callee = below.get(edge.target, _NOTHING)
-            calls = _expected_calls(edge) if expected else calls_of(edge)
-            items = edge.count * edge.probability if expected else edge.count
-            found = _Linear(calls * (1 + callee.fixed) + items * callee.per_item)
-            if not expected and isinstance(edge.on_error, OnErrorFallback):
-                found += _sum(_calls(s, below, expected=False) for s in edge.on_error.steps)
-        case Sequence() | Parallel():
-            found = _sum(_calls(s, below, expected=expected) for s in step.steps)
-        case Repeat():
-            found = _sum(_calls(s, below, expected=expected) for s in step.steps) * step.times
-        case Choice():
-            options = [
-                _sum(_calls(s, below, expected=expected) for s in o.steps) for o in step.options
-            ]
-            found = _chosen(step, options) if expected else _most(options)
-        case _:
-            pass
+    blocks = [_sum(_calls(s, below, expected=expected) for s in block) for block in step.blocks]
+    if isinstance(step, Talk):
+        edge = step.edge
+        callee = below.get(edge.target, _NOTHING)
+        calls = _expected_calls(edge) if expected else calls_of(edge)
+        items = edge.count * edge.probability if expected else edge.count
+        found = _Linear(calls * (1 + callee.fixed) + items * callee.per_item)
+        if not expected:
+            found += _sum(blocks)
+    elif step.one_of and not expected:
+        found = _most(blocks)
+    else:
+        found = _shared(step, blocks)
     return _as_run(step, found)
 
 
 def _time(step: Step, below: Of) -> _Linear:
     """Declared ns of waiting and work of the step, for each run of its operation."""
-    found = _NOTHING
-    match step:
-        case Work():
-            found = _Linear(step.cpu.mean(), step.cpu_per_item.mean() if step.cpu_per_item else 0)
-        case Sleep():
-            rest = step.time_per_item.mean() if step.time_per_item else 0
-            found = _Linear(step.time.mean(), rest)
-        case Call():
-            edge = step.edge
-            calls = _expected_calls(edge)
-            rounds = calls / min(edge.max_parallel or inf, max(calls, 1))
-            items = edge.count * edge.probability / calls if calls else 0
-            found = _Linear(rounds * below.get(edge.target, _NOTHING).at(items))
-        case Sequence():
-            found = _sum(_time(s, below) for s in step.steps)
-        case Repeat():
-            found = _sum(_time(s, below) for s in step.steps) * step.times
-        case Parallel():
-            times = [_time(s, below) for s in step.steps]
-            at_once = min(step.max_parallel or inf, max(len(times), 1))
-            found = _most([*times, _sum(times) * (1 / at_once)])
-        case Choice():
-            found = _chosen(step, [_sum(_time(s, below) for s in o.steps) for o in step.options])
-        case _:
-            pass
-    return _as_run(step, found)
+    found = _Linear(*step.time_ns)
+    if isinstance(step, Call):
+        edge = step.edge
+        calls = _expected_calls(edge)
+        rounds = calls / min(edge.max_parallel or inf, max(calls, 1))
+        items = edge.count * edge.probability / calls if calls else 0
+        found += _Linear(rounds * below.get(edge.target, _NOTHING).at(items))
+    blocks = []
+    for block in step.blocks:
+        times = [_time(s, below) for s in block]
+        at_once = min(step.at_once or inf, max(len(times), 1))
+        blocks.append(_most([*times, _sum(times) * (1 / at_once)]))
+    return _as_run(step, found + _shared(step, blocks))
 
 
 def _depth(step: Step, below: Mapping[Target, int]) -> int:
-    match step:
-        case Call():
-            return 1 + below.get(step.edge.target, 0)
-        case Sequence() | Parallel() | Repeat():
-            return max((_depth(s, below) for s in step.steps), default=0)
-        case Choice():
-            return max((_depth(s, below) for o in step.options for s in o.steps), default=0)
-        case _:
-            return 0
+    if isinstance(step, Talk):
+        return 1 + below.get(step.edge.target, 0) if isinstance(step, Call) else 0
+    return max((_depth(s, below) for block in step.blocks for s in block), default=0)
 
 
 def in_flight(step: Step) -> int:
     """The most calls that the step itself has under way at once."""
-    match step:
-        case Call() | Publish():
-            calls = calls_of(step.edge)
-            return min(calls, step.edge.max_parallel or calls)
-        case Parallel():
-            return sum(sorted(map(in_flight, step.steps), reverse=True)[: step.max_parallel])
-        case Sequence() | Repeat():
-            return max(map(in_flight, step.steps), default=0)
-        case Choice():
-            return max((in_flight(s) for o in step.options for s in o.steps), default=0)
-        case _:
-            return 0
+    if isinstance(step, Talk):
+        calls = calls_of(step.edge)
+        return min(calls, step.edge.max_parallel or calls)
+    return max(
+        (sum(sorted(map(in_flight, block), reverse=True)[: step.at_once]) for block in step.blocks),
+        default=0,
+    )
 
 
 def _traffic(
@@ -296,7 +250,7 @@ def _traffic(
     for operation in order:
         steps = scenario.services[operation.service].operations[operation.operation].steps
         for step, runs, _ in _runs(steps, visits[operation], items[operation]):
-            if isinstance(step, Call | Publish):
+            if isinstance(step, Talk):
                 visits[step.edge.target] += runs * _expected_calls(step.edge)
                 items[step.edge.target] += runs * step.edge.count * step.edge.probability
     return visits, items
@@ -308,18 +262,9 @@ def _runs(steps: Steps, runs: float, items: float) -> list[tuple[Step, float, fl
     for step in steps:
         often = items if step.per_item else runs
         found.append((step, often, items))
-        match step:
-            case Sequence() | Parallel():
-                found += _runs(step.steps, often, items)
-            case Repeat():
-                found += _runs(step.steps, often * step.times, items * step.times)
-            case Choice():
-                total = sum(option.weight for option in step.options)
-                for option in step.options:
-                    share = option.weight / total
-                    found += _runs(option.steps, often * share, items * share)
-            case _:
-                pass
+        for block, share in zip(step.blocks, step.shares, strict=True):
+            if share:
+                found += _runs(block, often * share, items * share)
     return found
 
 
@@ -337,9 +282,8 @@ def _demand(
             calls += visits[target]
             busy += visits[target] * wait[target].fixed + items[target] * wait[target].per_item
             for step, runs, carried in _runs(operation.steps, visits[target], items[target]):
-                if isinstance(step, Work):
-                    per_item = step.cpu_per_item.mean() if step.cpu_per_item else 0.0
-                    cpu += runs * step.cpu.mean() + carried * per_item
+                fixed, per_item = step.cpu_ns
+                cpu += runs * fixed + carried * per_item
         demand[service.name] = Demand(calls, cpu / 1e9, busy / 1e9)
     return demand
 
@@ -349,12 +293,9 @@ def _as_run(step: Step, found: _Linear) -> _Linear:
     return _Linear(0.0, found.at(1)) if step.per_item else found
 
 
-def _chosen(choice: Choice, options: list[_Linear]) -> _Linear:
-    total = sum(option.weight for option in choice.options)
-    return _sum(
-        found * (option.weight / total)
-        for option, found in zip(choice.options, options, strict=True)
-    )
+def _shared(step: Step, blocks: list[_Linear]) -> _Linear:
+    """What the step's blocks come to, as often as each runs."""
+    return _sum(found * share for found, share in zip(blocks, step.shares, strict=True))
 
 
 def _sum(parts: Iterable[_Linear]) -> _Linear:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from services.scenario import names
-from services.scenario.model import Call, Publish, Scenario, Step
-from services.scenario.tree import Steps, blocks, operations, walk
+from services.scenario.model import Scenario, Step, Steps
+from services.scenario.steps.calls import Talk
+from services.scenario.tree import operations, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def _dependent(steps: Steps) -> Iterator[tuple[str, str]]:
             for first in callees.get(earlier, ()):
                 for then in callees[step.id]:
                     yield first, then
-        for block in blocks(step):
+        for block in step.blocks:
             yield from _dependent(block)
 
 
@@ -105,9 +106,9 @@ def _awaited(steps: Steps) -> Iterator[str]:
     for step in steps:
         for earlier in step.after:
             yield from callees.get(earlier, ())
-        for block in blocks(step):
+        for block in step.blocks:
             yield from _awaited(block)
 
 
 def _callees(step: Step) -> frozenset[str]:
-    return frozenset(str(s.edge.target) for s in walk((step,)) if isinstance(s, Call | Publish))
+    return frozenset(str(s.edge.target) for s in walk((step,)) if isinstance(s, Talk))

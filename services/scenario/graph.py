@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.scenario.model import Call, Publish, Scenario, Target
+from services.scenario.model import Scenario, Target
+from services.scenario.steps.calls import Talk
 from services.scenario.tree import operations, walk
 
 Callees = Mapping[Target, tuple[tuple[str, Target], ...]]
@@ -26,9 +27,7 @@ class Cycle:
 def callees(scenario: Scenario) -> Callees:
     found = {
         Target(s.name, o.name): tuple(
-            (step.id, step.edge.target)
-            for step in walk(o.steps)
-            if isinstance(step, Call | Publish)
+            (step.id, step.edge.target) for step in walk(o.steps) if isinstance(step, Talk)
         )
         for s, o in operations(scenario)
     }

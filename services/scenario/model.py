@@ -20,8 +20,8 @@ from typing import Literal
 
 from services.scenario.distributions import Distribution
 
-Protocol = Literal["http", "grpc", "kafka"]
-PROTOCOLS: tuple[Protocol, ...] = ("http", "grpc", "kafka")
+Protocol = str
+"""A name in :data:`services.scenario.protocols.PROTOCOLS`."""
 Mode = Literal["call", "publish"]
 Where = Literal["loop", "thread", "process"]
 """Where CPU time is spent."""
@@ -74,7 +74,7 @@ class OnErrorIgnore:
 class OnErrorFallback:
     """These steps run instead."""
 
-    steps: tuple[Step, ...]
+    steps: Steps
 
 
 OnError = OnErrorFail | OnErrorIgnore | OnErrorFallback
@@ -130,95 +130,75 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepBase:
+class Step:
+    """One thing that an operation does. Each kind is a class of its own
+    (services/scenario/steps), and overrides what does not hold for it."""
+
     id: str
     after: tuple[str, ...] = ()
     per_item: bool = False
     """Run once for every item that the call carries, not once a call."""
 
+    @property
+    def blocks(self) -> tuple[Steps, ...]:
+        """The lists of steps directly below: a body, the options of a choice, a fallback."""
+        return ()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work(StepBase):
-    """CPU time, ns of thread CPU: ``cpu`` once, and ``cpu_per_item`` for each item carried."""
+    def with_blocks(self, blocks: tuple[Steps, ...]) -> Step:
+        """The same with as many other lists below."""
+        return self
 
-    cpu: Distribution
-    cpu_per_item: Distribution | None
-    where: Where
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """How often each of the blocks runs when the step runs once, on average."""
+        return (1.0,) * len(self.blocks)
 
+    @property
+    def at_once(self) -> int | None:
+        """How many steps of a block run at the same time; None: all of them."""
+        return 1
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sleep(StepBase):
-    """Waiting, ns: ``time`` once, and ``time_per_item`` for each item carried."""
+    @property
+    def one_of(self) -> bool:
+        """Whether one block alone runs, and not all of them."""
+        return False
 
-    time: Distribution
-    time_per_item: Distribution | None
+    @property
+    def cpu_ns(self) -> tuple[float, float]:
+        """CPU time of its own, on average: once, and for each item carried."""
+        return 0.0, 0.0
 
+    @property
+    def time_ns(self) -> tuple[float, float]:
+        """Time that passes in the step itself, its CPU time included."""
+        return self.cpu_ns
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call(StepBase):
-    """A call (mode ``call``; over Kafka a request/reply)."""
+    @property
+    def draws(self) -> bool:
+        """Whether it draws, calls, or costs by the item: it then needs the keys of the items."""
+        return True
 
-    edge: Edge
+    @property
+    def fails(self) -> bool:
+        """Whether it can end its operation with an error all by itself."""
+        return False
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publish(StepBase):
-    """A message that is not answered (mode ``publish``, protocol ``kafka``); continues at ack."""
-
-    edge: Edge
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sequence(StepBase):
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parallel(StepBase):
-    """Steps that run at once, at most ``max_parallel`` (None: all). ``after`` inside it holds."""
-
-    steps: tuple[Step, ...]
-    max_parallel: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    weight: float
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice(StepBase):
-    options: tuple[Option, ...]
+    @property
+    def wrong(self) -> str | None:
+        """What its own figures may not be."""
+        return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repeat(StepBase):
-    """The steps, ``times`` times over.
-
-    A repeat adds no pair of its own to the call path: iteration r of R shifts the item numbers of
-    the steps inside (number = r * count + item; nested repeats compose), so that a repeated call
-    and one call with the same count make the same choices.
-    """
-
-    times: int
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fail(StepBase):
-    """Ends the operation with an error, with this probability."""
-
-    probability: float
-
-
-Step = Work | Sleep | Call | Publish | Sequence | Parallel | Choice | Repeat | Fail
+Steps = tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     name: str
-    steps: tuple[Step, ...]
+    steps: Steps
+
+
+Balance = Literal["round_robin", "random", "least_pending"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +207,7 @@ class Service:
 
     name: str
     replicas: int
-    balance: Literal["round_robin", "random", "least_pending"]
+    balance: Balance
     max_concurrent: int | None
     operations: Mapping[str, Operation]
 
@@ -273,6 +253,9 @@ class FaultScope:
     caller_operation: str | None
 
 
+FaultKind = Literal["latency", "error", "reset", "pause"]
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A timed, scoped disturbance on the callee's side.
@@ -284,7 +267,7 @@ class Fault:
     """
 
     id: str
-    kind: Literal["latency", "error", "reset", "pause"]
+    kind: FaultKind
     scope: FaultScope
     latency: Distribution | None
     pause_ns: int | None
@@ -311,58 +294,10 @@ class EdgeRef:
         return f"{caller}->{self.callee}.{self.operation}"
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    edge: EdgeRef
-    size: int
+class Refactor:
+    """A change to a scenario; each operator has its own (services/scenario/refactors)."""
 
-
-@dataclass(frozen=True, slots=True)
-class Parallelize:
-    at: Target
-    max: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Asyncify:
-    edge: EdgeRef
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeProtocol:
-    """``edge`` None stands for ``all: true``."""
-
-    edge: EdgeRef | None
-    to: Protocol
-
-
-@dataclass(frozen=True, slots=True)
-class Cache:
-    edge: EdgeRef
-    scope: Literal["request", "process"]
-    ttl_ns: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Merge:
-    edge: EdgeRef
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    edge: EdgeRef
-    max: int
-
-
-@dataclass(frozen=True, slots=True)
-class Hedge:
-    """``after_ns`` None stands for ``p95``."""
-
-    edge: EdgeRef
-    after_ns: int | None
-
-
-Refactor = Batch | Parallelize | Asyncify | ChangeProtocol | Cache | Merge | Bound | Hedge
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

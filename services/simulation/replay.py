@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from services.scenario.model import Call, Scenario
+from services.scenario.model import Scenario
+from services.scenario.steps.calls import Call
 from services.scenario.tree import walk
 from services.simulation.round import Arrival, SimulationResult, simulate
 from services.telemetry.port import Attempt, Fanout, Scope

@@ -17,7 +17,8 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from services.scenario.model import PROTOCOLS, Target
+from services.scenario.model import Target
+from services.scenario.protocols import PROTOCOLS
 from services.telemetry.port import Attempt, Fanout, Scope
 from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER, Record
 from services.wire import ticket

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from services.scenario.model import PROTOCOLS
+from services.scenario.protocols import PROTOCOLS
 from services.telemetry import protobuf
 from services.telemetry.records import (
     CALLS,
@@ -215,7 +215,9 @@ class Metrics:
     def _open_handled(self, place: tuple[int, int, int]) -> Tally:
         kind, site, protocol = place
         target = self._topology.operations[site]
-        stream = Stream(target.service, target.operation, PROTOCOLS[protocol], kind == CONSUMER)
+        stream = Stream(
+            target.service, target.operation, list(PROTOCOLS)[protocol], kind == CONSUMER
+        )
         found = self._handled.setdefault(stream, Tally(CALLS_BOUNDS))
         self._handled_of_site[place] = found
         return found

@@ -58,8 +58,8 @@ CALLS: Final = 13
 INTERNAL: calls of the fan-out that failed. CLIENT, PRODUCER: 1 when the span belongs to a
 parallel fan-out (its span is then named ``call.<service>.<method>``), else 0."""
 REPLICA: Final = 14
-"""CLIENT: the callee's replica that was asked. SERVER, CONSUMER: protocol, as an index into
-services.scenario.model.PROTOCOLS."""
+"""CLIENT: the callee's replica that was asked. SERVER, CONSUMER: the place of the protocol in
+services.scenario.protocols.PROTOCOLS."""
 KEY: Final = 15
 
 INTERNAL: Final = 1

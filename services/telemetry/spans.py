@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from services.scenario.model import PROTOCOLS
 from services.scenario.model import Protocol as WireProtocol
 from services.scenario.names import grpc_method, http_path, keyed, keyed_route, topic
+from services.scenario.protocols import PROTOCOLS
 from services.telemetry.protobuf import Value
 from services.telemetry.records import (
     ATTEMPT,
@@ -133,7 +133,7 @@ def place(topology: Topology, shape: Shape) -> tuple[WireProtocol, int, str, str
         wire = topology.wires[shape.site]
         return wire.protocol, shape.kind, wire.callee, wire.operation
     target = topology.operations[shape.site]
-    return PROTOCOLS[shape.replica], shape.kind, target.service, target.operation
+    return list(PROTOCOLS)[shape.replica], shape.kind, target.service, target.operation
 
 
 def _calling(wire: Wire, shape: Shape) -> SpanShape:
@@ -189,7 +189,7 @@ def _serving(topology: Topology, shape: Shape) -> SpanShape:
     status = Status(shape.status)
     said: dict[str, Value] = {"hopbench.items": shape.items}
     code: str | None = None
-    match PROTOCOLS[shape.replica]:
+    match list(PROTOCOLS)[shape.replica]:
         case "http":
             route = _route(target.operation, shape)
             name = f"POST {route}"

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
+from services.scenario.protocols import PROTOCOLS
+
 if TYPE_CHECKING:
     from services.scenario.model import Protocol as WireProtocol
     from services.transports.site import BrokerKind, Site
@@ -25,15 +27,8 @@ class TransportModule(Protocol):
     def settings(self, kind: BrokerKind | None) -> Mapping[str, object]: ...
 
 
-TRANSPORTS: Mapping[WireProtocol, str] = {
-    "http": "services.transports.http",
-    "grpc": "services.transports.grpc",
-    "kafka": "services.transports.kafka.transport",
-}
-
-
 def load(protocol: WireProtocol) -> TransportModule:
-    return cast(TransportModule, import_module(TRANSPORTS[protocol]))
+    return cast(TransportModule, import_module(PROTOCOLS[protocol]))
 
 
 def client(protocol: WireProtocol, site: Site) -> Transport:
@@ -48,4 +43,4 @@ def listener(protocol: WireProtocol, site: Site) -> Listener:
 
 def settings(kind: BrokerKind | None) -> dict[str, Mapping[str, object]]:
     """Every setting of every client and server, by protocol, as a run records them."""
-    return {protocol: load(protocol).settings(kind) for protocol in TRANSPORTS}
+    return {protocol: load(protocol).settings(kind) for protocol in PROTOCOLS}

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from services.scenario.model import Call, Entry, Publish, Scenario, Target
+from services.scenario.model import Entry, Scenario, Target
+from services.scenario.steps.calls import Talk
 from services.scenario.text.edges import KAFKA
 from services.scenario.tree import walk
 from services.wire.ports import Wire, wire_of
@@ -54,7 +55,7 @@ def topology(scenario: Scenario) -> Topology:
         for operation in service.operations.values():
             operations.append(Target(service.name, operation.name))
             for step in walk(operation.steps):
-                if isinstance(step, Call | Publish):
+                if isinstance(step, Talk):
                     wire = wire_of(len(wires), service.name, operation.name, step.edge)
                     wires.append(wire)
                     by_step[step.id] = wire

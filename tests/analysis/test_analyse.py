@@ -198,8 +198,6 @@ FACTS = Facts(
     },
     dependent=frozenset(),
     replicas={},
-    balance={},
-    entries=frozenset(),
 )
 
 

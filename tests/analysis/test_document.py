@@ -13,7 +13,7 @@ from analysis.reading.inputs import Read
 from analysis.reading.recorder import Skipped
 from hopbench.front import documents
 from services.scenario.facts import EMPTY
-from services.scenario.file.expectations import KINDS
+from services.scenario.findings import FINDINGS
 from tests.analysis.build import MS, Traces
 from tests.analysis.test_analyse import shop
 
@@ -46,7 +46,7 @@ def test_an_analysis_has_every_key_and_tells_what_was_set_aside() -> None:
     assert {"duplicate", "orphan", "outside", "shifted", "cycle"} <= found["input"][
         "repairs"
     ].keys()
-    assert {f["kind"] for f in found["findings"] + found["minor"]} <= set(KINDS)
+    assert {f["kind"] for f in found["findings"] + found["minor"]} <= set(FINDINGS)
     for finding in found["findings"]:
         assert list(finding)[:6] == [
             "kind",

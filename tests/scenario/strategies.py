@@ -20,16 +20,12 @@ from services.scenario.distributions import (
     Percentiles,
     Uniform,
 )
-from services.scenario.file.expectations import KINDS
 from services.scenario.file.parser import parse_text
-from services.scenario.file.steps.kind import child, default_id
+from services.scenario.findings import FINDINGS
 from services.scenario.model import (
-    Call,
-    Choice,
     Edge,
     Entry,
     Expectation,
-    Fail,
     Fault,
     FaultScope,
     HedgePolicy,
@@ -40,22 +36,21 @@ from services.scenario.model import (
     OnErrorFallback,
     OnErrorIgnore,
     Operation,
-    Option,
     Origin,
-    Parallel,
     Protocol,
-    Publish,
-    Repeat,
     Retry,
     Scenario,
-    Sequence,
     Service,
-    Sleep,
     Step,
     Target,
     Where,
-    Work,
 )
+from services.scenario.steps.calls import Call, Publish
+from services.scenario.steps.choice import Choice, Option
+from services.scenario.steps.fail import Fail
+from services.scenario.steps.groups import Parallel, Repeat, Sequence
+from services.scenario.steps.kind import child, default_id
+from services.scenario.steps.time import Sleep, Work
 
 amounts = st.floats(min_value=0, max_value=1e15, allow_subnormal=False)
 shares = st.floats(min_value=0, max_value=1)
@@ -245,7 +240,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
                 st.lists(
                     st.builds(
                         Expectation,
-                        st.sampled_from(KINDS),
+                        st.sampled_from(list(FINDINGS)),
                         st.sampled_from(
                             [{}, {"caller": "s0"}, {"callee": "s0", "protocol": "grpc"}]
                         ),

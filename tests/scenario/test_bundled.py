@@ -13,8 +13,9 @@ from services.scenario.facts import EMPTY, facts_of
 from services.scenario.file.parser import bundled, parse_text
 from services.scenario.file.schema import scenario_schema
 from services.scenario.file.validation import validate
-from services.scenario.model import Call, Scenario
+from services.scenario.model import Scenario
 from services.scenario.refactors import apply, variant_scenarios
+from services.scenario.steps.calls import Call
 from services.scenario.tree import operations, walk
 
 ROLES = {

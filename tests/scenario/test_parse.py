@@ -10,10 +10,7 @@ from services.errors import BadInput
 from services.scenario.distributions import Constant, Percentiles, Uniform
 from services.scenario.file.parser import bundled, load, parse_text
 from services.scenario.model import (
-    Call,
-    Choice,
     Expectation,
-    Fail,
     Fault,
     FaultScope,
     HedgePolicy,
@@ -21,15 +18,14 @@ from services.scenario.model import (
     OnErrorFallback,
     OnErrorIgnore,
     Origin,
-    Parallel,
-    Publish,
-    Repeat,
     Retry,
-    Sequence,
-    Sleep,
     Target,
-    Work,
 )
+from services.scenario.steps.calls import Call, Publish
+from services.scenario.steps.choice import Choice
+from services.scenario.steps.fail import Fail
+from services.scenario.steps.groups import Parallel, Repeat, Sequence
+from services.scenario.steps.time import Sleep, Work
 from tests.scenario.build import scenario, steps_of, text
 
 MS = 1_000_000

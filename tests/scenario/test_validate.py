@@ -14,8 +14,9 @@ from services.scenario.capacity import calls_by_edge, shape
 from services.scenario.file.parser import bundled, parse_text
 from services.scenario.file.validation import validate
 from services.scenario.graph import callees, ordered
-from services.scenario.model import Call, Operation, Origin, Scenario, Service, Step, Target
+from services.scenario.model import Operation, Origin, Scenario, Service, Step, Target
 from services.scenario.refactors import variant_scenarios
+from services.scenario.steps.calls import Call
 from tests.scenario.build import scenario, steps_of
 from tests.scenario.strategies import scenarios
 

@@ -10,7 +10,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from services.scenario.model import PROTOCOLS, KafkaOptions, Mode, Protocol, Target, Where
+from services.scenario.model import KafkaOptions, Mode, Protocol, Target, Where
+from services.scenario.protocols import PROTOCOLS
 from services.telemetry.protobuf import Value
 from services.telemetry.records import (
     CLIENT,
@@ -160,7 +161,7 @@ def serving(
     key: str | None = None,
 ) -> Record:
     kind = CONSUMER if wire.mode == "publish" else SERVER
-    protocol = PROTOCOLS.index(wire.protocol)
+    protocol = list(PROTOCOLS).index(wire.protocol)
     return (
         kind, wire.index + 1, TRACE, span, parent, sampled, 1_500_000, 2_500_000, int(status),
         100, 200, 0, items, calls, protocol, key,

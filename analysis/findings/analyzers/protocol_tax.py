@@ -14,7 +14,7 @@ import numpy as np
 from analysis.arrays.quantiles import median
 from analysis.findings.observed import NS_PER_MS, Candidate, Observed, Shown, conclude, where_of
 from analysis.traces.pairs import Place
-from services.scenario.model import PROTOCOLS
+from services.scenario.protocols import PROTOCOLS
 
 
 def protocol_tax(seen: Observed) -> Iterator[Candidate]:

@@ -10,10 +10,11 @@ from difflib import ndiff
 import yaml
 
 from services.scenario.capacity import Shape, calls_by_edge, calls_of, shape
-from services.scenario.file.steps import write_steps
-from services.scenario.file.steps.kind import WritePlace
-from services.scenario.model import Call, Edge, Operation, Publish, Scenario
-from services.scenario.text.edges import delay_text
+from services.scenario.model import Edge, Operation, Scenario
+from services.scenario.steps import write_steps
+from services.scenario.steps.calls import Talk
+from services.scenario.steps.kind import WritePlace
+from services.scenario.text.edges import HEDGE_DELAY
 from services.scenario.tree import operations, walk
 
 EdgeName = tuple[str, str, str, str]
@@ -81,7 +82,7 @@ def _sides(scenario: Scenario) -> Mapping[EdgeName, EdgeSide]:
     ways: dict[EdgeName, list[str]] = defaultdict(list)
     for service, operation in operations(scenario):
         for step in walk(operation.steps):
-            if isinstance(step, Call | Publish):
+            if isinstance(step, Talk):
                 to = step.edge.target
                 name = (service.name, operation.name, to.service, to.operation)
                 ways[name].append(_how(step.edge))
@@ -101,7 +102,7 @@ def _how(edge: Edge) -> str:
         at_once = "all at once" if bound is None else f"{bound} at once"
         parts.append("one by one" if bound == 1 else at_once)
     if edge.hedge is not None:
-        parts.append(f"hedged after {delay_text(edge.hedge.after_ns)}")
+        parts.append(f"hedged after {HEDGE_DELAY.write(edge.hedge.after_ns)}")
     return ", ".join(parts)
 
 

@@ -8,30 +8,49 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Final
 
+from services.scenario.findings import FINDINGS
 from services.scenario.model import Expectation
-from services.scenario.refactors.operator import edge_ref
-from services.scenario.text.reader import items, mapping, text, word
+from services.scenario.text.edges import EDGE
+from services.scenario.text.forms import (
+    TEXT,
+    Form,
+    Key,
+    given,
+    list_schema,
+    mapping_schema,
+    raw,
+    read,
+    word,
+)
+from services.scenario.text.reader import Lines, items, mapping
 from services.scenario.text.source import Node
 
-KINDS: Final = (
-    "chatty.sequential",
-    "chatty.parallel",
-    "chatty.redundant",
-    "chain",
-    "fanout.sequential",
-    "fanout.storm",
-    "fanout.straggler",
-    "retry.storm",
-    "protocol.tax",
-    "payload.oversize",
+_WHERE: Final = tuple(
+    Key(key, TEXT, None)
+    for key in ("caller", "caller_operation", "callee", "operation", "protocol", "instance")
 )
-WHERE: Final = ("caller", "caller_operation", "callee", "operation", "protocol", "instance")
+
+
+def _where(file: str, node: Node) -> dict[str, str]:
+    r = mapping(file, node, "where")
+    said = given(_WHERE, r)
+    r.done()
+    return said
+
+
+_KEYS: Final = (
+    Key("kind", word(FINDINGS.keys()), example="kind: chatty.sequential"),
+    Key("edge", EDGE, None),
+    Key("where", Form(_where, mapping_schema(_WHERE)), {}),
+)
+EXPECTATIONS: Final = raw(list_schema(raw(mapping_schema(_KEYS)).named("expectation").schema))
 
 
 def read_expectations(
-    file: str | None, node: Node, *, lines: dict[tuple[str, ...], int], variant: str = ""
+    file: str, node: Node | None, lines: Lines, variant: str = ""
 ) -> tuple[Expectation, ...]:
     found = []
     for number, item in enumerate(items(file, node, "expectations")):
@@ -40,25 +59,13 @@ def read_expectations(
     return tuple(found)
 
 
-def _expectation(file: str | None, node: Node) -> Expectation:
+def _expectation(file: str, node: Node) -> Expectation:
     r = mapping(file, node, "an expectation")
-    kind = word(KINDS)(file, r.need("kind", "kind: chatty.sequential"))
-    where: dict[str, str] = {}
-    edge = r.get("edge", edge_ref, None)
-    if edge is not None:
-        where["caller"] = edge.caller
-        if edge.caller_operation is not None:
-            where["caller_operation"] = edge.caller_operation
-        where["callee"] = edge.callee
-        where["operation"] = edge.operation
-    if (given := r.take("where")) is not None:
-        inner = mapping(file, given, "where")
-        for key in WHERE:
-            if (value := inner.get(key, text, None)) is not None:
-                where[key] = value
-        inner.done()
+    said = read(_KEYS, r)
     r.done()
-    return Expectation(kind, where)
+    named = {} if said["edge"] is None else asdict(said["edge"])
+    where = {key: value for key, value in named.items() if value is not None}
+    return Expectation(said["kind"], where | said["where"])
 
 
 def write_expectations(expectations: tuple[Expectation, ...]) -> list[object]:

@@ -6,47 +6,56 @@ Every error is one BadInput with file, line, the offending text and, where there
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final
 
 from services.errors import BadInput
-from services.scenario.file.expectations import read_expectations
-from services.scenario.file.load import Later, Lines, read_faults, read_load
-from services.scenario.file.steps import read_steps
-from services.scenario.file.steps.kind import Place
-from services.scenario.file.steps.time import WHERE, Where
+from services.scenario.file.expectations import EXPECTATIONS, read_expectations
+from services.scenario.file.faults import FAULTS, read_faults
+from services.scenario.file.load import LOAD, Later, read_load
 from services.scenario.file.validation import errors
 from services.scenario.limits import MAX_NAME, MAX_PROCESSES, MAX_REPLICAS
-from services.scenario.model import Operation, Refactor, Scenario, Service, Variant
+from services.scenario.model import Balance, Operation, Refactor, Scenario, Service, Variant
 from services.scenario.names import is_name
 from services.scenario.refactors import BASELINE, apply_refactor, read_refactor
-from services.scenario.text import edges
+from services.scenario.steps import read_steps
+from services.scenario.steps.kind import STEPS, Place
+from services.scenario.steps.time import WHERE
+from services.scenario.text.edges import OPTIONS
+from services.scenario.text.forms import (
+    TEXT,
+    Form,
+    Key,
+    defaults,
+    given,
+    integer,
+    list_schema,
+    mapping_schema,
+    named_schema,
+    optional,
+    raw,
+    read,
+    word,
+)
 from services.scenario.text.reader import (
+    Lines,
     Reader,
     bad,
     bad_name,
     did_you_mean,
-    integer,
     items,
     mapping,
-    optional,
     shown,
-    text,
-    word,
 )
 from services.scenario.text.source import MAX_BYTES, Leaf, List, Map, Node, decode, tree
 
-Balance = Literal["round_robin", "random", "least_pending"]
-BALANCES: Final[tuple[Balance, ...]] = ("round_robin", "random", "least_pending")
 VERSION: Final = 1
 BUNDLED: Final = "scenarios"
 STDIN: Final = "-"
-_REPLICAS: Final = integer(1, MAX_REPLICAS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,43 +116,15 @@ def _raw(source: str) -> tuple[str, bytes]:
     )
 
 
-def _parse(source: str, file: str) -> tuple[Scenario, Lines]:
-    lines: Lines = {}
-    later = Later(file)
-    r = mapping(file, tree(source, file), "a scenario")
-    _version(r)
-    defaults = _Defaults(edges.BUILTIN, "loop", 1, "round_robin", None).under(
-        r.file, r.take("defaults"), services=True
-    )
-    scenario = Scenario(
-        name=r.get("name", _title, _stem(file)),
-        description=r.get("description", text, ""),
-        seed=r.get("seed", integer(0), 1),
-        services=_services(file, r.need("services", "services: {gateway: …}"), defaults, lines),
-        load=read_load(
-            mapping(file, r.need("load", "load: {rate: 50/s, entry: a.b}"), "load"), later, lines
-        ),
-        faults=r.get("faults", partial(read_faults, lines=lines), ()),
-        variants=r.get("variants", partial(_variants, lines=lines), {}),
-        expectations=r.get("expectations", partial(read_expectations, lines=lines), ()),
-        processes=r.get("processes", integer(1, MAX_PROCESSES), None),
-    )
-    r.done()
-    _check(scenario, file, lines)
-    for refusal in sorted(later.found, key=lambda error: error.line or 0):
-        raise refusal
-    return scenario, lines
-
-
-def _version(r: Reader) -> None:
-    node = r.need("version", f"version: {VERSION}")
+def _version(file: str, node: Node) -> int:
     if not isinstance(node, Leaf) or node.value != VERSION or isinstance(node.value, bool):
-        raise bad(r.file, node, f"this reads version {VERSION}", f"write version: {VERSION}")
+        raise bad(file, node, f"this reads version {VERSION}", f"write version: {VERSION}")
+    return VERSION
 
 
-def _title(file: str | None, node: Node) -> str:
+def _title(file: str, node: Node) -> str:
     """A scenario's name: a run directory is named by it, and terminals show it."""
-    found = text(file, node)
+    found = TEXT.read(file, node)
     if not _is_title(found):
         raise bad(
             file,
@@ -164,77 +145,147 @@ def _stem(file: str) -> str:
     return stem if file != STDIN and _is_title(stem) else "scenario"
 
 
-@dataclass(frozen=True, slots=True)
-class _Defaults:
-    """What holds where nothing nearer is said."""
+_TITLE: Final = Form(_title, {"type": "string", "minLength": 1, "maxLength": MAX_NAME})
+_BALANCES: Final[tuple[Balance, ...]] = ("round_robin", "random", "least_pending")
 
-    values: edges.Values
-    where: Where
-    replicas: int
-    balance: Balance
-    workers: int | None
+OF_SERVICE: Final = (
+    Key("replicas", integer(1, MAX_REPLICAS), 1),
+    Key("balance", word(_BALANCES), "round_robin"),
+    Key(
+        "workers",
+        optional(integer(1), "unlimited"),
+        None,
+        "max_concurrent",
+        about="Requests one replica handles at once.",
+    ),
+)
+_OF_STEPS: Final = (*OPTIONS, WHERE)
+_OF_FILE: Final = (*_OF_STEPS, *OF_SERVICE)
+"""What ``defaults`` may speak of: of steps everywhere, and those of the file of services, too."""
+_DEFAULTS: Final = Key("defaults", raw(mapping_schema(_OF_STEPS)).named("defaults"), None)
+_FILE_DEFAULTS: Final = Key("defaults", raw(mapping_schema(_OF_FILE)).named("file_defaults"), None)
 
-    def under(self, file: str | None, node: Node | None, *, services: bool = False) -> _Defaults:
-        """These, with a ``defaults`` block over them; ``services``: it may speak of those, too."""
-        if node is None:
-            return self
-        r = mapping(file, node, "defaults")
-        changed = _Defaults(
-            values={**self.values, **edges.given(r)},
-            where=r.get("where", WHERE, self.where),
-            replicas=r.get("replicas", _REPLICAS, self.replicas) if services else self.replicas,
-            balance=r.get("balance", word(BALANCES), self.balance) if services else self.balance,
-            workers=r.get("workers", optional(integer(1), "unlimited"), self.workers)
-            if services
-            else self.workers,
-        )
-        r.done()
-        return changed
+_STEPS: Final = (_DEFAULTS, Key("steps", STEPS, example="steps: [work: 1ms]"))
+_OPERATION: Final = raw({"anyOf": [STEPS.schema, mapping_schema(_STEPS)]}).named("operation")
+_OPERATIONS: Final = (
+    _DEFAULTS,
+    Key(
+        "operations",
+        raw(named_schema(_OPERATION.schema)),
+        example="operations: {create: [work: 1ms]}",
+    ),
+)
+_SERVICE: Final = raw(mapping_schema((*_OPERATIONS, *OF_SERVICE))).named("service")
+
+DESCRIPTION: Final = Key("description", TEXT, "")
+_EXPECTATIONS: Final = Key("expectations", EXPECTATIONS, None)
+_REFACTORS: Final = raw(list_schema({"$ref": "#/$defs/refactor"}))
+_CHANGES: Final = (
+    DESCRIPTION,
+    Key("refactors", _REFACTORS, example="refactors: [{op: batch, …}]"),
+    _EXPECTATIONS,
+)
+_VARIANT: Final = raw({"anyOf": [_REFACTORS.schema, mapping_schema(_CHANGES)]}).named("variant")
+_VARIANTS: Final = named_schema(_VARIANT.schema, **{"not": {"const": BASELINE}})
+
+FIGURES: Final = (
+    Key("name", _TITLE, None, about="Default: the file's name."),
+    DESCRIPTION,
+    Key("seed", integer(0), 1, always=True),
+    Key(
+        "processes",
+        integer(1, MAX_PROCESSES),
+        None,
+        about="Pack all replicas into so many processes. Default: one each.",
+    ),
+)
+SCENARIO: Final = (
+    Key("version", Form(_version, {"const": VERSION}), example=f"version: {VERSION}"),
+    _FILE_DEFAULTS,
+    *FIGURES,
+    Key("services", raw(named_schema(_SERVICE.schema)), example="services: {gateway: …}"),
+    Key("load", LOAD, example="load: {rate: 50/s, entry: a.b}"),
+    Key("faults", FAULTS, None),
+    Key("variants", raw(_VARIANTS), None),
+    _EXPECTATIONS,
+)
 
 
-def _services(
-    file: str | None, node: Node, defaults: _Defaults, lines: Lines
-) -> dict[str, Service]:
+def _parse(source: str, file: str) -> tuple[Scenario, Lines]:
+    lines: Lines = {}
+    later = Later(file)
+    r = mapping(file, tree(source, file), "a scenario")
+    said = read(SCENARIO, r)
+    r.done()
+    outer = _under(defaults(_OF_FILE), _OF_FILE, file, said["defaults"])
+    scenario = Scenario(
+        **{key.field: said[key.field] for key in FIGURES} | {"name": said["name"] or _stem(file)},
+        services=_services(file, said["services"], outer, lines),
+        load=read_load(mapping(file, said["load"], "load"), later, lines),
+        faults=read_faults(file, said["faults"], lines),
+        variants=_variants(file, said["variants"], lines),
+        expectations=read_expectations(file, said["expectations"], lines),
+    )
+    _check(scenario, file, lines)
+    for refusal in sorted(later.found, key=lambda error: error.line or 0):
+        raise refusal
+    return scenario, lines
+
+
+Defaults = Mapping[str, Any]
+"""What holds where nothing nearer is said, by field."""
+
+
+def _under(outer: Defaults, keys: Iterable[Key], file: str, node: Node | None) -> Defaults:
+    """``outer``, with a ``defaults`` block over it that may hold ``keys``."""
+    if node is None:
+        return outer
+    r = mapping(file, node, "defaults")
+    found = {**outer, **given(keys, r)}
+    r.done()
+    return found
+
+
+def _services(file: str, node: Node, outer: Defaults, lines: Lines) -> dict[str, Service]:
     found: dict[str, Service] = {}
     r = mapping(file, node, "services")
     for name, item in _named(r):
         lines["service", name] = r.node.key_lines[name]
-        found[name] = _service(name, mapping(file, item, f"the service {name}"), defaults, lines)
+        found[name] = _service(name, mapping(file, item, f"the service {name}"), outer, lines)
     return found
 
 
-def _service(name: str, r: Reader, outer: _Defaults, lines: Lines) -> Service:
-    defaults = outer.under(r.file, r.take("defaults"))
-    node = r.need("operations", "operations: {create: [work: 1ms]}")
-    place = Place(r.file, name, "", "", defaults.values, defaults.where, lines, read_steps)
-    operations = mapping(r.file, node, f"the operations of {name}")
+def _service(name: str, r: Reader, outer: Defaults, lines: Lines) -> Service:
+    said = read(_OPERATIONS, r)
+    figures = {key.field: outer[key.field] for key in OF_SERVICE} | given(OF_SERVICE, r)
+    r.done()
+    inner = _under(outer, _OF_STEPS, r.file, said["defaults"])
+    place = Place(r.file, name, "", "", {}, "loop", lines, read_steps)
+    operations = mapping(r.file, said["operations"], f"the operations of {name}")
     for operation, line in operations.node.key_lines.items():
         lines["operation", name, operation] = line
-    service = Service(
+    return Service(
         name=name,
-        replicas=r.get("replicas", _REPLICAS, defaults.replicas),
-        balance=r.get("balance", word(BALANCES), defaults.balance),
-        max_concurrent=r.get("workers", optional(integer(1), "unlimited"), defaults.workers),
+        **figures,
         operations={
-            operation: _operation(defaults, place, operation, item)
+            operation: _operation(replace(place, operation=operation), item, inner)
             for operation, item in _named(operations)
         },
     )
-    r.done()
-    return service
 
 
-def _operation(outer: _Defaults, empty: Place, name: str, node: Node) -> Operation:
-    """``empty`` is a place in the service; the operation's defaults fill it."""
-    file = empty.file
-    defaults, steps = outer, node
+def _operation(empty: Place, node: Node, outer: Defaults) -> Operation:
+    """At ``empty``, before any defaults."""
+    steps = node
     if isinstance(node, Map):
-        r = mapping(file, node, f"the operation {empty.service}.{name}")
-        defaults = outer.under(file, r.take("defaults"))
-        steps = r.need("steps", "steps: [work: 1ms]")
+        r = mapping(empty.file, node, f"the operation {empty.service}.{empty.operation}")
+        said = read(_STEPS, r)
         r.done()
-    place = replace(empty, operation=name, values=defaults.values, where=defaults.where)
-    return Operation(name, place.read(steps))
+        outer = _under(outer, _OF_STEPS, r.file, said["defaults"])
+        steps = said["steps"]
+    options = {key.field: outer[key.field] for key in OPTIONS}
+    place = replace(empty, options=options, where=outer[WHERE.field])
+    return Operation(empty.operation, place.read(steps))
 
 
 def _named(r: Reader) -> list[tuple[str, Node]]:
@@ -247,35 +298,36 @@ def _named(r: Reader) -> list[tuple[str, Node]]:
     return list(r.node.items.items())
 
 
-def _variants(file: str | None, node: Node, lines: Lines) -> dict[str, Variant]:
+def _variants(file: str, node: Node | None, lines: Lines) -> dict[str, Variant]:
     found: dict[str, Variant] = {}
+    if node is None:
+        return found
     r = mapping(file, node, "variants")
     for name, item in _named(r):
         if name == BASELINE:
-            text_ = f"{BASELINE!r} is the scenario itself, and cannot be a variant"
-            raise BadInput(text_, file, r.node.key_lines[name])
+            text = f"{BASELINE!r} is the scenario itself, and cannot be a variant"
+            raise BadInput(text, file, r.node.key_lines[name])
         lines["variant", name] = r.node.key_lines[name]
         found[name] = _variant(file, name, item, lines)
     return found
 
 
-def _variant(file: str | None, name: str, node: Node, lines: Lines) -> Variant:
+def _variant(file: str, name: str, node: Node, lines: Lines) -> Variant:
     if isinstance(node, List):
         return Variant(name, "", _refactors(file, node, name, lines), None)
     r = mapping(file, node, f"the variant {name}")
-    variant = Variant(
-        name=name,
-        description=r.get("description", text, ""),
-        refactors=_refactors(file, r.need("refactors", "refactors: [{op: batch, …}]"), name, lines),
-        expectations=r.get(
-            "expectations", partial(read_expectations, lines=lines, variant=name), None
-        ),
-    )
+    said = read(_CHANGES, r)
     r.done()
-    return variant
+    expected = said["expectations"]
+    return Variant(
+        name=name,
+        description=said["description"],
+        refactors=_refactors(file, said["refactors"], name, lines),
+        expectations=None if expected is None else read_expectations(file, expected, lines, name),
+    )
 
 
-def _refactors(file: str | None, node: Node, variant: str, lines: Lines) -> tuple[Refactor, ...]:
+def _refactors(file: str, node: Node, variant: str, lines: Lines) -> tuple[Refactor, ...]:
     found = items(file, node, "refactors")
     for number, item in enumerate(found):
         lines["refactor", variant, str(number)] = item.line

@@ -27,26 +27,22 @@ from services.scenario.capacity import shape, worst_calls
 from services.scenario.graph import callees, ordered, reached
 from services.scenario.limits import MAX_ARRIVALS, MAX_CALLS
 from services.scenario.model import (
-    PROTOCOLS,
-    Call,
-    Choice,
     Edge,
     Expectation,
-    Fail,
     Fault,
     Load,
-    Parallel,
-    Publish,
-    Repeat,
     Scenario,
     Step,
+    Steps,
     Target,
 )
 from services.scenario.names import camel
 from services.scenario.packing import packed
+from services.scenario.protocols import PROTOCOLS
+from services.scenario.steps.calls import Call, Talk
 from services.scenario.text.edges import KAFKA
 from services.scenario.text.reader import did_you_mean
-from services.scenario.tree import Steps, blocks, operations, walk
+from services.scenario.tree import operations, walk
 
 BUSY = 0.8
 """Declared work above this share of the cores is warned of: queues grow steeply from there."""
@@ -131,7 +127,7 @@ class _Names:
             (s.name, o.name, step.edge.target)
             for s, o in operations(scenario)
             for step in walk(o.steps)
-            if isinstance(step, Call | Publish)
+            if isinstance(step, Talk)
         }
 
     def missing(self, target: Target) -> tuple[str, str | None] | None:
@@ -194,30 +190,21 @@ def _order(steps: Steps) -> Iterator[Problem]:
                     hint=did_you_mean(name, earlier) or known,
                 )
         earlier.append(step.id)
-        for block in blocks(step):
+        for block in step.blocks:
             yield from _order(block)
 
 
 def _step(scenario: Scenario, names: _Names, step: Step) -> Iterator[Problem]:
-    match step:
-        case Call(edge=edge) | Publish(edge=edge):
-            missing = names.missing(edge.target)
-            if missing is not None:
-                yield _error(missing[0], "step", step.id, hint=missing[1])
-            yield from _edge(scenario, step, edge)
-        case Repeat(times=times) if times < 1:
-            yield _error(f"{step.id} repeats {times} times", "step", step.id)
-        case Parallel(max_parallel=bound) if bound is not None and bound < 1:
-            yield _error(f"{step.id} runs {bound} at once", "step", step.id)
-        case Choice(options=options) if not options or min(o.weight for o in options) <= 0:
-            yield _error(f"{step.id} needs options, with weights above zero", "step", step.id)
-        case Fail(probability=p) if not 0 <= p <= 1:
-            yield _error(f"{step.id} fails with a probability of {p}", "step", step.id)
-        case _:
-            pass
+    if step.wrong is not None:
+        yield _error(step.wrong, "step", step.id)
+    if isinstance(step, Talk):
+        missing = names.missing(step.edge.target)
+        if missing is not None:
+            yield _error(missing[0], "step", step.id, hint=missing[1])
+        yield from _edge(scenario, step, step.edge)
 
 
-def _edge(scenario: Scenario, step: Call | Publish, edge: Edge) -> Iterator[Problem]:
+def _edge(scenario: Scenario, step: Talk, edge: Edge) -> Iterator[Problem]:
     mode = "call" if isinstance(step, Call) else "publish"
     if edge.mode != mode or (mode == "publish" and edge.protocol != "kafka"):
         text = f"{step.id} is a {mode}, but its edge a {edge.mode} over {edge.protocol}"
@@ -373,7 +360,7 @@ def _partitions(scenario: Scenario) -> Iterator[Problem]:
     asked: dict[Target, int] = {}
     for _, operation in operations(scenario):
         for step in walk(operation.steps):
-            if not isinstance(step, Call | Publish) or step.edge.protocol != "kafka":
+            if not isinstance(step, Talk) or step.edge.protocol != "kafka":
                 continue
             target, partitions = step.edge.target, step.edge.kafka.partitions
             if asked.setdefault(target, partitions) != partitions:

@@ -12,12 +12,16 @@ from typing import Final
 import yaml
 
 from services.scenario.file.expectations import write_expectations
-from services.scenario.file.load import write_faults, write_load
-from services.scenario.file.steps import write_steps
-from services.scenario.file.steps.kind import WritePlace
-from services.scenario.model import Call, Origin, Publish, Scenario, Service, Variant
+from services.scenario.file.faults import write_faults
+from services.scenario.file.load import write_load
+from services.scenario.file.parser import DESCRIPTION, FIGURES, OF_SERVICE, VERSION
+from services.scenario.model import Origin, Scenario, Service, Variant
 from services.scenario.names import is_name
 from services.scenario.refactors import to_mapping
+from services.scenario.steps import write_steps
+from services.scenario.steps.calls import Talk
+from services.scenario.steps.kind import WritePlace
+from services.scenario.text.forms import written
 from services.scenario.tree import operations, walk
 
 _DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -29,9 +33,7 @@ def to_yaml(scenario: Scenario) -> str:
         for step in walk(operation.steps):
             if not is_name(step.id) and not step.id.startswith(f"{service.name}.{operation.name}/"):
                 raise ValueError(f"the id {step.id} was made by a refactor: not a base")
-            if isinstance(step, Call | Publish) and step.edge.origins != (
-                Origin(step.id, step.edge.count),
-            ):
+            if isinstance(step, Talk) and step.edge.origins != (Origin(step.id, step.edge.count),):
                 raise ValueError(f"the items of {step.id} come from other steps: not a base")
     text: str = yaml.dump(
         to_plain(scenario),
@@ -45,12 +47,7 @@ def to_yaml(scenario: Scenario) -> str:
 
 def to_plain(scenario: Scenario) -> dict[str, object]:
     """The file's content as plain data."""
-    plain: dict[str, object] = {"version": 1, "name": scenario.name}
-    if scenario.description:
-        plain["description"] = scenario.description
-    plain["seed"] = scenario.seed
-    if scenario.processes is not None:
-        plain["processes"] = scenario.processes
+    plain: dict[str, object] = {"version": VERSION, **written(FIGURES, scenario)}
     plain["services"] = {name: _service(s) for name, s in scenario.services.items()}
     plain["load"] = write_load(scenario.load)
     if scenario.faults:
@@ -63,24 +60,17 @@ def to_plain(scenario: Scenario) -> dict[str, object]:
 
 
 def _service(service: Service) -> dict[str, object]:
-    plain: dict[str, object] = {}
-    if service.replicas != 1:
-        plain["replicas"] = service.replicas
-    if service.balance != "round_robin":
-        plain["balance"] = service.balance
-    if service.max_concurrent is not None:
-        plain["workers"] = service.max_concurrent
-    plain["operations"] = {
-        name: write_steps(WritePlace(service.name, name, "", write_steps), operation.steps)
-        for name, operation in service.operations.items()
+    return {
+        **written(OF_SERVICE, service),
+        "operations": {
+            name: write_steps(WritePlace(service.name, name, "", write_steps), operation.steps)
+            for name, operation in service.operations.items()
+        },
     }
-    return plain
 
 
 def _variant(variant: Variant) -> dict[str, object]:
-    plain: dict[str, object] = {}
-    if variant.description:
-        plain["description"] = variant.description
+    plain = written((DESCRIPTION,), variant)
     plain["refactors"] = [to_mapping(refactor) for refactor in variant.refactors]
     if variant.expectations is not None:
         plain["expectations"] = write_expectations(variant.expectations)

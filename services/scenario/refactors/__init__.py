@@ -1,6 +1,7 @@
 """Refactors: pure functions Scenario → Scenario, one file an operator, in a literal table.
 
-To add one: a dataclass in model.py, a file here, and a line in :data:`OPERATORS`.
+To add one: a file here, with a class derived from Refactor and an Operator, and a line in
+:data:`OPERATORS`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from services.scenario.refactors.merge import MERGE
 from services.scenario.refactors.operator import Operator
 from services.scenario.refactors.parallelize import PARALLELIZE
 from services.scenario.refactors.protocol import PROTOCOL
-from services.scenario.text.reader import bad, did_you_mean, mapping, quoted, text
+from services.scenario.text.forms import TEXT, Key, Schema, mapping_schema, raw, read, written
+from services.scenario.text.reader import bad, did_you_mean, mapping, quoted
 from services.scenario.text.source import Node
 
 OPERATORS: Final[Mapping[str, Operator]] = {
@@ -34,6 +36,7 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "hedge": HEDGE,
 }
 BASELINE: Final = "baseline"
+_OP: Final = Key("op", TEXT, example="{op: batch, edge: order->inventory.reserve, size: 20}")
 
 
 def apply(scenario: Scenario, variant: str) -> Scenario:
@@ -75,9 +78,9 @@ def operator_of(refactor: Refactor) -> tuple[str, Operator]:
     raise AssertionError(f"{type(refactor).__name__} is missing in the table of operators")
 
 
-def read_refactor(file: str | None, node: Node) -> Refactor:
+def read_refactor(file: str, node: Node) -> Refactor:
     r = mapping(file, node, "a refactor")
-    op = text(file, r.need("op", "{op: batch, edge: order->inventory.reserve, size: 20}"))
+    op = _OP.read(r)
     if op not in OPERATORS:
         raise bad(
             file,
@@ -86,12 +89,25 @@ def read_refactor(file: str | None, node: Node) -> Refactor:
             did_you_mean(op, OPERATORS) or f"operators: {', '.join(OPERATORS)}",
         )
     r.what = f"the operator {op}"
-    refactor = OPERATORS[op].read(r)
+    operator = OPERATORS[op]
+    said = read(operator.keys, r)
     r.done()
-    return refactor
+    return operator.type(**said)
 
 
 def to_mapping(refactor: Refactor) -> dict[str, object]:
     """``{"op": "batch", "edge": "order->inventory.reserve", "size": 20}``."""
     name, operator = operator_of(refactor)
-    return {"op": name, **operator.write(refactor)}
+    return {"op": name, **written(operator.keys, refactor)}
+
+
+def definitions() -> dict[str, Schema]:
+    """Of refactors, for the published schema."""
+    return {
+        "refactor": {
+            "oneOf": [
+                mapping_schema((Key("op", raw({"const": name})), *operator.keys))
+                for name, operator in OPERATORS.items()
+            ]
+        }
+    }

@@ -6,32 +6,29 @@ with the answer it replaces; failing and ignoring now concern the ack.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.errors import BadInput
 from services.scenario.model import (
-    Asyncify,
-    Call,
+    EdgeRef,
     OnErrorFallback,
     OnErrorIgnore,
     Operation,
-    Publish,
+    Refactor,
     Scenario,
     Service,
     Step,
+    Steps,
 )
-from services.scenario.refactors.operator import Operator, calls_of, edge_ref, matches, rewritten
-from services.scenario.text.reader import Reader
-from services.scenario.tree import Steps, blocks, operations, walk, with_operations
+from services.scenario.refactors.operator import EDGE, Operator, calls_of, matches, rewritten
+from services.scenario.steps.calls import Call, Publish
+from services.scenario.tree import operations, walk, with_operations
 
 
-def _read(r: Reader) -> Asyncify:
-    return Asyncify(edge_ref(r.file, r.need("edge", "edge: order->payment.charge")))
-
-
-def _write(refactor: Asyncify) -> dict[str, object]:
-    return {"edge": str(refactor.edge)}
+@dataclass(frozen=True, slots=True)
+class Asyncify(Refactor):
+    edge: EdgeRef
 
 
 def _apply(scenario: Scenario, refactor: Asyncify) -> Scenario:
@@ -74,10 +71,10 @@ def _waiting(steps: Steps, ids: set[str]) -> tuple[str, str] | None:
         for earlier in step.after:
             if holds.get(earlier):
                 return step.id, holds[earlier][0]
-        for block in blocks(step):
+        for block in step.blocks:
             if (found := _waiting(block, ids)) is not None:
                 return found
     return None
 
 
-ASYNCIFY: Final = Operator(Asyncify, _read, _write, _apply)
+ASYNCIFY: Final = Operator(Asyncify, (EDGE,), _apply)

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.errors import BadInput
-from services.scenario.model import Batch, Call, Operation, Publish, Scenario, Service, Step
+from services.scenario.model import EdgeRef, Operation, Refactor, Scenario, Service, Step
 from services.scenario.refactors.joining import joined
 from services.scenario.refactors.operator import (
+    EDGE,
     Operator,
     calls_of,
-    edge_ref,
     matches,
     of_edge,
     rewritten,
 )
-from services.scenario.text.reader import Reader, integer
+from services.scenario.steps.calls import Talk
+from services.scenario.text.forms import Key, integer
 from services.scenario.tree import with_operations
 
 
-def _read(r: Reader) -> Batch:
-    return Batch(
-        edge=edge_ref(r.file, r.need("edge", "edge: order->inventory.reserve")),
-        size=integer(1)(r.file, r.need("size", "size: 20")),
-    )
-
-
-def _write(refactor: Batch) -> dict[str, object]:
-    return {"edge": str(refactor.edge), "size": refactor.size}
+@dataclass(frozen=True, slots=True)
+class Batch(Refactor):
+    edge: EdgeRef
+    size: int
 
 
 def _apply(scenario: Scenario, refactor: Batch) -> Scenario:
@@ -42,8 +38,9 @@ def _apply(scenario: Scenario, refactor: Batch) -> Scenario:
 
     def resize(service: Service, operation: Operation) -> Operation:
         def sized(step: Step) -> Step:
-            if matches(refactor.edge, service.name, operation.name, step):
-                assert isinstance(step, Call | Publish)
+            if isinstance(step, Talk) and matches(
+                refactor.edge, service.name, operation.name, step
+            ):
                 return replace(step, edge=replace(step.edge, batch=refactor.size))
             return step
 
@@ -65,4 +62,4 @@ def _apply(scenario: Scenario, refactor: Batch) -> Scenario:
     return with_operations(together, resize)
 
 
-BATCH: Final = Operator(Batch, _read, _write, _apply)
+BATCH: Final = Operator(Batch, (EDGE, Key("size", integer(1), example="size: 20")), _apply)

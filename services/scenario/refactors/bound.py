@@ -5,34 +5,22 @@ A parallel group that holds nothing but the edge is bounded as a whole.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.errors import BadInput
-from services.scenario.model import (
-    Bound,
-    Call,
-    Operation,
-    Parallel,
-    Publish,
-    Scenario,
-    Service,
-    Step,
-)
-from services.scenario.refactors.operator import Operator, calls_of, edge_ref, matches, rewritten
-from services.scenario.text.reader import Reader, integer
+from services.scenario.model import EdgeRef, Operation, Refactor, Scenario, Service, Step
+from services.scenario.refactors.operator import EDGE, Operator, calls_of, matches, rewritten
+from services.scenario.steps.calls import Talk
+from services.scenario.steps.groups import Parallel
+from services.scenario.text.forms import Key, integer
 from services.scenario.tree import with_operations
 
 
-def _read(r: Reader) -> Bound:
-    return Bound(
-        edge=edge_ref(r.file, r.need("edge", "edge: order->inventory.reserve")),
-        max=integer(1)(r.file, r.need("max", "max: 10")),
-    )
-
-
-def _write(refactor: Bound) -> dict[str, object]:
-    return {"edge": str(refactor.edge), "max": refactor.max}
+@dataclass(frozen=True, slots=True)
+class Bound(Refactor):
+    edge: EdgeRef
+    max: int
 
 
 def _apply(scenario: Scenario, refactor: Bound) -> Scenario:
@@ -43,7 +31,7 @@ def _apply(scenario: Scenario, refactor: Bound) -> Scenario:
             return matches(refactor.edge, service.name, operation.name, step)
 
         def bounded(step: Step) -> Step:
-            if isinstance(step, Call | Publish) and is_edge(step):
+            if isinstance(step, Talk) and is_edge(step):
                 limit = step.edge.max_parallel
                 calls = -(-step.edge.count // step.edge.batch)
                 if calls > refactor.max and (limit is None or limit > refactor.max):
@@ -62,4 +50,4 @@ def _apply(scenario: Scenario, refactor: Bound) -> Scenario:
     return after
 
 
-BOUND: Final = Operator(Bound, _read, _write, _apply)
+BOUND: Final = Operator(Bound, (EDGE, Key("max", integer(1), example="max: 10")), _apply)

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from services.errors import BadInput
-from services.scenario.model import Cache, Scenario
-from services.scenario.refactors.operator import Operator, calls_of, edge_ref
-from services.scenario.text import units
-from services.scenario.text.reader import Reader, optional, positive, quantity, word
-from services.scenario.text.source import Node
-
-_SCOPE: Final[Callable[[str | None, Node], Literal["request", "process"]]] = word(
-    ("request", "process")
-)
+from services.scenario.model import EdgeRef, Refactor, Scenario
+from services.scenario.refactors.operator import EDGE, Operator, calls_of
+from services.scenario.text.amounts import DURATION
+from services.scenario.text.forms import Key, optional, positive, word
 
 
-def _read(r: Reader) -> Cache:
-    return Cache(
-        edge=edge_ref(r.file, r.need("edge", "edge: order->inventory.reserve")),
-        scope=_SCOPE(r.file, r.need("scope", "scope: request")),
-        ttl_ns=r.get("ttl", optional(positive(quantity(units.duration)), "none"), None),
-    )
-
-
-def _write(refactor: Cache) -> dict[str, object]:
-    written: dict[str, object] = {"edge": str(refactor.edge), "scope": refactor.scope}
-    if refactor.ttl_ns is not None:
-        written["ttl"] = units.time_text(refactor.ttl_ns)
-    return written
+@dataclass(frozen=True, slots=True)
+class Cache(Refactor):
+    edge: EdgeRef
+    scope: Literal["request", "process"]
+    ttl_ns: int | None
 
 
 def _apply(scenario: Scenario, refactor: Cache) -> Scenario:
@@ -40,4 +27,12 @@ def _apply(scenario: Scenario, refactor: Cache) -> Scenario:
     raise BadInput("cache: not yet", hint="this version reads the operator, but cannot run it")
 
 
-CACHE: Final = Operator(Cache, _read, _write, _apply)
+CACHE: Final = Operator(
+    Cache,
+    (
+        EDGE,
+        Key("scope", word(("request", "process")), example="scope: request"),
+        Key("ttl", optional(positive(DURATION), "none"), None, "ttl_ns"),
+    ),
+    _apply,
+)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.errors import BadInput
-from services.scenario.model import Call, Hedge, HedgePolicy, Operation, Scenario, Service, Step
-from services.scenario.refactors.operator import Operator, calls_of, edge_ref, matches, rewritten
-from services.scenario.text.edges import delay_text, hedge_delay
-from services.scenario.text.reader import Reader
+from services.scenario.model import (
+    EdgeRef,
+    HedgePolicy,
+    Operation,
+    Refactor,
+    Scenario,
+    Service,
+    Step,
+)
+from services.scenario.refactors.operator import EDGE, Operator, calls_of, matches, rewritten
+from services.scenario.steps.calls import Call
+from services.scenario.text.edges import HEDGE_DELAY
+from services.scenario.text.forms import Key
 from services.scenario.tree import with_operations
 
 
-def _read(r: Reader) -> Hedge:
-    return Hedge(
-        edge=edge_ref(r.file, r.need("edge", "edge: order->inventory.reserve")),
-        after_ns=hedge_delay(r.file, r.need("after", "after: 20ms")),
-    )
+@dataclass(frozen=True, slots=True)
+class Hedge(Refactor):
+    """``after_ns`` None stands for ``p95``."""
 
-
-def _write(refactor: Hedge) -> dict[str, object]:
-    return {"edge": str(refactor.edge), "after": delay_text(refactor.after_ns)}
+    edge: EdgeRef
+    after_ns: int | None
 
 
 def _apply(scenario: Scenario, refactor: Hedge) -> Scenario:
@@ -55,4 +61,5 @@ def _apply(scenario: Scenario, refactor: Hedge) -> Scenario:
     return with_operations(scenario, rewrite)
 
 
-HEDGE: Final = Operator(Hedge, _read, _write, _apply)
+_AFTER: Final = Key("after", HEDGE_DELAY, field="after_ns", example="after: 20ms")
+HEDGE: Final = Operator(Hedge, (EDGE, _AFTER), _apply)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from services.scenario.model import Call, Edge, Origin, Parallel, Publish, Repeat, Step
-from services.scenario.tree import Steps, with_blocks
-
-Talk = Call | Publish
+from services.scenario.model import Edge, Origin, Step, Steps
+from services.scenario.steps.calls import Talk
+from services.scenario.steps.groups import Parallel, Repeat
+from services.scenario.tree import with_blocks
 
 
 def joined(steps: Steps, is_edge: Callable[[Step], bool], limit: int | None) -> Steps:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from services.errors import BadInput
-from services.scenario.model import Merge, Scenario
-from services.scenario.refactors.operator import Operator, calls_of, edge_ref
-from services.scenario.text.reader import Reader
+from services.scenario.model import EdgeRef, Refactor, Scenario
+from services.scenario.refactors.operator import EDGE, Operator, calls_of
 
 
-def _read(r: Reader) -> Merge:
-    return Merge(edge_ref(r.file, r.need("edge", "edge: order->inventory.reserve")))
-
-
-def _write(refactor: Merge) -> dict[str, object]:
-    return {"edge": str(refactor.edge)}
+@dataclass(frozen=True, slots=True)
+class Merge(Refactor):
+    edge: EdgeRef
 
 
 def _apply(scenario: Scenario, refactor: Merge) -> Scenario:
@@ -23,4 +20,4 @@ def _apply(scenario: Scenario, refactor: Merge) -> Scenario:
     raise BadInput("merge: not yet", hint="this version reads the operator, but cannot run it")
 
 
-MERGE: Final = Operator(Merge, _read, _write, _apply)
+MERGE: Final = Operator(Merge, (EDGE,), _apply)

@@ -1,4 +1,4 @@
-"""What an operator is, and what operators share: finding the calls of an edge, and reading one."""
+"""What an operator is, and what operators share: finding the calls of an edge."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.errors import BadInput
-from services.scenario.model import Call, EdgeRef, Publish, Refactor, Scenario, Step
-from services.scenario.names import is_name
-from services.scenario.text.reader import Reader, bad, did_you_mean, shown, text
-from services.scenario.text.source import Node
-from services.scenario.tree import Steps, operations, walk, with_blocks
-
-_FORM: Final = "write caller->callee.operation or caller.operation->callee.operation"
+from services.scenario.model import EdgeRef, Refactor, Scenario, Step, Steps
+from services.scenario.steps.calls import Talk
+from services.scenario.text import edges
+from services.scenario.text.forms import Key
+from services.scenario.text.reader import did_you_mean
+from services.scenario.tree import operations, walk, with_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,27 +25,18 @@ class Operator:
     """
 
     type: type[Refactor]
-    read: Callable[[Reader], Refactor]
-    write: Callable[[Any], dict[str, object]]
+    keys: tuple[Key, ...]
+    """Beside ``op``; their fields are those of the type."""
     apply: Callable[[Scenario, Any], Scenario]
 
 
-def edge_ref(file: str | None, node: Node) -> EdgeRef:
-    """``caller->callee.operation`` or ``caller.operation->callee.operation``."""
-    found = text(file, node)
-    caller, arrow, callee = (part.strip() for part in found.partition("->"))
-    caller, dot, caller_operation = caller.partition(".")
-    callee, callee_dot, operation = callee.partition(".")
-    parts = (caller, callee, operation, *((caller_operation,) if dot else ()))
-    if not arrow or not callee_dot or not all(is_name(part) for part in parts):
-        raise bad(file, node, f"{shown(node)} is not an edge", _FORM)
-    return EdgeRef(caller, caller_operation if dot else None, callee, operation)
+EDGE: Final = Key("edge", edges.EDGE, example="edge: order->inventory.reserve")
 
 
 def matches(ref: EdgeRef, service: str, operation: str, step: Step) -> bool:
     """Whether the step, in this operation of this service, is a call or publish of the edge."""
     return (
-        isinstance(step, Call | Publish)
+        isinstance(step, Talk)
         and ref.caller == service
         and ref.caller_operation in (None, operation)
         and step.edge.target.service == ref.callee
@@ -54,11 +44,10 @@ def matches(ref: EdgeRef, service: str, operation: str, step: Step) -> bool:
     )
 
 
-def of_edge(scenario: Scenario, ref: EdgeRef) -> Iterator[Call | Publish]:
+def of_edge(scenario: Scenario, ref: EdgeRef) -> Iterator[Talk]:
     for service, operation in operations(scenario):
         for step in walk(operation.steps):
-            if matches(ref, service.name, operation.name, step):
-                assert isinstance(step, Call | Publish)
+            if isinstance(step, Talk) and matches(ref, service.name, operation.name, step):
                 yield step
 
 
@@ -69,12 +58,12 @@ def edge_refs(scenario: Scenario) -> list[str]:
             str(EdgeRef(s.name, None, step.edge.target.service, step.edge.target.operation))
             for s, o in operations(scenario)
             for step in walk(o.steps)
-            if isinstance(step, Call | Publish)
+            if isinstance(step, Talk)
         }
     )
 
 
-def calls_of(scenario: Scenario, op: str, ref: EdgeRef) -> list[Call | Publish]:
+def calls_of(scenario: Scenario, op: str, ref: EdgeRef) -> list[Talk]:
     """The steps of the edge; BadInput where there is none."""
     found = list(of_edge(scenario, ref))
     if not found:

@@ -9,7 +9,7 @@ product stays within it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
 
@@ -17,29 +17,27 @@ from services.errors import BadInput
 from services.scenario.capacity import in_flight
 from services.scenario.model import (
     Operation,
-    Parallel,
-    Parallelize,
-    Repeat,
+    Refactor,
     Scenario,
     Service,
     Step,
+    Steps,
+    Target,
 )
-from services.scenario.refactors.joining import Talk, resolved, unrolled, with_after
+from services.scenario.refactors.joining import resolved, unrolled, with_after
 from services.scenario.refactors.operator import Operator
-from services.scenario.text.edges import target
-from services.scenario.text.reader import Reader, did_you_mean, integer, optional
-from services.scenario.tree import Steps, operations, with_blocks, with_operations
+from services.scenario.steps.calls import Talk
+from services.scenario.steps.groups import Parallel, Repeat
+from services.scenario.text.edges import TARGET
+from services.scenario.text.forms import Form, Key, integer, optional
+from services.scenario.text.reader import did_you_mean
+from services.scenario.tree import operations, with_blocks, with_operations
 
 
-def _read(r: Reader) -> Parallelize:
-    return Parallelize(
-        at=target(r.file, r.need("at", "at: order.create")),
-        max=r.get("max", optional(integer(2), "null"), None),
-    )
-
-
-def _write(refactor: Parallelize) -> dict[str, object]:
-    return {"at": str(refactor.at), "max": refactor.max}
+@dataclass(frozen=True, slots=True)
+class Parallelize(Refactor):
+    at: Target
+    max: int | None
 
 
 def _apply(scenario: Scenario, refactor: Parallelize) -> Scenario:
@@ -131,4 +129,14 @@ def _independent(steps: Iterable[Step]) -> bool:
     )
 
 
-PARALLELIZE: Final = Operator(Parallelize, _read, _write, _apply)
+_BOUND: Final = Form(
+    optional(integer(2), "null").read, {"anyOf": [{"type": "null"}, integer(2).schema]}
+)
+PARALLELIZE: Final = Operator(
+    Parallelize,
+    (
+        Key("at", TARGET, example="at: order.create"),
+        Key("max", _BOUND, None, always=True),
+    ),
+    _apply,
+)

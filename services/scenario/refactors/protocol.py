@@ -5,38 +5,38 @@ Publishes stay as they are.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.errors import BadInput
 from services.scenario.model import (
-    PROTOCOLS,
-    Call,
-    ChangeProtocol,
+    EdgeRef,
     Operation,
+    Protocol,
+    Refactor,
     Scenario,
     Service,
     Step,
 )
-from services.scenario.refactors.operator import Operator, calls_of, edge_ref, matches, rewritten
-from services.scenario.text.reader import Reader, bad, boolean, word
+from services.scenario.refactors.operator import EDGE, Operator, calls_of, matches, rewritten
+from services.scenario.steps.calls import Call
+from services.scenario.text.edges import PROTOCOL as NAME
+from services.scenario.text.forms import BOOLEAN, Key
 from services.scenario.tree import operations, walk, with_operations
 
 
-def _read(r: Reader) -> ChangeProtocol:
-    edge = r.get("edge", edge_ref, None)
-    everywhere = r.get("all", boolean, False)
-    if everywhere == (edge is not None):
-        raise bad(r.file, r.node, "protocol takes an edge, or all: true")
-    return ChangeProtocol(edge, word(PROTOCOLS)(r.file, r.need("to", "to: grpc")))
+@dataclass(frozen=True, slots=True)
+class ChangeProtocol(Refactor):
+    """Of one edge, or of ``all``."""
 
-
-def _write(refactor: ChangeProtocol) -> dict[str, object]:
-    where: dict[str, object] = {"edge": str(refactor.edge)} if refactor.edge else {"all": True}
-    return {**where, "to": refactor.to}
+    edge: EdgeRef | None
+    to: Protocol
+    all: bool = False
 
 
 def _apply(scenario: Scenario, refactor: ChangeProtocol) -> Scenario:
+    if refactor.all == (refactor.edge is not None):
+        raise BadInput("protocol takes an edge, or all: true")
     where = "any edge" if refactor.edge is None else str(refactor.edge)
     found = (
         [step for _, o in operations(scenario) for step in walk(o.steps)]
@@ -66,4 +66,12 @@ def _apply(scenario: Scenario, refactor: ChangeProtocol) -> Scenario:
     return with_operations(scenario, rewrite)
 
 
-PROTOCOL: Final = Operator(ChangeProtocol, _read, _write, _apply)
+PROTOCOL: Final = Operator(
+    ChangeProtocol,
+    (
+        replace(EDGE, default=None),
+        Key("all", BOOLEAN, False),
+        Key("to", NAME, example="to: grpc"),
+    ),
+    _apply,
+)

@@ -1,4 +1,4 @@
-"""Distributions as text: how a file writes them, read and written.
+"""Quantities, and distributions of them: how a file writes them, read and written.
 
     5ms                               always the same
     {p50: 5ms, p99: 40ms}             by percentile; also min and max
@@ -14,10 +14,10 @@ no value is invented, so ``min`` and ``max`` are for saying more.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from services.scenario.distributions import (
     Constant,
@@ -28,66 +28,147 @@ from services.scenario.distributions import (
     Percentiles,
     Uniform,
 )
-from services.scenario.text import reader, units
-from services.scenario.text.reader import Reader, bad, items, mapping, quantity
+from services.scenario.text import units
+from services.scenario.text.forms import (
+    Form,
+    Key,
+    Schema,
+    given,
+    mapping_schema,
+    matching,
+    quantity,
+    record,
+    several,
+)
+from services.scenario.text.reader import Reader, bad, mapping, shown
 from services.scenario.text.source import Leaf, Map, Node
 
-_PERCENTILE: Final = re.compile(r"p([0-9]{1,2}(?:\.[0-9]+)?)")
-FAMILIES: Final = ("uniform", "exponential", "lognormal", "empirical")
+_NUMBER: Final = r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
+
+
+def _or_number(pattern: str, *examples: str, **bounds: float) -> Schema:
+    return {"anyOf": [matching(pattern, examples=examples), {"type": "number", **bounds}]}
+
+
+_TIME: Final[Schema] = {
+    "anyOf": [
+        matching(rf"({_NUMBER}\s*({'|'.join(units.TIME)})|0)", examples=["10ms", "1.5s"]),
+        {"const": 0},
+    ]
+}
+_SIZE: Final = _or_number(rf"{_NUMBER}\s*({'|'.join(units.SIZE)})?", "200B", "4KiB", minimum=0)
+_RATE: Final = _or_number(rf"{_NUMBER}\s*({'|'.join(units.RATE)})?", "200/s", exclusiveMinimum=0)
+_SHARE: Final = _or_number(rf"{_NUMBER}\s*%?", "25%", minimum=0, maximum=1)
+
+DURATION: Final = quantity(units.duration, _TIME, units.time_text).named("duration")
+"""Whole nanoseconds."""
+RATE: Final = quantity(units.rate, _RATE, units.rate_text).named("rate")
+"""Per second."""
+PROBABILITY: Final = quantity(units.probability, _SHARE, units.probability_text).named(
+    "probability"
+)
+
+
+def _number(node: Node) -> float | None:
+    """The node's value where that is a number."""
+    value = node.value if isinstance(node, Leaf) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _weight(file: str, node: Node) -> float:
+    value = _number(node)
+    if value is None or not 0 < value < 1e12:
+        raise bad(file, node, f"a weight is a number above zero, not {shown(node)}")
+    return float(value)
+
+
+def _sigma(file: str, node: Node) -> float:
+    value = _number(node)
+    if value is None or not 0 <= value <= 10:
+        raise bad(file, node, f"sigma must be a number in 0..10, not {shown(node)}")
+    return float(value)
+
+
+WEIGHT: Final = Form(_weight, {"type": "number", "exclusiveMinimum": 0}).named("weight")
+_SIGMA: Final = Form(_sigma, {"type": "number", "minimum": 0, "maximum": 10})
+
+_PERCENTILE: Final = re.compile(r"p[0-9]{1,2}(\.[0-9]+)?")
 _SHAPES: Final = "{p50: …, p99: …}, {uniform: [low, high]}, {exponential: mean}, …"
 
 
+def _families(one: Form[float]) -> dict[type[Distribution], Key]:
+    """A distribution of a family is a mapping with its key alone."""
+    pair, many = several(one, 2, 2), several(one, 1)
+
+    def uniform(file: str, node: Node) -> Uniform:
+        low, high = pair.read(file, node)
+        if low > high:
+            raise bad(file, node, "the lower end of a uniform distribution is above the upper")
+        return Uniform(low, high)
+
+    forms: dict[type[Distribution], tuple[str, Form[Any]]] = {
+        Uniform: (
+            "uniform",
+            Form(uniform, pair.schema, lambda spread: pair.write((spread.low, spread.high))),
+        ),
+        Exponential: (
+            "exponential",
+            Form(
+                lambda file, node: Exponential(one.read(file, node)),
+                one.schema,
+                lambda spread: one.write(spread.average),
+            ),
+        ),
+        LogNormal: (
+            "lognormal",
+            record(
+                "lognormal",
+                LogNormal,
+                Key("median", one, example="median: 5ms"),
+                Key("sigma", _SIGMA, example="sigma: 0.5"),
+            ),
+        ),
+        Empirical: (
+            "empirical",
+            Form(
+                lambda file, node: Empirical(many.read(file, node)),
+                many.schema,
+                lambda spread: many.write(spread.values),
+            ),
+        ),
+    }
+    return {family: Key(name, form) for family, (name, form) in forms.items()}
+
+
 @dataclass(frozen=True, slots=True)
-class Amount:
-    """A kind of quantity that can be spread: times or sizes."""
+class _Amount:
+    """How a kind of quantity is spread: times or sizes."""
 
-    parse: Callable[[object], float]
-    text: Callable[[float], str]
+    one: Form[float]
+    families: Mapping[type[Distribution], Key]
 
-    def read(self, file: str | None, node: Node) -> Distribution:
+    def read(self, file: str, node: Node) -> Distribution:
         if not isinstance(node, Map):
-            return Constant(self._one(file, node))
+            return Constant(self.one.read(file, node))
         r = mapping(file, node, "a distribution")
         keys = list(node.items)
-        if keys and all(key in ("min", "max") or _PERCENTILE.fullmatch(key) for key in keys):
+        if keys and all(map(_is_percentile, keys)):
             return self._percentiles(r)
         if len(keys) != 1:
             said = ", ".join(key[:60] for key in keys) or "{}"
             raise bad(file, node, f"{said} is not a distribution", _SHAPES)
-        found = self._family(r)
+        found = given(self.families.values(), r)
         r.known += ["p50", "p99"]
         r.done()
-        if found is None:
-            raise AssertionError(keys)
-        return found
-
-    def _family(self, r: Reader) -> Distribution | None:
-        found: Distribution | None = None
-        if (node := r.take("uniform")) is not None:
-            low, high = self._many(r.file, node, exactly=2)
-            if low > high:
-                raise bad(
-                    r.file, node, "the lower end of a uniform distribution is above the upper"
-                )
-            found = Uniform(low, high)
-        if (node := r.take("exponential")) is not None:
-            found = Exponential(self._one(r.file, node))
-        if (node := r.take("lognormal")) is not None:
-            inner = mapping(r.file, node, "lognormal")
-            median = self._one(r.file, inner.need("median", "median: 5ms"))
-            sigma = _sigma(r.file, inner.need("sigma", "sigma: 0.5"))
-            inner.done()
-            found = LogNormal(median, sigma)
-        if (node := r.take("empirical")) is not None:
-            found = Empirical(self._many(r.file, node, exactly=None))
-        return found
+        distribution: Distribution = found[keys[0]]
+        return distribution
 
     def _percentiles(self, r: Reader) -> Percentiles:
         points = sorted(
             ((_quantile(key), key, node) for key, node in r.node.items.items()),
             key=lambda point: point[0],
         )
-        values = [self._one(r.file, node) for _, _, node in points]
+        values = [self.one.read(r.file, node) for _, _, node in points]
         for (q, before, _), (p, after, node), low, high in zip(
             points, points[1:], values, values[1:], strict=False
         ):
@@ -104,37 +185,40 @@ class Amount:
             values.append(values[-1])
         return Percentiles(tuple(quantiles), tuple(values))
 
-    def _one(self, file: str | None, node: Node) -> float:
-        return quantity(self.parse)(file, node)
-
-    def _many(self, file: str | None, node: Node, *, exactly: int | None) -> tuple[float, ...]:
-        found = tuple(self._one(file, item) for item in items(file, node, "the values"))
-        if not found or exactly not in (None, len(found)):
-            raise bad(file, node, f"expected {exactly or 'some'} values, not {len(found)}")
-        return found
-
     def write(self, spread: Distribution) -> object:
-        """What :meth:`read` reads back as the same distribution."""
         match spread:
             case Constant(value):
-                return self.text(value)
-            case Uniform(low, high):
-                return {"uniform": [self.text(low), self.text(high)]}
-            case Exponential(average):
-                return {"exponential": self.text(average)}
-            case LogNormal(median, sigma):
-                return {"lognormal": {"median": self.text(median), "sigma": sigma}}
+                return self.one.write(value)
             case Percentiles(quantiles, values):
                 return {
-                    _percentile(q): self.text(value)
+                    _percentile(q): self.one.write(value)
                     for q, value in zip(quantiles, values, strict=True)
                 }
-            case Empirical(values):
-                return {"empirical": [self.text(value) for value in values]}
+            case _:
+                family = self.families[type(spread)]
+                return {family.name: family.form.write(spread)}
+
+    def form(self, name: str, about: str) -> Form[Distribution]:
+        percentiles = {
+            "type": "object",
+            "minProperties": 1,
+            "patternProperties": {rf"^(min|max|{_PERCENTILE.pattern})$": self.one.schema},
+            "additionalProperties": False,
+        }
+        families = (mapping_schema((key,)) for key in self.families.values())
+        schema = {"description": about, "anyOf": [self.one.schema, percentiles, *families]}
+        return Form(self.read, schema, self.write).named(name)
 
 
-TIME: Final = Amount(units.time, units.time_text)
-SIZE: Final = Amount(units.size, units.size_text)
+def _amount(one: Form[float]) -> _Amount:
+    return _Amount(one, _families(one))
+
+
+_TIMES: Final = _amount(quantity(units.time, DURATION.schema, units.time_text))
+_SIZES: Final = _amount(quantity(units.size, _SIZE, units.size_text))
+TIME: Final = _TIMES.form("time", "A time, or a distribution of times.")
+SIZE: Final = _SIZES.form("size", "A size in bytes, or a distribution of sizes.")
+FAMILIES: Final = tuple(key.name for key in _TIMES.families.values())
 
 
 def is_distribution(node: Node) -> bool:
@@ -142,15 +226,12 @@ def is_distribution(node: Node) -> bool:
     if isinstance(node, Leaf):
         return True
     return isinstance(node, Map) and all(
-        key in ("min", "max", *FAMILIES) or _PERCENTILE.fullmatch(key) for key in node.items
+        key in FAMILIES or _is_percentile(key) for key in node.items
     )
 
 
-def _sigma(file: str | None, node: Node) -> float:
-    value = node.value if isinstance(node, Leaf) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 10:
-        raise bad(file, node, f"sigma must be a number in 0..10, not {reader.shown(node)}")
-    return float(value)
+def _is_percentile(key: str) -> bool:
+    return key in ("min", "max") or _PERCENTILE.fullmatch(key) is not None
 
 
 def _quantile(key: str) -> float:

@@ -1,20 +1,20 @@
 """The options of an edge: how a file writes each, what it is when nothing is said, and back.
 
 Options cascade: what a step says holds over its operation's ``defaults``, those over the
-service's, those over the file's, those over :data:`BUILTIN`. A value is taken whole: a ``retry``
-given on a step shares nothing with the one above it.
+service's, those over the file's, those over what :data:`OPTIONS` have. A value is taken whole: a
+``retry`` given on a step shares nothing with the one above it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from services.scenario.distributions import Constant
 from services.scenario.limits import MAX_ITEMS, MAX_REPLICAS
 from services.scenario.model import (
-    PROTOCOLS,
     Edge,
+    EdgeRef,
     HedgePolicy,
     KafkaOptions,
     Mode,
@@ -25,82 +25,64 @@ from services.scenario.model import (
     Retry,
     Target,
 )
-from services.scenario.names import is_name
-from services.scenario.text import units
-from services.scenario.text.amounts import SIZE
-from services.scenario.text.reader import (
-    Reader,
-    bad,
+from services.scenario.names import PATTERN, is_name
+from services.scenario.protocols import PROTOCOLS
+from services.scenario.text.amounts import DURATION, PROBABILITY, SIZE
+from services.scenario.text.forms import (
+    TEXT,
+    Form,
+    Key,
     integer,
-    mapping,
+    matching,
     optional,
     positive,
-    quantity,
-    quoted,
-    text,
+    record,
     word,
+    written,
 )
+from services.scenario.text.reader import bad, quoted, shown
 from services.scenario.text.source import Map, Node
 
-Read = Callable[[str | None, Node], Any]
-Values = Mapping[str, Any]
 
-
-KAFKA: Final = KafkaOptions(partitions=4, acks="1", linger_ns=0)
-"""As aiokafka has it; the embedded broker has 4 partitions whatever is asked."""
-
-
-def target(file: str | None, node: Node) -> Target:
-    found = text(file, node)
+def _target(file: str, node: Node) -> Target:
+    found = TEXT.read(file, node)
     service, dot, operation = found.partition(".")
     if not dot or not is_name(service) or not is_name(operation):
         raise bad(file, node, f"{quoted(found)} is not a target", "write service.operation")
     return Target(service, operation)
 
 
-def hedge_delay(file: str | None, node: Node) -> int | None:
-    """``20ms``, or None for ``p95``."""
-    return optional(positive(quantity(units.duration)), "p95")(file, node)
+def _edge(file: str, node: Node) -> EdgeRef:
+    found = TEXT.read(file, node)
+    caller, arrow, callee = (part.strip() for part in found.partition("->"))
+    caller, dot, caller_operation = caller.partition(".")
+    callee, callee_dot, operation = callee.partition(".")
+    parts = (caller, callee, operation, *((caller_operation,) if dot else ()))
+    if not arrow or not callee_dot or not all(is_name(part) for part in parts):
+        form = "write caller->callee.operation or caller.operation->callee.operation"
+        raise bad(file, node, f"{shown(node)} is not an edge", form)
+    return EdgeRef(caller, caller_operation if dot else None, callee, operation)
 
 
-def key(file: str | None, node: Node) -> int:
-    r = mapping(file, node, "key")
-    distinct = integer(1)(file, r.need("distinct", "key: {distinct: 50}"))
-    r.done()
-    return distinct
+TARGET: Final = Form(
+    _target, matching(rf"{PATTERN}\.{PATTERN}", examples=["inventory.reserve"]), str
+).named("target")
+EDGE: Final = Form(
+    _edge,
+    matching(
+        rf"{PATTERN}(\.{PATTERN})?\s*->\s*{PATTERN}\.{PATTERN}",
+        examples=["order->inventory.reserve", "order.create->inventory.reserve"],
+    ),
+    str,
+).named("edge")
+"""``caller->callee.operation`` or ``caller.operation->callee.operation``."""
+PROTOCOL: Final = word(PROTOCOLS.keys())
+HEDGE_DELAY: Final = optional(positive(DURATION), "p95")
+"""None stands for the observed P95."""
+_ON_ERROR: Final = word(("fail", "ignore"))
 
 
-def _retry(file: str | None, node: Node) -> Retry:
-    r = mapping(file, node, "retry")
-    found = Retry(
-        max=integer(1)(file, r.need("max", "retry: {max: 2}")),
-        backoff_ns=r.get("backoff", quantity(units.duration), 10_000_000),
-        jitter=r.get("jitter", quantity(units.probability), 0.5),
-        budget=r.get("budget", optional(quantity(units.probability), "unlimited"), None),
-    )
-    r.done()
-    return found
-
-
-def _hedge(file: str | None, node: Node) -> HedgePolicy:
-    r = mapping(file, node, "hedge")
-    found = HedgePolicy(hedge_delay(file, r.need("after", "hedge: {after: 20ms}")))
-    r.done()
-    return found
-
-
-def _kafka(file: str | None, node: Node) -> KafkaOptions:
-    r = mapping(file, node, "kafka")
-    found = KafkaOptions(
-        partitions=r.get("partitions", integer(1, MAX_REPLICAS), KAFKA.partitions),
-        acks=r.get("acks", word(("0", "1", "all")), KAFKA.acks),
-        linger_ns=r.get("linger", quantity(units.duration), KAFKA.linger_ns),
-    )
-    r.done()
-    return found
-
-
-def _on_error(file: str | None, node: Node) -> OnErrorFail | OnErrorIgnore:
+def _on_error(file: str, node: Node) -> OnErrorFail | OnErrorIgnore:
     if isinstance(node, Map):
         raise bad(
             file,
@@ -108,127 +90,97 @@ def _on_error(file: str | None, node: Node) -> OnErrorFail | OnErrorIgnore:
             "a fallback belongs to one step, not to defaults",
             "defaults may say fail or ignore",
         )
-    if word(("fail", "ignore"))(file, node) == "fail":
-        return OnErrorFail()
-    return OnErrorIgnore()
+    return OnErrorFail() if _ON_ERROR.read(file, node) == "fail" else OnErrorIgnore()
 
 
-BUILTIN: Final[Values] = {
-    "protocol": "http",
-    "count": 1,
-    "batch": 1,
-    "max_parallel": 1,
-    "probability": 1.0,
-    "request": Constant(200.0),
-    "response": Constant(1024.0),
-    "key": None,
-    "timeout": None,
-    "retry": None,
-    "hedge": None,
-    "on_error": OnErrorFail(),
-    "kafka": KAFKA,
-}
+ON_ERROR: Final = Form(
+    _on_error,
+    _ON_ERROR.schema,
+    lambda value: "ignore" if isinstance(value, OnErrorIgnore) else "fail",
+)
+_DISTINCT: Final[Form[dict[str, int]]] = record(
+    "key", dict, Key("distinct", integer(1), example="key: {distinct: 50}")
+)
+KEY: Final = optional(
+    Form(
+        lambda file, node: _DISTINCT.read(file, node)["distinct"],
+        _DISTINCT.schema,
+        lambda distinct: {"distinct": distinct},
+    ),
+    "none",
+)
+KAFKA: Final = KafkaOptions(partitions=4, acks="1", linger_ns=0)
+"""As aiokafka has it; the embedded broker has 4 partitions whatever is asked."""
+_ACKS: Final = word(("0", "1", "all"))
 
-OPTIONS: Final[Mapping[str, Read]] = {
-    "protocol": word(PROTOCOLS),
-    "count": integer(1, MAX_ITEMS),
-    "batch": integer(1),
-    "max_parallel": optional(integer(1), "all"),
-    "probability": quantity(units.probability),
-    "request": SIZE.read,
-    "response": SIZE.read,
-    "key": optional(key, "none"),
-    "timeout": optional(positive(quantity(units.duration)), "none"),
-    "retry": optional(_retry, "none"),
-    "hedge": optional(_hedge, "none"),
-    "on_error": _on_error,
-    "kafka": _kafka,
-}
-
-
-def given(r: Reader, *, fallback: Callable[[Node], OnErrorFallback] | None = None) -> Values:
-    """The options that a mapping itself gives."""
-    found: dict[str, Any] = {}
-    for option, read in OPTIONS.items():
-        node = r.take(option)
-        if node is None:
-            continue
-        if option == "on_error" and fallback is not None and isinstance(node, Map):
-            inner = mapping(r.file, node, "on_error")
-            found[option] = fallback(inner.need("fallback", "on_error: {fallback: [work: 1ms]}"))
-            inner.done()
-        else:
-            found[option] = read(r.file, node)
-    return found
-
-
-def edge(to: Target, mode: Mode, step: str, values: Values) -> Edge:
-    """``values`` hold every option."""
-    return Edge(
-        target=to,
-        protocol="kafka" if mode == "publish" else values["protocol"],
-        mode=mode,
-        count=values["count"],
-        batch=values["batch"],
-        max_parallel=values["max_parallel"],
-        probability=values["probability"],
-        request_bytes=values["request"],
-        response_bytes=values["response"],
-        key_distinct=values["key"],
-        timeout_ns=values["timeout"],
-        retry=values["retry"],
-        hedge=None if mode == "publish" else values["hedge"],
-        on_error=values["on_error"],
-        kafka=values["kafka"],
-        origins=(Origin(step, values["count"]),),
-    )
-
-
-def written(edge: Edge) -> dict[str, object]:
-    """The options that differ from :data:`BUILTIN`, as a file writes them; no fallback."""
-    options: dict[str, tuple[object, object]] = {
-        "protocol": (edge.protocol, edge.protocol),
-        "count": (edge.count, edge.count),
-        "batch": (edge.batch, edge.batch),
-        "max_parallel": (edge.max_parallel, edge.max_parallel or "all"),
-        "probability": (edge.probability, units.probability_text(edge.probability)),
-        "request": (edge.request_bytes, SIZE.write(edge.request_bytes)),
-        "response": (edge.response_bytes, SIZE.write(edge.response_bytes)),
-        "key": (edge.key_distinct, {"distinct": edge.key_distinct}),
-        "timeout": (edge.timeout_ns, units.time_text(edge.timeout_ns or 0)),
-        "retry": (edge.retry, edge.retry and _written_retry(edge.retry)),
-        "hedge": (edge.hedge, edge.hedge and {"after": delay_text(edge.hedge.after_ns)}),
-        "on_error": (
-            edge.on_error,
-            "ignore" if isinstance(edge.on_error, OnErrorIgnore) else "fail",
+OPTIONS: Final = (
+    Key("protocol", PROTOCOL, "http"),
+    Key("count", integer(1, MAX_ITEMS), 1, about="Items to send."),
+    Key("batch", integer(1), 1, about="Items a call carries."),
+    Key("max_parallel", optional(integer(1), "all"), 1, about="Calls in flight at once."),
+    Key("probability", PROBABILITY, 1.0, about="Whether an item takes part."),
+    Key("request", SIZE, Constant(200.0), "request_bytes", about="Bytes an item."),
+    Key("response", SIZE, Constant(1024.0), "response_bytes", about="Bytes an item."),
+    Key("key", KEY, None, "key_distinct"),
+    Key("timeout", optional(positive(DURATION), "none"), None, "timeout_ns"),
+    Key(
+        "retry",
+        optional(
+            record(
+                "retry",
+                Retry,
+                Key(
+                    "max",
+                    integer(1),
+                    example="retry: {max: 2}",
+                    about="Attempts after the first.",
+                ),
+                Key("backoff", DURATION, 10_000_000, "backoff_ns"),
+                Key("jitter", PROBABILITY, 0.5),
+                Key("budget", optional(PROBABILITY, "unlimited"), None),
+            ),
+            "none",
         ),
-        "kafka": (edge.kafka, _written_kafka(edge.kafka)),
-    }
+        None,
+    ),
+    Key(
+        "hedge",
+        optional(
+            record(
+                "hedge",
+                HedgePolicy,
+                Key("after", HEDGE_DELAY, field="after_ns", example="hedge: {after: 20ms}"),
+            ),
+            "none",
+        ),
+        None,
+    ),
+    Key("on_error", ON_ERROR, OnErrorFail()),
+    Key(
+        "kafka",
+        record(
+            "kafka",
+            KafkaOptions,
+            Key("partitions", integer(1, MAX_REPLICAS), KAFKA.partitions),
+            Key("acks", Form(_ACKS.read, {"enum": ["0", "1", "all", 0, 1]}), KAFKA.acks),
+            Key("linger", DURATION, KAFKA.linger_ns, "linger_ns"),
+        ),
+        KAFKA,
+    ),
+)
+"""Their fields are those of :class:`~services.scenario.model.Edge`."""
+
+
+def edge(to: Target, mode: Mode, step: str, options: Mapping[str, Any]) -> Edge:
+    """``options`` hold every one, by field."""
+    return Edge(target=to, mode=mode, origins=(Origin(step, options["count"]),), **options)
+
+
+def written_options(edge: Edge) -> dict[str, object]:
+    """The options that differ from :data:`OPTIONS`, as a file writes them; no fallback."""
+    said = written(OPTIONS, edge)
     if edge.mode == "publish":
-        del options["protocol"]
-    return {
-        name: text
-        for name, (value, text) in options.items()
-        if value != BUILTIN[name] and not isinstance(value, OnErrorFallback)
-    }
-
-
-def delay_text(after_ns: int | None) -> str:
-    return "p95" if after_ns is None else units.time_text(after_ns)
-
-
-def _written_retry(retry: Retry) -> dict[str, object]:
-    return {
-        "max": retry.max,
-        "backoff": units.time_text(retry.backoff_ns),
-        "jitter": units.probability_text(retry.jitter),
-        "budget": "unlimited" if retry.budget is None else units.probability_text(retry.budget),
-    }
-
-
-def _written_kafka(kafka: KafkaOptions) -> dict[str, object]:
-    return {
-        "partitions": kafka.partitions,
-        "acks": kafka.acks,
-        "linger": units.time_text(kafka.linger_ns),
-    }
+        del said["protocol"]
+    if isinstance(edge.on_error, OnErrorFallback):
+        del said["on_error"]
+    return said

@@ -60,7 +60,7 @@ class Map:
 
 
 Node = Leaf | List | Map
-"""``line`` counts from 1 (0: not from a file). ``size`` is the number of nodes below, itself
+"""``line`` counts from 1. ``size`` is the number of nodes below, itself
 included; ``height`` the levels below."""
 
 

@@ -35,7 +35,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from services.scenario.model import PROTOCOLS
+from services.scenario.protocols import PROTOCOLS
 from services.telemetry import protobuf as otlp
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.official.hooks import hooks, judge
@@ -118,7 +118,7 @@ class OfficialTelemetry(LeanTelemetry):
         parent = Context() if came is None else _context(came, remote=True)
         kind = CONSUMER if incoming.mode == "publish" else SERVER
         site = self._sites[incoming.operation]
-        shape = self._shape(Shape(kind, site, 0, 0, 0, 0, PROTOCOLS.index("kafka"), False))
+        shape = self._shape(Shape(kind, site, 0, 0, 0, 0, list(PROTOCOLS).index("kafka"), False))
         links = (
             [Link(get_current_span(parent).get_span_context())]
             if kind == CONSUMER and came is not None

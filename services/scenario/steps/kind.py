@@ -1,19 +1,20 @@
-"""What a kind of step is to the reader and the writer, and where they stand in the file."""
+"""What a kind of step is, and where steps stand in the file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, TypedDict
 
 from services.errors import BadInput
-from services.scenario.model import Step
-from services.scenario.text.edges import Values
-from services.scenario.text.reader import Reader
+from services.scenario.model import Step, Steps, Where
+from services.scenario.text.forms import Key, Schema, raw
+from services.scenario.text.reader import Lines, Reader
 from services.scenario.text.source import Node
-from services.scenario.tree import Steps
 
 MAX_NESTING: Final = 40
+STEPS: Final = raw({"$ref": "#/$defs/steps"})
+"""For a place to read."""
 
 
 class Common(TypedDict):
@@ -46,15 +47,15 @@ class WritePlace:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    file: str | None
+    file: str
     service: str
     operation: str
     position: str
-    values: Values
-    """Every edge option, as the defaults above leave it."""
-    where: Literal["loop", "thread", "process"]
+    options: Mapping[str, Any]
+    """Every option of an edge, by field, as the defaults above leave it."""
+    where: Where
     """Where work runs, as the defaults above leave it."""
-    lines: dict[tuple[str, ...], int]
+    lines: Lines
     read_steps: Callable[[Place, Node], Steps]
 
     def at(self, position: str) -> Place:
@@ -83,11 +84,19 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
+    """A kind of step, as the table holds it."""
+
     type: type[Step]
     read: Callable[[Node, Reader, Common, Place], Step]
     """From the value of the kind's key, and the whole mapping for its siblings."""
     write: Callable[[Any, WritePlace], Mapping[str, object]]
     """The kind's key with its value, and its siblings."""
+    schema: Schema
+    """Of that value."""
+    runner: str
+    """``module:name`` of what makes a :class:`services.behaviour.replica.Runner` of a replica and
+    a step; imported when first used."""
+    siblings: tuple[Key, ...] = ()
 
 
 def default_id(service: str, operation: str, position: str) -> str:
