@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.findings.analyzers import ANALYZERS
+from analysis.findings.analyzers import analyzers
 from analysis.findings.finding import Finding, ranked
 from analysis.findings.observed import Mode, Observed
 from analysis.findings.settings import Settings
@@ -76,7 +76,7 @@ def analyse(
         path=critical_path(spans, PRESETS["reference"]),
         complete=complete,
     )
-    candidates = [found for analyzer in ANALYZERS for found in analyzer(seen)]
+    candidates = [found for analyzer in analyzers() for found in analyzer(seen)]
     divisor = spans.traces if requests is None else requests
     total, pairs = traffic(seen)
     return Analysis(

@@ -1,28 +1,20 @@
 """The analyzers: each looks at the same observations and returns candidates for findings.
 
-To add one: a new file with a function of this type, and a line in ``ANALYZERS``.
+To add one: a new file with a function of this type, and a line in
+:data:`services.scenario.findings.FINDINGS` for each kind that it finds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from pkgutil import resolve_name
 
-from analysis.findings.analyzers.chain import chains
-from analysis.findings.analyzers.chatty import chatty
-from analysis.findings.analyzers.fanout import fanouts
-from analysis.findings.analyzers.payload import oversize
-from analysis.findings.analyzers.protocol_tax import protocol_tax
-from analysis.findings.analyzers.retry import retry_storms
 from analysis.findings.observed import Candidate, Observed
+from services.scenario.findings import FINDINGS
 
 Analyzer = Callable[[Observed], Iterator[Candidate]]
 
-ANALYZERS: Final[tuple[Analyzer, ...]] = (
-    chatty,
-    chains,
-    fanouts,
-    retry_storms,
-    protocol_tax,
-    oversize,
-)
+
+def analyzers() -> tuple[Analyzer, ...]:
+    """Those that the table names, in its order."""
+    return tuple(resolve_name(path) for path in dict.fromkeys(FINDINGS.values()))
