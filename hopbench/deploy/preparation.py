@@ -12,7 +12,8 @@ from hopbench.deploy import containers
 from hopbench.deploy.compose_file import IMAGE_VARIABLE, KAFKA_OUTSIDE
 from hopbench.deploy.containers import Container, Deployment
 from hopbench.engines.attached import places
-from hopbench.engines.port import EMBEDDED, EngineName, Settings
+from hopbench.engines import is_virtual
+from hopbench.engines.port import EMBEDDED, Settings
 from hopbench.engines.wall import trace_stores
 from hopbench.host.memory import available_mb
 from hopbench.runs import fits
@@ -117,9 +118,7 @@ def prepare(plan: RunPlan, turns: tuple[Turn, ...], environment: Mapping[str, st
     return Prepared(plan, turns, cost, tuple(_processes(plan)), None)
 
 
-def by_default(
-    loaded: Loaded, engine: EngineName, workers: int, image: str | None = None
-) -> Deployment:
+def by_default(loaded: Loaded, engine: str, workers: int, image: str | None = None) -> Deployment:
     """What runs a round of each variant of ``loaded`` in containers, with every default."""
     settings = Settings(
         engine=engine,
@@ -186,7 +185,7 @@ def _taken_mb(container: Container, cost: Estimate) -> float:
 def _processes(plan: RunPlan) -> Iterator[Started]:
     """Of a run without containers of its own: on this machine, and attached parts."""
     settings = plan.settings
-    if settings.engine == "virtual":
+    if is_virtual(settings):
         return
     local = settings.engine == "local"
     if local:

@@ -16,7 +16,7 @@ from services.report import Messages, ProcessReport, SenderReport
 from services.scenario.model import Scenario
 from services.system.endpoints import Endpoint, endpoint
 
-EngineName = Literal["local", "compose", "kubernetes", "virtual"]
+ClockName = Literal["wall", "virtual"]
 Instrumentation = Literal["lean", "official"]
 BrokerKind = Literal["embedded", "kafka", "memory"]
 EMBEDDED: Final = "embedded"
@@ -26,7 +26,8 @@ EMBEDDED: Final = "embedded"
 class Settings:
     """The flags that shape every round of a run, after the scenario's own values were applied."""
 
-    engine: EngineName
+    engine: str
+    """A name in hopbench.engines.ENGINES."""
     broker: str
     """:data:`EMBEDDED`, or the ``HOST:PORT`` of a Kafka."""
     tracing: bool
@@ -124,8 +125,8 @@ Progress = Callable[[str, float], None]
 
 
 class Engine(Protocol):
-    name: EngineName
-    clock: Literal["wall", "virtual"]
+    name: str
+    clock: ClockName
 
     @property
     def broker_kind(self) -> BrokerKind | None:

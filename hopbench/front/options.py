@@ -10,7 +10,7 @@ from typing import Annotated, Final, TypeVar, cast
 import typer
 
 from hopbench import engines
-from hopbench.engines.port import EMBEDDED, EngineName, Settings
+from hopbench.engines.port import EMBEDDED, Settings
 from hopbench.engines.port import Instrumentation as InstrumentationName
 from hopbench.jaeger.client import addresses
 from services.errors import BadInput
@@ -184,20 +184,8 @@ def settings(
             endpoint(broker)
         except ValueError:
             raise BadInput(f"--broker: {broker!r} is neither {EMBEDDED!r} nor HOST:PORT") from None
-    if engine == "virtual":
-        for flag, given in (
-            ("--instrumentation official", instrumentation == "official"),
-            ("--broker HOST:PORT", broker != EMBEDDED),
-            ("--jaeger", jaeger is not None),
-            ("--web", web is not None),
-            ("--workers above 1", workers > 1),
-        ):
-            if given:
-                raise BadInput(
-                    f"{flag}: the engine virtual has none of it", hint="leave one of the two out"
-                )
-    return Settings(
-        engine=cast(EngineName, one_of("--engine", engine, tuple(engines.ENGINES))),
+    found = Settings(
+        engine=one_of("--engine", engine, tuple(engines.ENGINES)),
         broker=broker,
         tracing=one_of("--tracing", tracing, ("on", "off")) == "on",
         trace_ratio=trace_ratio,
@@ -211,3 +199,16 @@ def settings(
         jaeger_otlp=jaeger_otlp,
         jaeger_ui=jaeger_ui,
     )
+    if engines.is_virtual(found):
+        for flag, given in (
+            ("--instrumentation official", instrumentation == "official"),
+            ("--broker HOST:PORT", broker != EMBEDDED),
+            ("--jaeger", jaeger is not None),
+            ("--web", web is not None),
+            ("--workers above 1", workers > 1),
+        ):
+            if given:
+                raise BadInput(
+                    f"{flag}: the engine {engine} has none of it", hint="leave one of the two out"
+                )
+    return found

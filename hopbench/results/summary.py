@@ -16,6 +16,7 @@ from analysis.findings.finding import Finding
 from analysis.findings.settings import Settings as AnalysisSettings
 from analysis.spans.table import SpanTable, concat
 from hopbench import disk
+from hopbench.engines import ENGINES, is_virtual
 from hopbench.engines.wall import trace_stores
 from hopbench.jaeger.links import linked
 from hopbench.results import latency
@@ -57,7 +58,7 @@ def summarise(
     doubts of each round beside its evidence."""
     surroundings = evidence.read_file(Environment, run.environment)
     world = World(
-        clock="virtual" if plan.settings.engine == "virtual" else "wall",
+        clock=ENGINES[plan.settings.engine].clock,
         broker=None if surroundings is None else surroundings.broker,
         limits=plan.limits,
         environment=surroundings,
@@ -99,7 +100,7 @@ def summarise(
 def processes(plan: RunPlan) -> int | None:
     """Into how many the services are packed; None where each replica has one of its own, or none
     has any, as in virtual time."""
-    if plan.settings.engine == "virtual" or not any(map(packed, plan.scenarios.values())):
+    if is_virtual(plan.settings) or not any(map(packed, plan.scenarios.values())):
         return None
     return plan.scenario.processes
 

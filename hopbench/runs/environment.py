@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 import psutil
 import uvloop
 
-from hopbench.engines.port import BrokerKind, Engine, EngineName, Instrumentation, Settings
+from hopbench.engines.port import BrokerKind, Engine, Instrumentation, Settings
 from hopbench.host.machine import cpu_model, steal_since_boot
 from services import transports
 
@@ -68,7 +68,7 @@ class Environment:
     code: str
     """``0.1.0`` of an installed package; of a checkout the commit, ``+`` where it was changed."""
     seed: int
-    engine: EngineName
+    engine: str
     clock: Literal["wall", "virtual"]
     instrumentation: Instrumentation
     tracing: bool

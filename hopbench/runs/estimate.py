@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hopbench.engines import is_virtual
 from hopbench.runs.plan import RunPlan
 from loadgen.schedule import arrivals
 from services.scenario.capacity import worst_calls
@@ -56,7 +57,7 @@ def estimate(plan: RunPlan, rounds: int) -> Estimate:
     known = [spans for spans in per_request if spans is not None]
     mean = sum(known) / len(known) if known else 0.0
     spans = each * ratio * mean * rounds
-    virtual = plan.settings.engine == "virtual"
+    virtual = is_virtual(plan.settings)
     per_round = each * (mean or 1) / 2 / VIRTUAL_CALLS_PER_S if virtual else seconds + START_S
     held = spans / len(plan.scenarios) * SPAN_BYTES + each * rounds * SAMPLE_BYTES
     return Estimate(

@@ -19,7 +19,7 @@ from typing import Final
 from hopbench.engines.attached.generator import attach
 from hopbench.engines.attached.node import Attached, resolve, seen_from
 from hopbench.engines.attached.places import Places, check, places
-from hopbench.engines.port import EngineName, Settings
+from hopbench.engines.port import Settings
 from hopbench.engines.wall.engine import WallEngine
 from hopbench.engines.wall.generator import Generator
 from hopbench.engines.wall.nodes import Nodes, Post, together
@@ -35,7 +35,7 @@ from services.scenario.packing import Pack, packed, packs
 from services.system.endpoints import Endpoint
 from services.transports.site import Broker
 
-WAIT_S: Final[Mapping[EngineName, float]] = {"compose": 30.0, "kubernetes": 300.0}
+WAIT_S: Final[Mapping[str, float]] = {"compose": 30.0, "kubernetes": 300.0}
 """For nodes to be found and to answer. Compose starts the bench when they do; in Kubernetes
 everything starts at once, and images may have to be pulled."""
 _AGAIN_S: Final = 0.5
@@ -53,7 +53,7 @@ class FleetParts:
     def __init__(
         self, settings: Settings, environment: Mapping[str, str], wait_s: float | None = None
     ) -> None:
-        self.name: EngineName = settings.engine
+        self.name: str = settings.engine
         self._settings = settings
         self._environment = environment
         self._places: Places = places(settings.engine, environment)

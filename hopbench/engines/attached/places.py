@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from hopbench.engines.port import EngineName, Settings
+from hopbench.engines.port import Settings
 from services.errors import BadInput
 from services.scenario.model import Scenario
 from services.system.endpoints import Endpoint, endpoint
@@ -22,7 +22,7 @@ LOCUST_VARIABLE: Final = "HOPBENCH_LOCUST"
 TOKEN_VARIABLE: Final = "HOPBENCH_TOKEN"
 """The same for every part; services.node.server has it, too, behind half of the libraries."""
 ADVERTISE_VARIABLE: Final = "HOPBENCH_ADVERTISE"
-ATTACHED: Final[tuple[EngineName, ...]] = ("compose", "kubernetes")
+ATTACHED: Final[tuple[str, ...]] = ("compose", "kubernetes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def are_given(environment: Mapping[str, str]) -> bool:
     return bool(environment.get(NODES_VARIABLE))
 
 
-def places(engine: EngineName, environment: Mapping[str, str]) -> Places:
+def places(engine: str, environment: Mapping[str, str]) -> Places:
     """Raises BadInput for what is missing or malformed."""
     if not are_given(environment):
         raise BadInput(
@@ -91,7 +91,7 @@ def check(
     return found
 
 
-def _given(variable: str, engine: EngineName, environment: Mapping[str, str]) -> str:
+def _given(variable: str, engine: str, environment: Mapping[str, str]) -> str:
     text = environment.get(variable, "")
     if not text:
         raise BadInput(f"--engine {engine}: {variable} is not set", hint=_render(engine))
@@ -105,6 +105,6 @@ def _endpoint(variable: str, text: str) -> Endpoint:
         raise BadInput(f"{variable}: {error}") from None
 
 
-def _render(engine: EngineName) -> str:
+def _render(engine: str) -> str:
     what = "kubernetes FILE | kubectl apply -f -" if engine == "kubernetes" else "compose FILE"
     return f"`hopbench render {what}` writes all parts and what they need to know of each other"

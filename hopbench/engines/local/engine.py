@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from hopbench.engines.local.supervisor import Supervisor, start_supervisor
-from hopbench.engines.port import EngineName, Settings
+from hopbench.engines.port import Settings
 from hopbench.engines.wall.engine import WallEngine
 from hopbench.engines.wall.generator import Generator, start_generator
 from hopbench.engines.wall.nodes import Nodes, Post
@@ -31,7 +31,7 @@ from services.transports.site import Broker
 
 
 class LocalParts:
-    name: Final[EngineName] = "local"
+    name: Final = "local"
     here: Final = True
 
     def __init__(self, settings: Settings) -> None:

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic_ns
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 from hopbench.engines.port import (
     BrokerKind,
-    EngineName,
+    ClockName,
     Evidence,
     Host,
     Progress,
@@ -53,7 +53,7 @@ class Parts(Protocol):
     """Where parts are kept on cores of their own."""
 
     @property
-    def name(self) -> EngineName: ...
+    def name(self) -> str: ...
 
     @property
     def here(self) -> bool:
@@ -97,10 +97,10 @@ class Parts(Protocol):
 
 
 class WallEngine:
-    clock: Literal["wall", "virtual"] = "wall"
+    clock: ClockName = "wall"
 
     def __init__(self, settings: Settings, parts: Parts) -> None:
-        self.name: EngineName = parts.name
+        self.name: str = parts.name
         self._settings = settings
         self._parts = parts
         self._broker: Broker | None = None

@@ -15,6 +15,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from hopbench.collector.otlp import SIGNALS, take
 from hopbench.collector.server import Counts, Ready
 from hopbench.collector.spool import read_spool
+from hopbench.engines import is_virtual
 from hopbench.engines.port import RoundPlan, Settings
 from hopbench.jaeger import client as jaeger
 from hopbench.jaeger.client import Addresses, Api, Jaeger, TooLate, Unanswered
@@ -40,7 +41,7 @@ _POLL_S: Final = 0.05
 
 def name(settings: Settings) -> StoreName:
     """What summaries call the store of a run."""
-    if settings.engine == "virtual":
+    if is_virtual(settings):
         return "memory"
     return "embedded" if settings.jaeger is None else "jaeger"
 
