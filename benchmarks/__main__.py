@@ -19,6 +19,7 @@ BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
     "analysis": (),
     "virtual": (),
     "startup": (),
+    "cli": (),
     "packed": (),
     "run": (),
     "jaeger": (),

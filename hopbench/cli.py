@@ -9,13 +9,12 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from hopbench import disk
 from hopbench.exits import Exit, Terminated, undisturbed
@@ -43,25 +42,34 @@ COMMANDS: Final = {
 
 
 class Contents(TyperGroup):
-    """Imports a command's module only when that command, or the overview, is asked for."""
+    """Imports a command's module only when that command is run, or asked about."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command's line in the overview."""
         if cmd_name not in COMMANDS:
             return None
-        with undisturbed():
-            module = importlib.import_module(f"hopbench.commands.{cmd_name.replace('-', '_')}")
-        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        app.command(
-            cmd_name,
-            short_help=COMMANDS[cmd_name],
-            hidden=cmd_name == "node",
-            no_args_is_help=False,
-            context_settings={"help_option_names": ["-h", "--help"]},
-        )(module.command)
-        return typer.main.get_command(app)
+        hidden = cmd_name == "node"
+        return TyperCommand(cmd_name, short_help=COMMANDS[cmd_name], hidden=hidden)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, line, rest = super().resolve_command(ctx, args)
+        return name, None if line is None else _command(str(name)), rest
+
+
+def _command(name: str) -> Any:
+    with undisturbed():
+        module = importlib.import_module(f"hopbench.commands.{name.replace('-', '_')}")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(
+        name,
+        short_help=COMMANDS[name],
+        no_args_is_help=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )(module.command)
+    return typer.main.get_command(app)
 
 
 def contents() -> Any:
@@ -79,6 +87,8 @@ def contents() -> Any:
 
 def _version(asked: bool) -> None:
     if asked:
+        from importlib import metadata  # noqa: PLC0415  dear, and for this alone
+
         try:
             print(f"hopbench {metadata.version('hopbench')}")
         except metadata.PackageNotFoundError:

@@ -25,6 +25,7 @@ from analysis.spans.table import concat
 from hopbench.exits import Exit, worst
 from hopbench.front import ending, options
 from hopbench.front.output import Output
+from hopbench.front.settings import quantity
 from hopbench.jaeger import lookback
 from hopbench.jaeger.client import addresses
 from hopbench.jaeger.links import linked
@@ -116,7 +117,7 @@ def asked(
                 )
     if any(not service.strip() for service in services or ()):
         raise BadInput("--service has no name", hint="leave it out for all services")
-    since_ns = options.quantity("--lookback", look_back, units.duration)
+    since_ns = quantity("--lookback", look_back, units.duration)
     if since_ns is not None and since_ns <= 0:
         raise BadInput("--lookback must be more than 0")
     return Wanted(

@@ -26,6 +26,7 @@ from hopbench.commands.analyze import (
 from hopbench.exits import Exit
 from hopbench.front import options
 from hopbench.front.output import Output
+from hopbench.front.settings import one_of
 
 _MOST_TRACES = 5
 _MOST_ROWS = 12
@@ -47,7 +48,7 @@ def command(
 ) -> Exit:
     """The critical path of every trace: its sections in time, and exclusive time by operation."""
     output = Output(json, quiet)
-    rules = cast(Preset, options.one_of("--preset", preset, tuple(PRESETS)))
+    rules = cast(Preset, one_of("--preset", preset, tuple(PRESETS)))
     with output.working("reading"):
         wanted = asked(traces, service, look_back, limit)
         read, _ = taken(traces, variant=variant, skew=skew, wanted=wanted)

@@ -15,6 +15,7 @@ from hopbench.deploy.preparation import by_default
 from hopbench.exits import Exit
 from hopbench.front import options
 from hopbench.front.output import STDOUT, Output
+from hopbench.front.settings import one_of
 from services.errors import BadInput
 from services.scenario.file.parser import Loaded, load
 
@@ -62,7 +63,7 @@ def command(
     """
     own = {"image": image, "namespace": namespace, "storage": storage, "token": token}
     given = {name: text for name, text in own.items() if text is not None}
-    if options.one_of("render", kind, (COMPOSE, KUBERNETES)) == KUBERNETES:
+    if one_of("render", kind, (COMPOSE, KUBERNETES)) == KUBERNETES:
         return _kubernetes(load(scenario), workers, Cluster(**given), file, force=force)
     if given:
         raise BadInput(

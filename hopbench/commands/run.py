@@ -17,6 +17,7 @@ from hopbench.deploy.preparation import Prepared, lines, prepare
 from hopbench.exits import Exit, Terminated, worst
 from hopbench.front import ending, options, progress
 from hopbench.front.output import Output, complain
+from hopbench.front.settings import run_settings, with_load
 from hopbench.results import gate_values
 from hopbench.results.gates import Gate, check, parse
 from hopbench.results.summary import summarise
@@ -88,11 +89,11 @@ def command(
         loaded = load(_named(scenario))
         text = loaded.text
         planned = plan.plan_of(
-            options.with_load(loaded.scenario, rate, duration, warmup, seed),
+            with_load(loaded.scenario, rate, duration, warmup, seed),
             loaded.sha256,
             variants=tuple(variant or ()),
             rounds=rounds,
-            settings=options.settings(
+            settings=run_settings(
                 engine=engine,
                 broker=broker,
                 jaeger=jaeger,

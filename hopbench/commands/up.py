@@ -13,6 +13,7 @@ from hopbench.engines.local.up import Up, up
 from hopbench.exits import Exit
 from hopbench.front import options
 from hopbench.front.output import STDOUT, Output, write_document
+from hopbench.front.settings import run_settings, with_load
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan
 from services.errors import BadInput
@@ -53,11 +54,11 @@ def command(
         raise BadInput("up runs one variant", hint="give --variant once")
     loaded = load(scenario)
     planned = plan.plan_of(
-        options.with_load(loaded.scenario, rate, duration, warmup, seed),
+        with_load(loaded.scenario, rate, duration, warmup, seed),
         loaded.sha256,
         variants=names,
         rounds=1,
-        settings=options.settings(
+        settings=run_settings(
             engine="local",
             broker=broker,
             jaeger=jaeger,

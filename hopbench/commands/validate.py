@@ -9,7 +9,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from analysis.report.figures import plural
 from hopbench.exits import Exit
 from hopbench.front import options
 from hopbench.front.output import Output
@@ -62,7 +61,7 @@ def report(loaded: Loaded) -> RenderableType:
     scenario = loaded.scenario
     operations = sum(len(service.operations) for service in scenario.services.values())
     size = ", ".join(
-        plural(number, what)
+        f"{number} {what}" if number == 1 else f"{number} {what}s"
         for number, what in (
             (len(scenario.services), "service"),
             (operations, "operation"),

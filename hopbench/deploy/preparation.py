@@ -11,8 +11,8 @@ from hopbench import engines
 from hopbench.deploy import containers
 from hopbench.deploy.compose_file import IMAGE_VARIABLE, KAFKA_OUTSIDE
 from hopbench.deploy.containers import Container, Deployment
-from hopbench.engines.attached import places
 from hopbench.engines import is_virtual
+from hopbench.engines.attached import places
 from hopbench.engines.port import EMBEDDED, Settings
 from hopbench.engines.wall import trace_stores
 from hopbench.host.memory import available_mb

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from hopbench.engines.attached import places
-from hopbench.engines.port import ClockName, Engine, Settings
 from hopbench.exits import undisturbed
-from services.scenario.model import Scenario
+
+if TYPE_CHECKING:
+    from hopbench.engines.port import ClockName, Engine, Settings
+    from services.scenario.model import Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +20,17 @@ class Kind:
     path: str
     """``module:class``, imported when first used: half of the libraries hang on the local one."""
     clock: ClockName = "wall"
+    check: str | None = None
+    """``module:function`` of settings, scenarios and environment, which raises BadInput where the
+    engine lacks what they need."""
 
+
+_ATTACHED: Final = "hopbench.engines.attached.places:check"
 
 ENGINES: Final[Mapping[str, Kind]] = {
     "local": Kind("hopbench.engines.local.engine:LocalEngine"),
-    "compose": Kind("hopbench.engines.attached.engine:FleetEngine"),
-    "kubernetes": Kind("hopbench.engines.attached.engine:FleetEngine"),
+    "compose": Kind("hopbench.engines.attached.engine:FleetEngine", check=_ATTACHED),
+    "kubernetes": Kind("hopbench.engines.attached.engine:FleetEngine", check=_ATTACHED),
     "virtual": Kind("hopbench.engines.virtual:VirtualEngine", clock="virtual"),
 }
 
@@ -39,8 +45,9 @@ def check(settings: Settings, scenarios: Iterable[Scenario]) -> None:
 
     Raises BadInput.
     """
-    if settings.engine in places.ATTACHED:
-        places.check(settings, scenarios, os.environ)
+    kind = ENGINES[settings.engine]
+    if kind.check is not None:
+        resolve_name(kind.check)(settings, scenarios, os.environ)
 
 
 def engine(settings: Settings) -> Engine:

@@ -32,7 +32,6 @@ from services.scenario.steps.time import Sleep, Work
 from services.scenario.tree import walk
 from services.telemetry.port import Fanout
 
-
 _named = cache(resolve_name)
 
 

@@ -275,3 +275,26 @@ def test_each_generator_has_a_process_beside_it_for_entries_over_kafka(
 def test_a_simulation_starts_nothing(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     document, _ = dry(["chatty", "--engine", "virtual"], capfdbinary)
     assert document["starts"] == []
+
+
+LIGHT = [
+    ["--help"],
+    ["validate", "--help"],
+    ["validate", "chatty"],
+    ["list"],
+    ["diff", "chatty", "batched"],
+    ["init", "-"],
+    ["generate", "--services", "3"],
+    ["schema", "scenario"],
+]
+HEAVY = "aiohttp aiokafka confluent_kafka grpc jinja2 locust numpy opentelemetry polars pyarrow"
+
+
+def test_commands_that_only_read_a_scenario_import_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom hopbench import cli\n"
+        f"print([cli.invoke(arguments).name for arguments in {LIGHT}], file=sys.stderr)\n"
+        f"print(sorted(set({HEAVY.split()}) & set(sys.modules)), file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr.splitlines() == [str(["DONE"] * len(LIGHT)), "[]"]

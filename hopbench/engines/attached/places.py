@@ -22,7 +22,6 @@ LOCUST_VARIABLE: Final = "HOPBENCH_LOCUST"
 TOKEN_VARIABLE: Final = "HOPBENCH_TOKEN"
 """The same for every part; services.node.server has it, too, behind half of the libraries."""
 ADVERTISE_VARIABLE: Final = "HOPBENCH_ADVERTISE"
-ATTACHED: Final[tuple[str, ...]] = ("compose", "kubernetes")
 
 
 @dataclass(frozen=True, slots=True)
