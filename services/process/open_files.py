@@ -11,7 +11,6 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
 
-from services.scenario.model import Protocol
 from services.wire.topology import Topology
 
 BASE: Final = 64
@@ -19,9 +18,9 @@ BASE: Final = 64
 HEADROOM: Final = 128
 """For connections that requests open beyond the first."""
 _LISTENER: Final = 1
-_OF_PROTOCOL: Final[dict[Protocol, int]] = {"http": 0, "grpc": 4, "kafka": 4}
-"""Of a service that uses it at either end, beside its connections: a gRPC server's listeners and
-wake-up files; a link's tether, producer and consumer."""
+_OF_PROTOCOL: Final = 4
+"""Of a service that uses one at either end, beside its connections: a gRPC server's listeners and
+wake-up files; a link's tether, producer and consumer. HTTP has none."""
 
 
 def raise_limit() -> int:
@@ -46,5 +45,5 @@ def needed(
         both = (*leaving, *arriving)
         total += _LISTENER
         total += sum(replicas[peer] * connections for peer, protocol in both if protocol != "kafka")
-        total += sum(_OF_PROTOCOL[protocol] for protocol in {protocol for _, protocol in both})
+        total += _OF_PROTOCOL * len({protocol for _, protocol in both} - {"http"})
     return total

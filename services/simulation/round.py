@@ -19,6 +19,7 @@ from services.scenario.chance import request_key, uniform
 from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Entry, Scenario, Target
 from services.scenario.model import Protocol as WireProtocol
+from services.scenario.protocols import PROTOCOLS
 from services.telemetry.port import Telemetry
 from services.transports.memory import (
     Endpoint,
@@ -165,7 +166,7 @@ async def _simulate(
                 topology=numbered,
                 clock=clock,
                 telemetry=telemetry,
-                transports={"http": transport, "grpc": transport, "kafka": transport},
+                transports=dict.fromkeys(PROTOCOLS, transport),
                 round_seed=round_seed,
             )
             behaviour.begin(loop.now_ns, measured_from_ns)

@@ -20,7 +20,7 @@ from services.telemetry.records import (
     ITEMS,
     KEY,
     KIND,
-    REPLICA,
+    PEER,
     REQUEST_BYTES,
     RESPONSE_BYTES,
     SAMPLED,
@@ -30,7 +30,7 @@ from services.telemetry.records import (
     STATUS,
     Record,
 )
-from services.telemetry.spans import key_attributes, place, shape_of, span_shape
+from services.telemetry.spans import end_of, key_attributes, shape_of, span_shape
 from services.wire.topology import Topology
 
 SCOPE_FIELD: Final = protobuf.scope(SCOPE)
@@ -40,7 +40,7 @@ _HAS_IS_REMOTE: Final = 0x100
 _IS_REMOTE: Final = 0x200
 _ERROR: Final = protobuf.delimited(15, protobuf.integer(3, 2))
 
-_shape: Final = itemgetter(KIND, SITE, STATUS, ATTEMPT, ITEMS, CALLS, REPLICA)
+_shape: Final = itemgetter(KIND, SITE, STATUS, ATTEMPT, ITEMS, CALLS, PEER)
 _sizes: Final = itemgetter(REQUEST_BYTES, RESPONSE_BYTES)
 _ids: Final = struct.Struct(">HQQHQHQ").pack
 _root_ids: Final = struct.Struct(">HQQHQ").pack
@@ -65,7 +65,7 @@ _TABLE: Final = 4096
 
 
 class _Template:
-    __slots__ = ("body", "keys", "place", "request_size", "response_size", "sizes")
+    __slots__ = ("body", "end", "keys", "request_size", "response_size", "sizes")
 
     def __init__(self, topology: Topology, record: Record) -> None:
         shape = shape_of(record)
@@ -82,7 +82,7 @@ class _Template:
         )
         self.request_size = span.request_size
         self.response_size = span.response_size
-        self.place = place(topology, shape) if shape.keyed else None
+        self.end = end_of(topology, shape) if shape.keyed else None
         self.sizes: dict[tuple[int, int], bytes] | None = (
             None if span.request_size is None and span.response_size is None else {}
         )
@@ -106,8 +106,8 @@ class _Template:
     def key(self, key: str) -> bytes:
         found = self.keys.get(key)
         if found is None:
-            assert self.place is not None
-            found = protobuf.attributes(_ATTRIBUTES, key_attributes(*self.place, key))
+            assert self.end is not None
+            found = protobuf.attributes(_ATTRIBUTES, key_attributes(self.end, key))
             if len(self.keys) >= _TABLE:
                 self.keys.clear()
             self.keys[key] = found

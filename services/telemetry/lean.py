@@ -18,7 +18,6 @@ from collections.abc import Callable
 from typing import Final
 
 from services.scenario.model import Target
-from services.scenario.protocols import PROTOCOLS
 from services.telemetry.port import Attempt, Fanout, Scope
 from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SERVER, Record
 from services.wire import ticket
@@ -28,7 +27,6 @@ from services.wire.topology import Topology
 IdSource = Callable[[int], int]
 """Random bits, as ``random.Random.getrandbits``."""
 
-_PROTOCOL_INDEX: Final = {protocol: i for i, protocol in enumerate(PROTOCOLS)}
 _UNTRACED: Final = TraceContext(0, 0, False)
 _ITEMS_TABLE: Final = 4096
 
@@ -108,7 +106,7 @@ class LeanTelemetry:
                 incoming.attempt,
                 self._items_of(incoming.ticket),
                 scope.calls,
-                _PROTOCOL_INDEX[incoming.protocol],
+                incoming.protocol,
                 incoming.key,
             )
         )

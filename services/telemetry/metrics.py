@@ -28,15 +28,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from services.scenario.protocols import PROTOCOLS
 from services.telemetry import protobuf
 from services.telemetry.records import (
     CALLS,
     CLIENT,
     CONSUMER,
     INTERNAL,
+    PEER,
     PRODUCER,
-    REPLICA,
     SCOPE,
     Record,
 )
@@ -173,7 +172,7 @@ class Metrics:
         self._handled: dict[Stream, Tally] = {}
         self._topology = topology
         self._calls_of_site: list[Calls | None] = [None] * len(topology.wires)
-        self._handled_of_site: dict[tuple[int, int, int], Tally] = {}
+        self._handled_of_site: dict[tuple[int, int, int | str], Tally] = {}
 
     def take(self, records: Iterable[Record]) -> None:
         by_site = self._calls_of_site
@@ -199,7 +198,7 @@ class Metrics:
                 if status:
                     calls.errors += 1
             elif kind != INTERNAL:
-                place = (kind, site, record[REPLICA])
+                place = (kind, site, record[PEER])
                 tally = self._handled_of_site.get(place) or self._open_handled(place)
                 made = record[CALLS]
                 tally.values[made] = tally.values.get(made, 0) + 1
@@ -212,12 +211,10 @@ class Metrics:
         self._calls_of_site[site] = found
         return found
 
-    def _open_handled(self, place: tuple[int, int, int]) -> Tally:
+    def _open_handled(self, place: tuple[int, int, int | str]) -> Tally:
         kind, site, protocol = place
         target = self._topology.operations[site]
-        stream = Stream(
-            target.service, target.operation, list(PROTOCOLS)[protocol], kind == CONSUMER
-        )
+        stream = Stream(target.service, target.operation, str(protocol), kind == CONSUMER)
         found = self._handled.setdefault(stream, Tally(CALLS_BOUNDS))
         self._handled_of_site[place] = found
         return found

@@ -24,7 +24,7 @@ Record = tuple[
     int,  # ATTEMPT
     int,  # ITEMS
     int,  # CALLS
-    int,  # REPLICA
+    int | str,  # PEER
     str | None,  # KEY
 ]
 
@@ -57,9 +57,9 @@ CALLS: Final = 13
 """SERVER, CONSUMER: direct outgoing calls made while handling (attempts not counted).
 INTERNAL: calls of the fan-out that failed. CLIENT, PRODUCER: 1 when the span belongs to a
 parallel fan-out (its span is then named ``call.<service>.<method>``), else 0."""
-REPLICA: Final = 14
-"""CLIENT: the callee's replica that was asked. SERVER, CONSUMER: the place of the protocol in
-services.scenario.protocols.PROTOCOLS."""
+PEER: Final = 14
+"""CLIENT: the callee's replica that was asked. SERVER, CONSUMER: the protocol by which the caller
+came. INTERNAL: 0."""
 KEY: Final = 15
 
 INTERNAL: Final = 1

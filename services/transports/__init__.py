@@ -28,7 +28,7 @@ class TransportModule(Protocol):
 
 
 def load(protocol: WireProtocol) -> TransportModule:
-    return cast(TransportModule, import_module(PROTOCOLS[protocol]))
+    return cast(TransportModule, import_module(PROTOCOLS[protocol].transport))
 
 
 def client(protocol: WireProtocol, site: Site) -> Transport:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hopbench.engines.wall.job import directory_of
 
 from hopbench.engines.local.supervisor import Supervisor
 from hopbench.engines.port import Evidence

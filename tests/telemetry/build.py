@@ -11,7 +11,6 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from services.scenario.model import KafkaOptions, Mode, Protocol, Target, Where
-from services.scenario.protocols import PROTOCOLS
 from services.telemetry.protobuf import Value
 from services.telemetry.records import (
     CLIENT,
@@ -24,7 +23,7 @@ from services.telemetry.records import (
     SERVER,
     Record,
 )
-from services.telemetry.spans import key_attributes, place, shape_of, span_shape
+from services.telemetry.spans import end_of, key_attributes, shape_of, span_shape
 from services.wire.ports import Cancellable, Incoming, Outgoing, Status, TraceContext, Wire
 from services.wire.topology import Topology
 
@@ -161,10 +160,9 @@ def serving(
     key: str | None = None,
 ) -> Record:
     kind = CONSUMER if wire.mode == "publish" else SERVER
-    protocol = list(PROTOCOLS).index(wire.protocol)
     return (
         kind, wire.index + 1, TRACE, span, parent, sampled, 1_500_000, 2_500_000, int(status),
-        100, 200, 0, items, calls, protocol, key,
+        100, 200, 0, items, calls, wire.protocol, key,
     )  # fmt: skip
 
 
@@ -185,7 +183,7 @@ def attributes_of(topology: Topology, record: Record) -> dict[str, Value]:
         said[span.response_size] = record[RESPONSE_BYTES]
     key = record[KEY]
     if key is not None:
-        said.update(key_attributes(*place(topology, shape), key))
+        said.update(key_attributes(end_of(topology, shape), key))
     return said
 
 

@@ -14,7 +14,7 @@ from services.errors import BadInput
 from services.scenario.distributions import Constant
 from services.scenario.model import Entry, Load
 from services.scenario.text.amounts import DURATION, RATE, SIZE, TIME, WEIGHT
-from services.scenario.text.edges import KEY, PROTOCOL, TARGET
+from services.scenario.text.edges import KEY, TARGET
 from services.scenario.text.forms import (
     TEXT,
     Form,
@@ -33,9 +33,11 @@ from services.scenario.text.forms import (
 from services.scenario.text.reader import Lines, Reader, bad, items, mapping
 from services.scenario.text.source import Leaf, Node, tree
 
+_SENT: Final = ("http", "grpc", "kafka")
+"""What the generator can send (loadgen/sending, loadgen/kafka)."""
 _TO: Final = Key("call", TARGET, field="target", example="call: gateway.checkout")
 _OFFERED: Final = (
-    Key("protocol", PROTOCOL, "http"),
+    Key("protocol", word(_SENT), "http"),
     Key("weight", WEIGHT, 1.0),
     Key("request", SIZE, Constant(200.0), "request_bytes"),
     Key("response", SIZE, Constant(1024.0), "response_bytes"),

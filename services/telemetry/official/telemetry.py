@@ -5,10 +5,11 @@ HTTP and gRPC hops are traced by opentelemetry-instrumentation-aiohttp-client, -
 trace of ours. What they do not record and our analyzers use (key, items, sizes, attempt) is added
 in their hooks (hooks.py), from the ``hopbench`` header.
 
-Kafka's hops, fan-outs and their ``call.<service>.<operation>`` spans are opened here with the SDK's
-tracer. Of a message, opentelemetry-instrumentation-aiokafka sees the handing over and the taking:
-its ``<topic> send`` and ``<topic> receive`` are below the hop's first span, and are no hops
-themselves (analysis/reading/steps.py).
+The hops of Kafka (and of any protocol without an instrumentation), fan-outs and their
+``call.<service>.<operation>`` spans are opened here with the SDK's tracer. Of a message,
+opentelemetry-instrumentation-aiokafka sees the handing over and the taking: its ``<topic> send``
+and ``<topic> receive`` are below the hop's first span, and are no hops themselves
+(analysis/reading/steps.py).
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from services.scenario.protocols import PROTOCOLS
 from services.telemetry import protobuf as otlp
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.official.hooks import hooks, judge
@@ -43,7 +43,7 @@ from services.telemetry.pipeline import DEFAULT_PACE, Pace, Pipeline
 from services.telemetry.port import Attempt, Fanout, Scope
 from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SCOPE, SERVER
 from services.telemetry.sender import Sender
-from services.telemetry.spans import FANOUT, Shape, SpanShape, key_attributes, span_shape
+from services.telemetry.spans import FANOUT, Shape, SpanShape, end_of, key_attributes, span_shape
 from services.transports.site import Hooks
 from services.wire.ports import Clock, Incoming, Outgoing, Reply, Status, TraceContext, Wire
 from services.wire.topology import Topology
@@ -59,6 +59,10 @@ _KINDS: Final = {
     PRODUCER: SpanKind.PRODUCER,
     CONSUMER: SpanKind.CONSUMER,
 }
+
+
+INSTRUMENTED: Final = ("http", "grpc")
+"""Protocols whose hops an instrumentation opens, and carries ``traceparent`` for."""
 
 
 class OfficialScope(Scope):
@@ -102,7 +106,7 @@ class OfficialTelemetry(LeanTelemetry):
         self._shapes: dict[Shape, SpanShape] = {}
 
     def server_begin(self, incoming: Incoming) -> OfficialScope:
-        if incoming.protocol == "kafka":
+        if incoming.protocol not in INSTRUMENTED:
             return self._consume(incoming)
         span = get_current_span()
         if span.is_recording():
@@ -118,21 +122,20 @@ class OfficialTelemetry(LeanTelemetry):
         parent = Context() if came is None else _context(came, remote=True)
         kind = CONSUMER if incoming.mode == "publish" else SERVER
         site = self._sites[incoming.operation]
-        shape = self._shape(Shape(kind, site, 0, 0, 0, 0, list(PROTOCOLS).index("kafka"), False))
+        shape = Shape(kind, site, 0, 0, 0, 0, incoming.protocol, False)
+        opened = self._shape(shape)
         links = (
             [Link(get_current_span(parent).get_span_context())]
             if kind == CONSUMER and came is not None
             else []
         )
         span = self._tracer.start_span(
-            shape.name, parent, _KINDS[kind], shape.attributes, links=links
+            opened.name, parent, _KINDS[kind], opened.attributes, links=links
         )
         if span.is_recording():
             span.set_attribute("hopbench.items", self._items_of(incoming.ticket))
             if incoming.key is not None:
-                span.set_attributes(
-                    key_attributes("kafka", kind, self.service, incoming.operation, incoming.key)
-                )
+                span.set_attributes(key_attributes(end_of(self.topology, shape), incoming.key))
         scope = OfficialScope(_traced(span), incoming, incoming.received_ns)
         scope.span, scope.token = span, attach(set_span_in_context(span, Context()))
         return scope
@@ -169,17 +172,17 @@ class OfficialTelemetry(LeanTelemetry):
         context = None if _traced(current) == parent else _context(parent)
         span = self._open(wire, context, fanout=fanout)
         # The instrumentations inject what is current; Kafka's transport writes what it is given.
-        trace = None if span is None or wire.protocol != "kafka" else _traced(span)
+        trace = None if span is None or wire.protocol in INSTRUMENTED else _traced(span)
         attempt = OfficialAttempt(wire, parent, trace, self.now_ns(), fanout)
         within = context if span is None else set_span_in_context(span, context)
         attempt.span, attempt.token = span, None if within is None else attach(within)
         return attempt
 
     def _open(self, wire: Wire, context: Context | None, *, fanout: bool) -> Span | None:
-        if wire.protocol == "kafka":
-            kind = PRODUCER if wire.mode == "publish" else CLIENT
-            shape = self._shape(Shape(kind, wire.index, 0, 0, 0, int(fanout), 0, False))
-            return self._tracer.start_span(shape.name, context, _KINDS[kind], shape.attributes)
+        if wire.protocol not in INSTRUMENTED:
+            opened = self._shape(_sent(wire, fanout=fanout))
+            kind = _KINDS[opened.kind]
+            return self._tracer.start_span(opened.name, context, kind, opened.attributes)
         if fanout:
             return self._tracer.start_span(
                 f"call.{wire.callee}.{wire.operation}",
@@ -196,15 +199,15 @@ class OfficialTelemetry(LeanTelemetry):
                 span.set_attribute("hopbench.items", items)
                 if out.attempt:
                     span.set_attribute("hopbench.attempt", out.attempt)
-                if wire.protocol == "kafka":
-                    span.set_attribute("hopbench.request_bytes", out.request_bytes)
-                    if wire.mode == "call":
-                        span.set_attribute("hopbench.response_bytes", reply.response_bytes)
+                if wire.protocol not in INSTRUMENTED:
+                    sent = _sent(wire, fanout=attempt.fanout)
+                    opened = self._shape(sent)
+                    if opened.request_size is not None:
+                        span.set_attribute(opened.request_size, out.request_bytes)
+                    if opened.response_size is not None:
+                        span.set_attribute(opened.response_size, reply.response_bytes)
                     if out.key is not None:
-                        kind = PRODUCER if wire.mode == "publish" else CLIENT
-                        span.set_attributes(
-                            key_attributes("kafka", kind, wire.callee, wire.operation, out.key)
-                        )
+                        span.set_attributes(key_attributes(end_of(self.topology, sent), out.key))
                 judge(span, reply.status)
             span.end()
         if attempt.token is not None:
@@ -217,6 +220,11 @@ class OfficialTelemetry(LeanTelemetry):
             found = self._shapes[shape] = span_shape(self.topology, shape)
             found.attributes.pop("hopbench.items", None)
         return found
+
+
+def _sent(wire: Wire, *, fanout: bool) -> Shape:
+    kind = PRODUCER if wire.mode == "publish" else CLIENT
+    return Shape(kind, wire.index, 0, 0, 0, int(fanout), 0, False)
 
 
 def _traced(span: Span) -> TraceContext:
