@@ -138,7 +138,7 @@ def measure(rig: Rig, rate: float) -> Figure:
     plan = Plan(
         seed=1,
         load=load,
-        addresses=((Address("127.0.0.1", rig.port, rig.port),),),
+        addresses=((Address("127.0.0.1", {"http": rig.port, "grpc": rig.port}),),),
         trace_ratio=0.5,
         tracing=True,
         trace_salt=0,

@@ -70,7 +70,7 @@ async def measure(services: int, directory: Path) -> bool:
         ready_s = time.perf_counter() - begun
         entry = scenario.load.entries[0].target
         at = staged.directory[entry.service][0]
-        url = f"http://{at.host}:{at.http_port}/{entry.operation}"
+        url = f"http://{at.host}:{at.ports['http']}/{entry.operation}"
         async with ClientSession(trust_env=False) as session:
             await staged.nodes.begin(monotonic_ns(), monotonic_ns(), 0)
             begun = time.perf_counter()

@@ -66,7 +66,7 @@ async def connected(
         protocol,
         Site("order", 0, 1, topology, Counters(), hooks=caller, warm_connections=16),
     )
-    address = Address("127.0.0.1", port, port)
+    address = Address("127.0.0.1", {} if port is None else {protocol: port})
     await transport.connect({"inventory": (address,)})
     try:
         yield transport.call

@@ -73,7 +73,8 @@ async def ours(
     listener = transports.listener(protocol, replace(caller, service="inventory"))
     port = await listener.start(answer)
     transport = transports.client(protocol, caller)
-    await transport.connect({"inventory": (Address("127.0.0.1", port, port),)})
+    address = Address("127.0.0.1", {} if port is None else {protocol: port})
+    await transport.connect({"inventory": (address,)})
     out = Outgoing(wire, 0, TICKET, key, REQUEST_BYTES, RESPONSE_BYTES, None, 0, None)
     send = transport.call if mode == "call" else transport.publish
 

@@ -216,7 +216,6 @@ def _replicas(entry: Entry, directory: Directory, broker: Broker | None) -> tupl
             raise BadInput(f"entry {entry.target}: no address for {entry.protocol}, no broker")
         return ()
     found = directory.get(entry.target.service, ())
-    ports = [a.http_port if entry.protocol == "http" else a.grpc_port for a in found]
-    if not ports or None in ports:
+    if not found or any(entry.protocol not in address.ports for address in found):
         raise BadInput(f"entry {entry.target}: no address for {entry.protocol}")
     return tuple(found)

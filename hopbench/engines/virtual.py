@@ -47,7 +47,7 @@ RECORDS_PER_REQUEST: Final = 2_000
 """Hop records in one export request, as an exporter's batches are bounded too."""
 _TELLS: Final = 50
 
-_NOWHERE: Final = Address("virtual", 0, 0)
+_NOWHERE: Final = Address("virtual", {})
 
 
 class Interrupted(Exception):

@@ -73,7 +73,7 @@ class GrpcSender:
                 ready.result(timeout=_CONNECT_S)
             except grpc.FutureTimeoutError as error:
                 ready.cancel()
-                places = ", ".join(f"{at.host}:{at.grpc_port}" for at in self._way.addresses)
+                places = ", ".join(f"{at.host}:{at.ports['grpc']}" for at in self._way.addresses)
                 raise CannotStart(
                     "generator",
                     f"no answer from {self._way.entry.target} over gRPC at {places}",
@@ -101,7 +101,7 @@ def senders(ways: Sequence[Way], asks: Asks) -> list[GrpcSender]:
     channels: dict[str, list[grpc.Channel]] = {}
 
     def replica(address: Address) -> list[grpc.Channel]:
-        at = f"{address.host}:{address.grpc_port}"
+        at = f"{address.host}:{address.ports['grpc']}"
         if at not in channels:
             channels[at] = [
                 grpc.insecure_channel(at, options=TO_A_SERVICE) for _ in range(CHANNELS)

@@ -193,8 +193,7 @@ def senders(ways: Sequence[Way], asks: Asks) -> list[HttpSender]:
     pools: dict[tuple[str, int], Pool] = {}
 
     def replica(address: Address) -> tuple[Pool, str]:
-        assert address.http_port is not None
-        at = (address.host, address.http_port)
+        at = (address.host, address.ports["http"])
         return pools.setdefault(at, Pool(*at)), "{}:{}".format(*at)
 
     return [HttpSender(way, [replica(at) for at in way.addresses], asks) for way in ways]

@@ -74,12 +74,12 @@ async def _exit_soon(child: Child) -> str:
 
 
 async def _answers(address: Address, session: ClientSession) -> None:
-    """One request to each port: any HTTP answer, and gRPC's health service."""
-    if address.http_port is not None:
-        async with session.get(f"http://{address.host}:{address.http_port}/health"):
+    """One request to each of these ports: any HTTP answer, and gRPC's health service."""
+    if (port := address.ports.get("http")) is not None:
+        async with session.get(f"http://{address.host}:{port}/health"):
             pass
-    if address.grpc_port is not None:
-        await _answers_grpc(f"{address.host}:{address.grpc_port}")
+    if (port := address.ports.get("grpc")) is not None:
+        await _answers_grpc(f"{address.host}:{port}")
 
 
 class _NoAnswer(Exception):

@@ -84,12 +84,13 @@ class Hosted:
     async def listen(self) -> Listening:
         """Open every listener that this service needs. Raises CannotStart."""
         await self.pipeline.start()
-        ports: dict[Protocol, int | None] = {}
+        ports: dict[Protocol, int] = {}
         for protocol in self._needed():
             listener = self._listeners[protocol] = transports.listener(protocol, self._site)
-            ports[protocol] = await listener.start(self.behaviour.handle)
-        address = Address(self._work.job.host, ports.get("http"), ports.get("grpc"))
-        return Listening(self.service, self.replica, address)
+            port = await listener.start(self.behaviour.handle)
+            if port is not None:
+                ports[protocol] = port
+        return Listening(self.service, self.replica, Address(self._work.job.host, ports))
 
     async def connect(self, addresses: Directory) -> None:
         """Open connections to every callee. Raises CannotStart."""

@@ -80,9 +80,10 @@ class GrpcTransport:
         ready: list[Awaitable[None]] = []
         for callee in sorted({wire.callee for wire in wires}):
             for replica, address in enumerate(directory[callee]):
-                if address.grpc_port is None:
+                port = address.ports.get("grpc")
+                if port is None:
                     continue
-                target = f"{address.host}:{address.grpc_port}"
+                target = f"{address.host}:{port}"
                 channels = [self._open(target) for _ in range(self._site.grpc_channels)]
                 ready += [_ready(channel, self._peer, callee, replica) for channel in channels]
                 for wire in wires:

@@ -101,9 +101,9 @@ class HttpTransport:
         wires = list(self._site.outgoing("http"))
         for callee in {wire.callee for wire in wires}:
             for replica, address in enumerate(directory[callee]):
-                if address.http_port is not None:
-                    base = f"http://{address.host}:{address.http_port}"
-                    self._bases[callee, replica] = base
+                port = address.ports.get("http")
+                if port is not None:
+                    self._bases[callee, replica] = f"http://{address.host}:{port}"
         for wire in wires:
             for (callee, replica), base in self._bases.items():
                 if callee == wire.callee:

@@ -128,11 +128,11 @@ the stream with UNAVAILABLE, over Kafka no reply is sent and the caller waits fo
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where one replica listens. ``kafka`` consumers have no port."""
+    """Where one replica listens."""
 
     host: str
-    http_port: int | None
-    grpc_port: int | None
+    ports: Mapping[WireProtocol, int]
+    """By protocol; consumers of Kafka have none."""
 
 
 Directory = Mapping[str, tuple[Address, ...]]

@@ -38,7 +38,7 @@ def open_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         assert process.stdout is not None
         try:
             ports = json.loads(process.stdout.readline())
-            yield Shop(Address("127.0.0.1", ports["http"], ports["grpc"]), heads)
+            yield Shop(Address("127.0.0.1", ports), heads)
         finally:
             process.stdin.close()
             process.wait(timeout=20)

@@ -35,7 +35,7 @@ def test_another_server_is_told_in_a_line(tmp_path: Path, answer: bytes, said: s
             generator = await attach(
                 Endpoint("127.0.0.1", port),
                 "token",
-                plan(load(entry()), Address("127.0.0.1", 1, 1), tmp_path),
+                plan(load(entry()), Address("127.0.0.1", {"http": 1, "grpc": 1}), tmp_path),
                 tmp_path,
                 tmp_path / "log",
             )

@@ -23,7 +23,7 @@ from services.report import Spread
 from services.wire.ports import Address
 from tests.loadgen.rig import entry, load, plan
 
-ADDRESS = Address("127.0.0.1", 1, 2)
+ADDRESS = Address("127.0.0.1", {"http": 1, "grpc": 2})
 
 
 COUNTS = Counts(

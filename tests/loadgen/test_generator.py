@@ -259,7 +259,7 @@ def test_connections_are_open_before_the_first_request(
 ) -> None:
     with generator(plan(load(entry(protocol=protocol)), shop.address, tmp_path), tmp_path) as it:
         it.hear(Ready)
-        port = shop.address.http_port if protocol == "http" else shop.address.grpc_port
+        port = shop.address.ports[protocol]
         peers = [c.raddr for c in psutil.Process(it.process.pid).net_connections("tcp")]
         assert sum(bool(peer) and peer.port == port for peer in peers) >= 4
         assert shop.received() == []
@@ -267,7 +267,7 @@ def test_connections_are_open_before_the_first_request(
 
 def test_an_entry_that_does_not_answer_is_said_and_ends_it(tmp_path: Path) -> None:
     port = _free_port()
-    nobody = Address("127.0.0.1", port, None)
+    nobody = Address("127.0.0.1", {"http": port})
     with generator(plan(load(), nobody, tmp_path), tmp_path) as running:
         assert f"no answer from shop.fast at 127.0.0.1:{port}" in running.hear(Broken).why
         assert running.end() == 5

@@ -27,7 +27,7 @@ from services.scenario.model import Scenario
 from services.wire.ports import Address
 from tests.loadgen.rig import entry, load, plan
 
-HERE = Address("127.0.0.1", 8001, 8002)
+HERE = Address("127.0.0.1", {"http": 8001, "grpc": 8002})
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def scenario(**more: Any) -> Scenario:
 
 
 def test_a_scenario_and_a_directory_make_a_plan(tmp_path: Path) -> None:
-    replicas = (HERE, Address("127.0.0.1", 8003, None))
+    replicas = (HERE, Address("127.0.0.1", {"http": 8003}))
     made = Plan.from_scenario(
         scenario(), 5, {"shop": replicas}, samples=tmp_path / "s", trace_ratio=1.0, trace_salt=3
     )
@@ -80,8 +80,8 @@ def test_a_scenario_and_a_directory_make_a_plan(tmp_path: Path) -> None:
     ("protocol", "directory"),
     [
         ("http", {}),
-        ("http", {"shop": (Address("127.0.0.1", None, 8002),)}),
-        ("grpc", {"shop": (Address("127.0.0.1", 8001, None),)}),
+        ("http", {"shop": (Address("127.0.0.1", {"grpc": 8002}),)}),
+        ("grpc", {"shop": (Address("127.0.0.1", {"http": 8001}),)}),
         ("kafka", {"shop": (HERE,)}),
     ],
 )
@@ -174,5 +174,5 @@ def test_the_file_is_plain_json_with_the_addresses_of_each_entry(tmp_path: Path)
     document = json.loads(json.dumps(plan(load(), HERE, tmp_path).document()))
     assert document["schema"] == "hopbench.plan/1"
     assert document["addresses"] == [
-        [{"host": "127.0.0.1", "http_port": 8001, "grpc_port": 8002}] for _ in load().entries
+        [{"host": "127.0.0.1", "ports": {"http": 8001, "grpc": 8002}}] for _ in load().entries
     ]

@@ -18,7 +18,7 @@ from services.wire.ports import Address
 from tests.loadgen.rig import entry, load, plan
 
 START = 1_000_000
-HERE = Address("127.0.0.1", 1, 2)
+HERE = Address("127.0.0.1", {"http": 1, "grpc": 2})
 
 
 def spool(plan: Plan, *ended: Ended) -> Schedule:

@@ -167,7 +167,9 @@ def test_an_entry_that_does_not_answer_is_told_with_the_worker(
     two: Cluster, shop: Shop, tmp_path: Path
 ) -> None:
     nobody = plan(load(entry(protocol="grpc")), shop.address, tmp_path)
-    closed = [tuple(type(a)("127.0.0.1", 1, 1) for a in of) for of in nobody.addresses]
+    closed = [
+        tuple(type(a)("127.0.0.1", {"http": 1, "grpc": 1}) for a in of) for of in nobody.addresses
+    ]
     lost = plan(load(entry()), shop.address, tmp_path, addresses=tuple(closed))
     with pytest.raises(CannotStart, match=r"worker \d on .*shop"):
         asyncio.run(two.play(lost, made(tmp_path / "lost")))

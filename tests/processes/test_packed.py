@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hopbench.engines.wall.job import directory_of
 
 from hopbench.engines.local.supervisor import Supervisor
 from hopbench.engines.port import Evidence
@@ -51,7 +50,7 @@ def test_services_of_a_pack_have_their_own_ports_and_one_named_process(tmp_path:
             "price/1",
         }
         assert len({p.pid for p in processes}) == 2
-        assert len({p.address.http_port for p in processes}) == 4
+        assert len({p.address.ports["http"] for p in processes}) == 4
         titles = {" ".join(psutil.Process(p.pid).cmdline()).strip() for p in processes}
         assert titles == {"hopbench: pack/0 (2 services)", "hopbench: pack/1 (2 services)"}
         await node.connect(directory_of(processes))

@@ -42,7 +42,7 @@ def test_services_answer_until_ctrl_c_and_their_traces_are_kept(tmp_path: Path) 
             health = channel.unary_unary("/grpc.health.v1.Health/Check", None, None)
             assert health(b"", timeout=10) == b"\x08\x01"
         plan = Plan.read(Path(running["plan"]))
-        assert plan.addresses[0][0].http_port == order["http_port"]
+        assert plan.addresses[0][0].ports["http"] == order["http_port"]
 
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0

@@ -81,7 +81,7 @@ load: {rate: 50/s, duration: 5s, warmup: 0s, entry: shop.buy}
     asked = Plan.from_scenario(
         parse_text(source),
         7,
-        {"shop": (Address("127.0.0.1", 1, 1),)},
+        {"shop": (Address("127.0.0.1", {"http": 1, "grpc": 1}),)},
         samples=directory / "samples.spool",
     )
     path = directory / "plan.json"

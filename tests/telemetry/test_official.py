@@ -204,7 +204,8 @@ async def opened(instrumentation: str, broker: Broker) -> AsyncIterator[Shop]:
             shop.ports[service] = await listener.start(handler) or 0
             stack.push_async_callback(listener.stop, 10**9)
         directory = {
-            service: (Address("127.0.0.1", port, port),) for service, port in shop.ports.items()
+            service: (Address("127.0.0.1", {"http": port, "grpc": port}),)
+            for service, port in shop.ports.items()
         }
         for wire in (HTTP, GRPC, ASKED):
             client = transports.client(wire.protocol, site("order"))

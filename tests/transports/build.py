@@ -158,7 +158,7 @@ async def running(
                 sites[site.peer] = site
                 listener = listeners[site.peer] = transports.listener(protocol, site)
                 port = await listener.start(recorder.at(site.peer) if recorder else handler)
-                ports.append(Address("127.0.0.1", port, port))
+                ports.append(Address("127.0.0.1", {} if port is None else {protocol: port}))
             addresses[callee] = tuple(ports)
         await transport.connect(addresses)
         yield Running(transport, listeners, counters, sites, addresses)

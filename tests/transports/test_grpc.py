@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def target(it: Running, service: str = "b") -> str:
-    return f"127.0.0.1:{it.addresses[service][0].grpc_port}"
+    return f"127.0.0.1:{it.addresses[service][0].ports['grpc']}"
 
 
 def test_a_deadline_that_passes_cancels_the_handler(run: Run) -> None:

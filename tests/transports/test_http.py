@@ -62,7 +62,7 @@ def test_connections_are_open_before_the_first_request_and_carry_nothing(run: Ru
         port = server.sockets[0].getsockname()[1]
         site = Site("a", 0, 1, Topology((), (to,), {}, {}), Counters(), warm_connections=5)
         transport = http.client(site)
-        await transport.connect({"b": (Address("127.0.0.1", port, None),)})
+        await transport.connect({"b": (Address("127.0.0.1", {"http": port}),)})
         await all_open.wait()
         await transport.close()
         server.close()
@@ -132,7 +132,7 @@ def test_a_person_with_curl_gets_an_answer(
     async def main() -> None:
         recorder = Recorder()
         async with running(wire("http"), recorder=recorder) as it, aiohttp.ClientSession() as curl:
-            url = f"http://127.0.0.1:{it.addresses['b'][0].http_port}{path}"
+            url = f"http://127.0.0.1:{it.addresses['b'][0].ports['http']}{path}"
             async with curl.post(url, data=b"abc", headers=headers) as response:
                 assert response.status == code
         assert len(recorder.seen) == (code == 200)

@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 from time import monotonic_ns
@@ -60,7 +60,9 @@ class Up:
                     "service": service,
                     "replica": replica,
                     "pid": self.pids[service][replica],
-                    **asdict(address),
+                    "host": address.host,
+                    "http_port": address.ports["http"],
+                    "grpc_port": address.ports["grpc"],
                 }
                 for service, replicas in self.directory.items()
                 for replica, address in enumerate(replicas)
@@ -76,8 +78,8 @@ class Up:
         """The same for people: addresses, and commands to try on the entry."""
         width = max(len(name) for name in self.directory) + 2
         found = [
-            f"{f'{service}/{replica}':{width}}  http://{address.host}:{address.http_port}"
-            f"  grpc {address.host}:{address.grpc_port}"
+            f"{f'{service}/{replica}':{width}}  http://{address.host}:{address.ports['http']}"
+            f"  grpc {address.host}:{address.ports['grpc']}"
             for service, replicas in self.directory.items()
             for replica, address in enumerate(replicas)
         ]
@@ -89,8 +91,8 @@ class Up:
         return [
             *found,
             "",
-            f"curl -X POST http://{first.host}:{first.http_port}{http_path(entry.operation)}",
-            f"grpcurl -plaintext {first.host}:{first.grpc_port} "
+            f"curl -X POST http://{first.host}:{first.ports['http']}{http_path(entry.operation)}",
+            f"grpcurl -plaintext {first.host}:{first.ports['grpc']} "
             + grpc_method(entry.service, entry.operation)[1:],
             f"{_locust()} -f {LOCUSTFILE}",
         ]
