@@ -1,16 +1,18 @@
-"""The kinds of steps: a literal table, one file for each group of kinds.
+"""The kinds of steps: a literal table.
 
 A kind is read from and written to a mapping that has exactly one key of the table. To add one: a
-file here, with a class derived from Step, a Kind, and a line in :data:`KINDS`.
+file with a class derived from Step and a Kind, and a line in :data:`KINDS`. The file lies here, or
+in services/behaviour where it holds the kind's runner as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from pkgutil import resolve_name
 from typing import Final
 
 from services.scenario.model import Step, Steps
-from services.scenario.steps import calls, choice, fail, groups, time
 from services.scenario.steps.kind import Common, Kind, Place, WritePlace, child
 from services.scenario.text.forms import (
     BOOLEAN,
@@ -27,21 +29,29 @@ from services.scenario.text.forms import (
 from services.scenario.text.reader import bad, did_you_mean, items, mapping, shown
 from services.scenario.text.source import Leaf, List, Node
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "work": time.WORK,
-    "sleep": time.SLEEP,
-    "call": calls.CALL,
-    "publish": calls.PUBLISH,
-    "sequence": groups.SEQUENCE,
-    "parallel": groups.PARALLEL,
-    "choice": choice.CHOICE,
-    "repeat": groups.REPEAT,
-    "fail": fail.FAIL,
+KINDS: Final[Mapping[str, str]] = {
+    "work": "services.scenario.steps.time:WORK",
+    "sleep": "services.scenario.steps.time:SLEEP",
+    "call": "services.scenario.steps.calls:CALL",
+    "publish": "services.scenario.steps.calls:PUBLISH",
+    "sequence": "services.scenario.steps.groups:SEQUENCE",
+    "parallel": "services.scenario.steps.groups:PARALLEL",
+    "choice": "services.scenario.steps.choice:CHOICE",
+    "repeat": "services.scenario.steps.groups:REPEAT",
+    "fail": "services.scenario.steps.fail:FAIL",
 }
+"""Key in a file → ``module:name`` of its Kind, imported when first used."""
+
+
+@cache
+def _kind(path: str) -> Kind:
+    kind: Kind = resolve_name(path)
+    return kind
 
 
 def kind_of(step: Step) -> tuple[str, Kind]:
-    for name, kind in KINDS.items():
+    for name, path in KINDS.items():
+        kind = _kind(path)
         if kind.type is type(step):
             return name, kind
     raise AssertionError(f"{type(step).__name__} is missing in the table of kinds")
@@ -68,7 +78,7 @@ def definitions() -> dict[str, Schema]:
         "step": {
             "oneOf": [
                 mapping_schema((Key(name, raw(kind.schema)), *kind.siblings, *_COMMON))
-                for name, kind in KINDS.items()
+                for name, kind in ((name, _kind(path)) for name, path in KINDS.items())
             ]
         },
     }
@@ -111,7 +121,7 @@ def _read_step(place: Place, node: Node) -> Step:
         id=said["id"] or place.default_id, after=said["after"], per_item=said["per_item"]
     )
     place.mark(common["id"], r.node.line)
-    step = KINDS[kinds[0]].read(value, r, common, place)
+    step = _kind(KINDS[kinds[0]]).read(value, r, common, place)
     r.done()
     return step
 
