@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from services.scenario.distributions import Constant, Distribution
@@ -84,7 +85,7 @@ def _read(what: str, keys: tuple[Key, ...], file: str, node: Node) -> dict[str, 
     return found
 
 
-def _write(what: str, keys: tuple[Key, ...], step: Step) -> dict[str, object]:
+def _write(what: str, keys: tuple[Key, ...], step: Step, place: WritePlace) -> dict[str, object]:
     inner = written(keys, step)
     return {what: inner if len(inner) > 1 else inner[keys[0].name]}
 
@@ -98,21 +99,21 @@ def _read_work(node: Node, r: Reader, common: Common, place: Place) -> Work:
     return Work(**common, **unsaid | _read("work", _WORK, r.file, node))
 
 
-def _write_work(work: Work, place: WritePlace) -> dict[str, object]:
-    return _write("work", _WORK, work)
-
-
 def _read_sleep(node: Node, r: Reader, common: Common, place: Place) -> Sleep:
     return Sleep(**common, **defaults(_SLEEP) | _read("sleep", _SLEEP, r.file, node))
 
 
-def _write_sleep(sleep: Sleep, place: WritePlace) -> dict[str, object]:
-    return _write("sleep", _SLEEP, sleep)
-
-
 WORK: Final = Kind(
-    Work, _read_work, _write_work, _schema(_WORK), "services.behaviour.steps:Working"
+    Work,
+    _read_work,
+    partial(_write, "work", _WORK),
+    _schema(_WORK),
+    "services.behaviour.steps:Working",
 )
 SLEEP: Final = Kind(
-    Sleep, _read_sleep, _write_sleep, _schema(_SLEEP), "services.behaviour.steps:Sleeping"
+    Sleep,
+    _read_sleep,
+    partial(_write, "sleep", _SLEEP),
+    _schema(_SLEEP),
+    "services.behaviour.steps:Sleeping",
 )

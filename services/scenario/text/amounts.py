@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from services.scenario.distributions import (
     Constant,
@@ -106,38 +106,18 @@ def _families(one: Form[float]) -> dict[type[Distribution], Key]:
             raise bad(file, node, "the lower end of a uniform distribution is above the upper")
         return Uniform(low, high)
 
-    forms: dict[type[Distribution], tuple[str, Form[Any]]] = {
-        Uniform: (
-            "uniform",
-            Form(uniform, pair.schema, lambda spread: pair.write((spread.low, spread.high))),
-        ),
-        Exponential: (
-            "exponential",
-            Form(
-                lambda file, node: Exponential(one.read(file, node)),
-                one.schema,
-                lambda spread: one.write(spread.average),
-            ),
-        ),
-        LogNormal: (
-            "lognormal",
-            record(
-                "lognormal",
-                LogNormal,
-                Key("median", one, example="median: 5ms"),
-                Key("sigma", _SIGMA, example="sigma: 0.5"),
-            ),
-        ),
-        Empirical: (
-            "empirical",
-            Form(
-                lambda file, node: Empirical(many.read(file, node)),
-                many.schema,
-                lambda spread: many.write(spread.values),
-            ),
-        ),
+    lognormal = record(
+        "lognormal",
+        LogNormal,
+        Key("median", one, example="median: 5ms"),
+        Key("sigma", _SIGMA, example="sigma: 0.5"),
+    )
+    return {
+        Uniform: Key("uniform", Form(uniform, pair.schema, lambda u: pair.write((u.low, u.high)))),
+        Exponential: Key("exponential", one.of(Exponential, lambda spread: spread.average)),
+        LogNormal: Key("lognormal", lognormal),
+        Empirical: Key("empirical", many.of(Empirical, lambda spread: spread.values)),
     }
-    return {family: Key(name, form) for family, (name, form) in forms.items()}
 
 
 @dataclass(frozen=True, slots=True)

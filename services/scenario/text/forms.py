@@ -17,6 +17,7 @@ from services.scenario.text.source import Leaf, Node
 from services.scenario.text.units import Unreadable
 
 T = TypeVar("T")
+U = TypeVar("U")
 Word = TypeVar("Word", bound=str)
 Schema = dict[str, Any]
 """JSON Schema (draft 2020-12), but for definitions and for tables of words: see :func:`published`.
@@ -42,6 +43,14 @@ class Form(Generic[T]):
     schema: Schema
     write: Callable[[Any], object] = _itself
     """What :attr:`read` reads back as the same value."""
+
+    def of(self, make: Callable[[T], U], parts: Callable[[U], T]) -> Form[U]:
+        """What is made of the value, and taken apart to be written."""
+        return Form(
+            lambda file, node: make(self.read(file, node)),
+            self.schema,
+            lambda value: self.write(parts(value)),
+        )
 
     def named(self, name: str) -> Form[T]:
         """The same, with its schema under ``$defs``."""
