@@ -136,6 +136,10 @@ def test_a_transport_is_named_in_scenarios_carries_calls_and_says_its_spans(
     found = parse_text(source)
     assert fits(source)
     assert shape(found).calls_worst == 1
+    entry = source.replace("entry: a.go", "entry: {call: a.go, protocol: pigeon}")
+    with pytest.raises(BadInput, match="is not one of http, grpc, kafka"):
+        parse_text(entry)  # the generator has no pigeons
+    assert not fits(entry)
     assert transports.settings(None)["pigeon"] == {"pigeons": 1}
     numbered = topology(found)
     (wire,) = numbered.wires
