@@ -110,7 +110,8 @@ def test_an_operator_is_read_applied_written_and_described(plug: Plug, line: Lin
         parse_text(source)
     assert not fits(source)
 
-    line(OPERATORS, "impatient", plug("impatient").IMPATIENT)
+    plug("impatient")
+    line(OPERATORS, "impatient", f"{PACKAGE}.impatient:IMPATIENT")
 
     base = parse_text(source)
     assert parse_text(to_yaml(base)) == base
@@ -228,6 +229,7 @@ def test_an_engine_is_chosen_by_its_name_and_runs_a_round(
 
 PATHS = [
     *KINDS.values(),
+    *OPERATORS.values(),
     *(resolve_name(path).runner for path in KINDS.values()),
     *(path for kind in PROTOCOLS.values() for path in (kind.transport, kind.convention)),
     *FINDINGS.values(),

@@ -22,6 +22,11 @@ from services.errors import BadInput
 STDOUT = "-"
 
 
+def _console(*, stderr: bool, quiet: bool = False) -> Console:
+    """Text is shown as it is: ``:bug:`` is a name as good as any."""
+    return Console(stderr=stderr, quiet=quiet, highlight=False, emoji=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """``json`` is None, ``-`` or a file; ``quiet`` drops notes and progress, not results."""
@@ -47,11 +52,11 @@ class Output:
 
     @property
     def people(self) -> Console:
-        return Console(stderr=self.json == STDOUT, highlight=False, soft_wrap=False)
+        return _console(stderr=self.json == STDOUT)
 
     @property
     def notes(self) -> Console:
-        return Console(stderr=True, highlight=False, quiet=self.quiet)
+        return _console(stderr=True, quiet=self.quiet)
 
     def show(self, result: RenderableType) -> None:
         """A result, for people. Plain text is printed as it is, whatever the width."""
@@ -64,7 +69,7 @@ class Output:
 
     def reason(self, text: str) -> None:
         """Why the exit code is what it will be: told even when quiet."""
-        Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+        _console(stderr=True).print(text, markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """What goes on, for people."""
@@ -140,7 +145,7 @@ def json_target(arguments: Sequence[str]) -> str | None:
 
 def complain(text: str, log: str = "") -> None:
     """An error, for people; ``log`` is the tail of what the failed part wrote."""
-    console = Console(stderr=True, highlight=False)
+    console = _console(stderr=True)
     console.print("[bold red]error:[/] ", end="")
     console.print(text, markup=False, soft_wrap=True)
     if log:

@@ -277,6 +277,15 @@ def test_a_simulation_starts_nothing(capfdbinary: pytest.CaptureFixture[bytes]) 
     assert document["starts"] == []
 
 
+def test_a_name_is_shown_as_it_is_written(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(SCENARIO.replace("name: mine", 'name: "my :bug: [red]"'))
+    _, told = dry([str(path)], capfdbinary)
+    assert "my :bug: [red]:" in told
+
+
 LIGHT = [
     ["--help"],
     ["validate", "--help"],

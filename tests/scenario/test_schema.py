@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pkgutil import resolve_name
 from typing import Any
 
 import jsonschema
@@ -56,7 +57,7 @@ def test_operators_are_those_of_the_table_with_the_keys_they_read() -> None:
     assert {
         op["properties"]["op"]["const"]: op["properties"].keys() - {"op"}
         for op in definition("refactor")["oneOf"]
-    } == {name: {key.name for key in operator.keys} for name, operator in OPERATORS.items()}
+    } == {name: {key.name for key in resolve_name(path).keys} for name, path in OPERATORS.items()}
 
 
 def test_load_has_the_keys_that_are_read() -> None:

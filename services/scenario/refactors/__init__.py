@@ -1,6 +1,6 @@
 """Refactors: pure functions Scenario → Scenario, one file an operator, in a literal table.
 
-To add one: a file here, with a class derived from Refactor and an Operator, and a line in
+To add one: a file here with a class derived from Refactor and an Operator, and a line in
 :data:`OPERATORS`.
 """
 
@@ -8,33 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
+from pkgutil import resolve_name
 from typing import Final
 
 from services.errors import BadInput
 from services.scenario.model import Refactor, Scenario
-from services.scenario.refactors.asyncify import ASYNCIFY
-from services.scenario.refactors.batch import BATCH
-from services.scenario.refactors.bound import BOUND
-from services.scenario.refactors.cache import CACHE
-from services.scenario.refactors.hedge import HEDGE
-from services.scenario.refactors.merge import MERGE
 from services.scenario.refactors.operator import Operator
-from services.scenario.refactors.parallelize import PARALLELIZE
-from services.scenario.refactors.protocol import PROTOCOL
 from services.scenario.text.forms import TEXT, Key, Schema, mapping_schema, raw, read, written
 from services.scenario.text.reader import bad, did_you_mean, mapping, quoted
 from services.scenario.text.source import Node
 
-OPERATORS: Final[Mapping[str, Operator]] = {
-    "batch": BATCH,
-    "parallelize": PARALLELIZE,
-    "asyncify": ASYNCIFY,
-    "protocol": PROTOCOL,
-    "cache": CACHE,
-    "merge": MERGE,
-    "bound": BOUND,
-    "hedge": HEDGE,
+OPERATORS: Final[Mapping[str, str]] = {
+    "batch": "services.scenario.refactors.batch:BATCH",
+    "parallelize": "services.scenario.refactors.parallelize:PARALLELIZE",
+    "asyncify": "services.scenario.refactors.asyncify:ASYNCIFY",
+    "protocol": "services.scenario.refactors.protocol:PROTOCOL",
+    "cache": "services.scenario.refactors.cache:CACHE",
+    "merge": "services.scenario.refactors.merge:MERGE",
+    "bound": "services.scenario.refactors.bound:BOUND",
+    "hedge": "services.scenario.refactors.hedge:HEDGE",
 }
+"""Name → ``module:name`` of the operator, imported when first used."""
 BASELINE: Final = "baseline"
 _OP: Final = Key("op", TEXT, example="{op: batch, edge: order->inventory.reserve, size: 20}")
 
@@ -71,8 +66,15 @@ def apply_refactor(scenario: Scenario, refactor: Refactor) -> Scenario:
     return operator_of(refactor)[1].apply(scenario, refactor)
 
 
+@cache
+def _operator(path: str) -> Operator:
+    operator: Operator = resolve_name(path)
+    return operator
+
+
 def operator_of(refactor: Refactor) -> tuple[str, Operator]:
-    for name, operator in OPERATORS.items():
+    for name, path in OPERATORS.items():
+        operator = _operator(path)
         if operator.type is type(refactor):
             return name, operator
     raise AssertionError(f"{type(refactor).__name__} is missing in the table of operators")
@@ -89,7 +91,7 @@ def read_refactor(file: str, node: Node) -> Refactor:
             did_you_mean(op, OPERATORS) or f"operators: {', '.join(OPERATORS)}",
         )
     r.what = f"the operator {op}"
-    operator = OPERATORS[op]
+    operator = _operator(OPERATORS[op])
     said = read(operator.keys, r)
     r.done()
     return operator.type(**said)
@@ -106,8 +108,8 @@ def definitions() -> dict[str, Schema]:
     return {
         "refactor": {
             "oneOf": [
-                mapping_schema((Key("op", raw({"const": name})), *operator.keys))
-                for name, operator in OPERATORS.items()
+                mapping_schema((Key("op", raw({"const": name})), *_operator(path).keys))
+                for name, path in OPERATORS.items()
             ]
         }
     }

@@ -78,7 +78,7 @@ def definitions() -> dict[str, Schema]:
         "step": {
             "oneOf": [
                 mapping_schema((Key(name, raw(kind.schema)), *kind.siblings, *_COMMON))
-                for name, kind in ((name, _kind(path)) for name, path in KINDS.items())
+                for name, kind in zip(KINDS, map(_kind, KINDS.values()), strict=True)
             ]
         },
     }
