@@ -7,6 +7,7 @@ looks at, of which there are few, however many spans there are.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,7 @@ from analysis.spans.table import NONE, Attributes, Kind, Messages, Status
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 Bool = NDArray[np.bool_]
+Integer = TypeVar("Integer", np.int32, np.int64)
 
 
 @dataclass(slots=True)
@@ -158,10 +160,10 @@ class Names:
         attempt, items = said.column(says.ATTEMPT), said.column(says.ITEMS)
         self._says_attempt, self._says_items = attempt >= 0, items >= 0
         self.messages = Messages(
-            request_bytes=self._numbers(said.column(says.REQUEST_BYTES)),
-            response_bytes=self._numbers(said.column(says.RESPONSE_BYTES)),
-            attempt=np.maximum(self._numbers(attempt), 0).astype(np.int32),
-            items=np.where(items >= 0, self._numbers(items), 1).astype(np.int32),
+            request_bytes=self._numbers(said.column(says.REQUEST_BYTES), np.int64),
+            response_bytes=self._numbers(said.column(says.RESPONSE_BYTES), np.int64),
+            attempt=np.maximum(self._numbers(attempt, np.int32), np.int32(0)),
+            items=np.where(items >= 0, self._numbers(items, np.int32), np.int32(1)),
             key=np.where(key >= 0, key, path_key).astype(np.int32),
         )
 
@@ -188,11 +190,12 @@ class Names:
         code[used] = [self._codes[self._values[v]] for v in used.tolist()]
         return code[values]
 
-    def _numbers(self, values: I32) -> I64:
-        """Value codes as integers; -1 for what is none."""
+    def _numbers(self, values: I32, dtype: type[Integer]) -> NDArray[Integer]:
+        """Value codes as integers, the largest of ``dtype`` for more; -1 for what is none."""
         used = np.unique(values[values >= 0])
-        number = np.full(len(self._values) + 1, NONE, np.int64)
-        number[used] = [_integer(self._values[v]) for v in used.tolist()]
+        number = np.full(len(self._values) + 1, NONE, dtype)
+        most = int(np.iinfo(dtype).max)
+        number[used] = [min(max(_integer(self._values[v]), NONE), most) for v in used.tolist()]
         return number[values]
 
     def _paths(self, values: I32) -> tuple[I32, I32]:
@@ -241,6 +244,6 @@ class Names:
 
 def _integer(text: str) -> int:
     try:
-        return min(max(int(float(text)), NONE), 2**31 - 1)
+        return int(text) if text.isdigit() else int(float(text))
     except (ValueError, OverflowError):
         return NONE

@@ -79,6 +79,24 @@ def test_a_table_survives_parquet(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["spans.parquet"]
 
 
+@pytest.mark.parametrize("said", [3 * 2**30, 2**53 + 1, 2**63 - 1])
+def test_a_message_of_many_gigabytes_keeps_its_size(said: int, tmp_path: Path) -> None:
+    traces = Traces()
+    traces.request("t").client("store", "put", 1, 9, said={"http.request.body.size": said})
+    write_parquet(traces.table(), tmp_path / "spans.parquet")
+    for table in (traces.table(), read_parquet(tmp_path / "spans.parquet")):
+        assert table.messages.request_bytes.tolist() == [-1, said]
+
+
+def test_what_no_column_holds_is_the_largest_that_it_does() -> None:
+    traces = Traces()
+    beyond = {"http.request.body.size": 2**64, "http.request.resend_count": 2**40}
+    traces.request("t").client("store", "put", 1, 9, said=beyond)
+    messages = traces.table().messages
+    assert messages.request_bytes.tolist() == [-1, 2**63 - 1]
+    assert messages.attempt.tolist() == [0, 2**31 - 1]
+
+
 def test_an_empty_table_survives_parquet(tmp_path: Path) -> None:
     write_parquet(empty(), tmp_path / "spans.parquet")
     assert len(read_parquet(tmp_path / "spans.parquet")) == 0
