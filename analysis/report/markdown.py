@@ -8,8 +8,17 @@ from analysis.report.figures import count, ms, share, size
 from analysis.report.view import VariantView, View, errors
 
 
+def _words(text: str) -> str:
+    """``text`` as text: Markdown lets HTML through."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
+
+
+def _code(text: str) -> str:
+    return "`" + text.replace("`", "'") + "`"
+
+
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return _words(text).replace("|", "\\|")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -19,8 +28,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def markdown(of: View) -> str:
-    lines = [f"# {of.title}", ""]
-    lines.extend(f"{sentence}  " for sentence in of.lead)
+    lines = [f"# {_words(of.title)}", ""]
+    lines.extend(f"{_words(sentence)}  " for sentence in of.lead)
     lines.append("")
     lines.extend(_table([name for name, _ in of.facts], [[value for _, value in of.facts]]))
     if of.variants:
@@ -56,27 +65,28 @@ def markdown(of: View) -> str:
         lines.append("None was raised.")
     for doubt in of.doubts:
         void = "**void** " if doubt.voids else ""
-        lines.append(f"- {void}`{doubt.code}` {doubt.text} ({doubt.where})")
+        lines.append(f"- {void}{_code(doubt.code)} {_words(doubt.text)} ({doubt.where})")
     return "\n".join(lines) + "\n"
 
 
 def _variant(v: VariantView) -> list[str]:
     lines = [f"## {v.name}", ""]
     if v.refactors:
-        lines.extend([f"`{refactor}`  " for refactor in v.refactors] + [""])
+        lines.extend([f"{_code(refactor)}  " for refactor in v.refactors] + [""])
     if not v.findings:
         lines.extend(["Nothing above the thresholds.", ""])
     for f in v.findings:
-        lines.append(f"- **{f.kind}** {f.place}, {f.cost} on the critical path. {f.text}")
+        said = _words(f"{f.place}, {f.cost} on the critical path. {f.text}")
+        lines.append(f"- **{f.kind}** {said}")
         if f.advice:
-            lines.append(f"  Try `{f.advice}`: could save {f.saving}.")
+            lines.append(f"  Try {_code(f.advice)}: could save {f.saving}.")
         links = [f"[{cited.trace_id}]({cited.url})" for cited in f.evidence if cited.url]
         if links:
             lines.append(f"  Traces: {', '.join(links)}.")
     lines.append("")
     for expectation in v.expectations:
         word = {True: "met", False: "**not met**", None: "not judged"}[expectation.met]
-        lines.append(f"- expectation {expectation.kind} `{expectation.where}`: {word}")
+        lines.append(f"- expectation {expectation.kind} {_code(expectation.where)}: {word}")
     lines.append("")
     lines.extend(
         _table(

@@ -9,6 +9,7 @@ from html import escape
 
 from analysis.report.calls import EdgeRow
 from analysis.report.figures import count, ms
+from services.scenario.model import PROTOCOLS
 
 _COLUMN = 216
 _ROW = 74
@@ -153,7 +154,8 @@ def topology_svg(edges: Sequence[EdgeRow]) -> str:
         y1 = _MARGIN + 11 + row[link.callee] * _ROW + _HEIGHT / 2 + lane * 9
         bend = max(40.0, abs(x1 - x0) / 2)
         stroke = 1.2 + 3.8 * link.calls_per_request / heaviest
-        classes = f"link {link.protocol}" + (" failing" if link.errors else "")
+        known = f" {link.protocol}" if link.protocol in PROTOCOLS else ""
+        classes = f"link{known}" + (" failing" if link.errors else "")
         parts.append(
             f'<path class="{classes}" stroke-width="{stroke:.1f}" d="M{x0:.0f},{y0:.0f} '
             f'C{x0 + bend:.0f},{y0:.0f} {x1 - bend:.0f},{y1:.0f} {x1:.0f},{y1:.0f}">'

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from analysis.report.figures import ms
+from analysis.spans.parquet import KINDS
 
 _LINE = 17
 _LABEL = 250
@@ -98,7 +99,7 @@ def waterfall_svg(bars: Sequence[Bar], cited: Collection[str]) -> str:
         y = i * _LINE + 3
         x = _LABEL + _TIME * bar.start_ns / length
         w = max(_TIME * (bar.end_ns - bar.start_ns) / length, 1.0)
-        classes = f"bar {bar.kind}"
+        classes = f"bar {bar.kind}" if bar.kind in KINDS else "bar"
         if bar.span in cited:
             classes += " cited"
         if bar.error:

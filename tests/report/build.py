@@ -166,8 +166,8 @@ def shop() -> Json:
     )
 
 
-def run_directory(at: Path) -> Path:
-    """Samples and one trace for each variant of :func:`shop`."""
+def run_directory(at: Path, said: str = "reserve") -> Path:
+    """Samples and one trace for each variant of :func:`shop`; its spans say ``said``."""
     for i, name in enumerate(("baseline", "batched")):
         directory = at / "trials" / f"{i:02d}-{name}"
         directory.mkdir(parents=True)
@@ -188,9 +188,9 @@ def run_directory(at: Path) -> Path:
                 "parent": ["absent", "s1", "s2"],
                 "start": [0, 1_000_000, 2_000_000],
                 "end": [9_000_000, 5_000_000, 4_000_000],
-                "kind": ["SERVER", "CLIENT", "SERVER"],
+                "kind": ["server", "client", said],
                 "service": ["order", "order", "inventory"],
-                "operation": ["create", "reserve", "reserve"],
+                "operation": ["create", "reserve", said],
                 "status": ["ok", "ok", "error"],
             }
         ).write_parquet(directory / "spans.parquet")

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
@@ -123,14 +127,47 @@ def test_cited_traces_link_to_where_they_are_kept(tmp_path: Path) -> None:
         assert (f"see {url}" in printed(summary)) is linked
 
 
-def test_names_from_foreign_traces_cannot_break_the_page(tmp_path: Path) -> None:
-    nasty = "</script><b>x"
-    summary = build.summary(
-        [build.trial("baseline", 0, [build.edge("a.b", f"{nasty}.op")])],
-        [build.variant("baseline", 1.0, [build.finding(text=nasty)])],
-        scenario=nasty,
+NASTY = """x"><img src=x onerror="ran = 1"> `<!--<script></script><b>"""
+
+
+def hostile(at: Path) -> tuple[dict[str, Any], Path]:
+    """A run whose traces say :data:`NASTY` wherever they can."""
+    where = dict.fromkeys(("caller", "caller_operation", "callee", "operation"), NASTY)
+    edge = build.edge(f"{NASTY}.{NASTY}", f"{NASTY}.{NASTY}", protocol=NASTY)
+    path = {"root": NASTY, "service": NASTY, "operation": NASTY, "share": 0.4}
+    trial = build.trial(
+        "baseline",
+        0,
+        [build.edge("gateway.buy", f"{NASTY}.{NASTY}", protocol=NASTY), edge],
+        doubts=[{"code": "steal", "text": NASTY, "voids": True}],
+        critical_path=[{**path, "self_ms": build.quantiles(4.0)}],
     )
-    assert nasty not in write(summary, tmp_path).read_text()
+    finding = build.finding(text=NASTY, where=where, refactor={"op": "batch", "edge": NASTY})
+    variant = build.variant("baseline", 1.0, [finding], minor=[finding], unexpected=[finding])
+    variant["expectations"] = [{"kind": "chain", "where": {"caller": NASTY}, "met": False}]
+    return build.summary([trial], [variant], scenario=NASTY), build.run_directory(at, said=NASTY)
+
+
+def test_names_from_foreign_traces_cannot_break_the_page(tmp_path: Path) -> None:
+    page = write(*hostile(tmp_path)).read_text()
+    assert "<img" not in page
+    assert "<!--" not in page
+    markdown = (tmp_path / "report.md").read_text()
+    assert "<img" not in re.sub(r"`[^`]*`", "", markdown)
+
+
+def test_drawings_hold_nothing_but_their_own_shapes(tmp_path: Path) -> None:
+    _, run = hostile(tmp_path)
+    edges = edge_rows([build.trial("baseline", 0, [build.edge("a.b", "c.d", protocol=NASTY)])])
+    bars = read_trace([run / "trials/00-baseline/spans.parquet"], "t1")
+    for svg in (topology_svg(edges), waterfall_svg(bars, {"s2"})):
+        drawn = list(ElementTree.fromstring(svg).iter())
+        assert {of.tag for of in drawn} <= {"svg", "path", "title", "text", "g", "rect", "line"}
+        said = " ".join(of.get("class", "") for of in drawn).split()
+        assert set(said) <= {
+            *("topology", "link", "label", "service", "waterfall", "grid", "tick"),
+            *("name", "time", "bar", "client", "server", "cited", "error"),
+        }
 
 
 def test_void_rounds_and_doubts_are_told() -> None:
@@ -225,32 +262,58 @@ def test_a_waterfall_draws_children_below_parents_and_marks_what_is_cited(tmp_pa
     assert read_trace([run / "trials/00-baseline/spans.parquet"], "absent") == ()
 
 
-@pytest.mark.browser
-def test_a_browser_opens_the_page_offline_and_draws_it(tmp_path: Path) -> None:
+@dataclass
+class Seen:
+    """What a browser meets on a page."""
+
+    page: Any
+    problems: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def browsed(file: Path) -> Iterator[Seen]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = next(
         (p for p in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(p).exists()), None
     )
     if chromium is None:
         pytest.skip("no system Chromium: install the package `chromium`")
-    page_file = write(build.shop(), build.run_directory(tmp_path))
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(
             executable_path=chromium,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
-        page = browser.new_page()
-        problems: list[str] = []
-        requests: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-        page.on("request", lambda r: requests.append(r.url))
-        page.goto(page_file.as_uri())
-        page.wait_for_selector("#chart canvas")
-        assert page.locator("svg.topology g.service").count() == 5
-        assert page.locator("svg.waterfall rect.cited").count() == 1
-        assert page.locator("#variants tbody tr").count() == 2
-        assert page.locator(".u-legend tr").count() == 3
+        seen = Seen(browser.new_page())
+        seen.page.on("pageerror", lambda error: seen.problems.append(str(error)))
+        seen.page.on(
+            "console", lambda m: seen.problems.append(m.text) if m.type == "error" else None
+        )
+        seen.page.on("request", lambda r: seen.requests.append(r.url))
+        seen.page.goto(file.as_uri())
+        seen.page.wait_for_selector("#chart canvas")
+        yield seen
         browser.close()
-    assert problems == []
-    assert [url for url in requests if not url.startswith("file:")] == []
+
+
+@pytest.mark.browser
+def test_a_browser_opens_the_page_offline_and_draws_it(tmp_path: Path) -> None:
+    with browsed(write(build.shop(), build.run_directory(tmp_path))) as seen:
+        assert seen.page.locator("svg.topology g.service").count() == 5
+        assert seen.page.locator("svg.waterfall rect.cited").count() == 1
+        assert seen.page.locator("#variants tbody tr").count() == 2
+        assert seen.page.locator(".u-legend tr").count() == 3
+    assert seen.problems == []
+    assert [url for url in seen.requests if not url.startswith("file:")] == []
+
+
+@pytest.mark.browser
+def test_what_traces_say_is_shown_and_never_run(tmp_path: Path) -> None:
+    with browsed(write(*hostile(tmp_path))) as seen:
+        assert seen.page.evaluate("window.ran") is None
+        assert seen.page.locator("img").count() == 0
+        assert seen.page.locator("svg.topology g.service text").all_text_contents() == [
+            "gateway",
+            NASTY,
+        ]
+    assert seen.problems == []
