@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-Bool = NDArray[np.bool_]
+from analysis.arrays import I32, I64, Bool
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Codes = NDArray[np.integer]
-I64 = NDArray[np.int64]
+from analysis.arrays import I64, Integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,7 @@ class Groups:
         return len(self.first)
 
 
-def distinct(*columns: Codes) -> Groups:
+def distinct(*columns: Integers) -> Groups:
     """Number the distinct rows of ``columns`` (at least one, all of one length) from 0."""
     of, count = _compressed(columns[0])
     for column in columns[1:]:
@@ -36,7 +34,7 @@ def distinct(*columns: Codes) -> Groups:
     return Groups(of, first)
 
 
-def _compressed(keys: Codes) -> tuple[I64, int]:
+def _compressed(keys: Integers) -> tuple[I64, int]:
     """The rank of each key among the distinct ones, and how many there are."""
     if len(keys) == 0:
         return np.zeros(0, np.int64), 0
@@ -52,16 +50,16 @@ def _compressed(keys: Codes) -> tuple[I64, int]:
     return rank[shifted], int(rank[-1]) + 1
 
 
-def summed(of: Codes, values: NDArray[np.integer], count: int) -> I64:
+def summed(of: Integers, values: Integers, count: int) -> I64:
     """Sum by group. Exact while sums stay below 2^53 (104 days of ns, 9 PB)."""
     return np.bincount(of, weights=values, minlength=count).astype(np.int64)
 
 
-def counted(of: Codes, count: int) -> I64:
+def counted(of: Integers, count: int) -> I64:
     return np.bincount(of, minlength=count).astype(np.int64)
 
 
-def highest(of: Codes, values: NDArray[np.integer], count: int) -> I64:
+def highest(of: Integers, values: Integers, count: int) -> I64:
     """Maximum by group, 0 for an empty one; values are not negative."""
     most = np.zeros(count, np.int64)
     np.maximum.at(most, of, values)

@@ -1,6 +1,6 @@
 """Sets of intervals, many groups at once: unions and peaks.
 
-Groups are laid side by side on one number line (each starts where the one before it ended), so
+Integers are laid side by side on one number line (each starts where the one before it ended), so
 that one sort and one running maximum serve them all. Times are int64 ns; the line's length is the
 sum of the groups' extents, which int64 holds for 292 years.
 """
@@ -10,12 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from analysis.arrays import I64, Integers
 from services.errors import BadInput
-
-I64 = NDArray[np.int64]
-Groups = NDArray[np.integer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ class Line:
     end: I64
 
 
-def line(group: Groups, start: I64, end: I64, groups: int) -> Line:
+def line(group: Integers, start: I64, end: I64, groups: int) -> Line:
     """Lay ``groups`` groups side by side; within a group, distances stay what they were."""
     least = np.full(groups, np.iinfo(np.int64).max)
     most = np.full(groups, np.iinfo(np.int64).min)
@@ -51,7 +48,7 @@ def side_by_side(extent: I64) -> I64:
     return np.cumsum(extent) - extent
 
 
-def union(group: Groups, start: I64, end: I64, groups: int) -> I64:
+def union(group: Integers, start: I64, end: I64, groups: int) -> I64:
     """For each group, the time that at least one of its intervals covers."""
     if len(group) == 0:
         return np.zeros(groups, dtype=np.int64)
@@ -64,7 +61,7 @@ def union(group: Groups, start: I64, end: I64, groups: int) -> I64:
     return _summed(of, added, groups)
 
 
-def peak(group: Groups, start: I64, end: I64, groups: int) -> NDArray[np.int64]:
+def peak(group: Integers, start: I64, end: I64, groups: int) -> I64:
     """For each group, the most intervals in flight at one time.
 
     Where one ends as another starts, the end comes first. An interval without length is in flight
@@ -87,6 +84,6 @@ def peak(group: Groups, start: I64, end: I64, groups: int) -> NDArray[np.int64]:
     return highest
 
 
-def _summed(group: Groups, values: I64, groups: int) -> I64:
+def _summed(group: Integers, values: I64, groups: int) -> I64:
     """Exact where a group's sum stays below 2^53 ns, 104 days."""
     return np.bincount(group, weights=values, minlength=groups).astype(np.int64)

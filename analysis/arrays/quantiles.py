@@ -15,6 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays import Integers
+
 PERCENTS: Final = (50, 90, 95, 99)
 NEEDED: Final = {p: math.ceil(math.log(0.025) / math.log(p / 100)) for p in PERCENTS}
 """Smallest sample that identifies each percentile."""
@@ -57,7 +59,7 @@ def quantiles(values: NDArray[np.generic], *, divisor: float = 1.0, endless: int
 
 
 def quantiles_by_group(
-    group: NDArray[np.integer], values: NDArray[np.generic], groups: int, *, divisor: float = 1.0
+    group: Integers, values: NDArray[np.generic], groups: int, *, divisor: float = 1.0
 ) -> list[Quantiles]:
     """One for each group 0..groups-1; ``group`` and ``values`` are parallel."""
     order = np.lexsort((values, group))

@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from analysis.arrays import I32, I64, Bool
 from analysis.arrays.grouping import counted, distinct, summed
 from analysis.arrays.quantiles import median, quantiles
 from analysis.findings.finding import Confidence, Evidence, Finding, Hop, Where
@@ -23,9 +23,6 @@ from analysis.traces.critical_path import CriticalPath
 from analysis.traces.pairs import Calls, Hops, Place
 from services.scenario.facts import Facts
 
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-Bool = NDArray[np.bool_]
 Mode = Literal["run", "analyze", "protocols"]
 
 NS_PER_MS = 1e6

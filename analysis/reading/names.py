@@ -13,14 +13,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.arrays import I32, I64, NONE, U8, Bool
+from analysis.arrays.codes import Codes
 from analysis.arrays.grouping import distinct
 from analysis.reading import conventions as says
-from analysis.reading.recorder import Codes, Recorder
-from analysis.spans.table import NONE, Attributes, Kind, Messages, Status
+from analysis.reading.recorder import Recorder
+from analysis.spans.table import Attributes, Kind, Messages, Status
 
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-Bool = NDArray[np.bool_]
 Integer = TypeVar("Integer", np.int32, np.int64)
 
 
@@ -32,8 +31,8 @@ class Columns:
     span: I32
     parent: I32
     name: I32
-    kind: NDArray[np.uint8]
-    status: NDArray[np.uint8]
+    kind: U8
+    status: U8
     start: I64
     end: I64
     resource: I32

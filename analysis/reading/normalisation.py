@@ -18,18 +18,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.arrays import I32, NONE, U16, Bool
+from analysis.arrays.codes import matched
 from analysis.arrays.forest import Forest, cyclic
 from analysis.arrays.grouping import distinct
-from analysis.arrays.ids import matched
 from analysis.reading.names import Columns, Names, Said
 from analysis.reading.recorder import Recorder, raw
 from analysis.reading.skew import shifts
 from analysis.reading.steps import mark_steps
-from analysis.spans.table import NONE, Absent, Flag, Kind, Links, SpanTable, mark
-
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-Bool = NDArray[np.bool_]
+from analysis.spans.table import Absent, Flag, Kind, Links, SpanTable, mark
 
 REPAIRS: Final = ("duplicate", "same_id", "shared", "orphan", "cycle", "shifted", "outside")
 
@@ -44,7 +41,7 @@ class Normalised:
 @dataclass(frozen=True, slots=True)
 class _Tree:
     parent: I32
-    flags: NDArray[np.uint16]
+    flags: U16
 
 
 def normalise(recorder: Recorder, *, skew: bool = False) -> Normalised:

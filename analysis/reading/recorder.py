@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-NONE: Final = -1
+from analysis.arrays.codes import Codes
+
 _HEX: Final = frozenset(string.hexdigits)
 _LOWER_HEX: Final = frozenset("0123456789abcdef")
 
@@ -40,14 +41,6 @@ class Unreadable(Exception):
         super().__init__(reason)
         self.reason = reason
         self.offset = offset
-
-
-class Codes(dict[str, int]):
-    """Text → code, in order of appearance."""
-
-    def __missing__(self, text: str) -> int:
-        code = self[text] = len(self)
-        return code
 
 
 class Ids(dict[str | bytes, int]):

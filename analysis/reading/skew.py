@@ -9,11 +9,9 @@ start. Off unless asked for; a shift is a guess.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from analysis.arrays import I64
 from analysis.arrays.forest import Forest
-
-I64 = NDArray[np.int64]
 
 
 def shifts(forest: Forest, start: I64, end: I64, process: I64) -> I64:

@@ -16,15 +16,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays import I32, NONE, U16
 from analysis.arrays.grouping import distinct
 from analysis.reading.names import Columns, Names, Said
-from analysis.spans.table import NONE, Flag, Kind, Links, mark
-
-I32 = NDArray[np.int32]
+from analysis.spans.table import Flag, Kind, Links, mark
 
 
 def mark_steps(  # noqa: PLR0917  # what is known of every span, column by column
-    columns: Columns, names: Names, said: Said, parent: I32, flags: NDArray[np.uint16], links: Links
+    columns: Columns, names: Names, said: Said, parent: I32, flags: U16, links: Links
 ) -> None:
     """Mark in ``flags`` what is no hop of its own, and give a received message a place in
     ``parent``; both in place."""

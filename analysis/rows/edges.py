@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from analysis.arrays import I64
 from analysis.arrays.grouping import counted
 from analysis.arrays.quantiles import Quantiles, quantiles_by_group
 from analysis.findings.observed import NS_PER_MS, Observed
 from analysis.traces.pairs import UNKNOWN
-
-I64 = NDArray[np.int64]
 
 
 def edge_rows(seen: Observed, requests: int) -> tuple[dict[str, Any], ...]:

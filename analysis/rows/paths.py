@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis.arrays.grouping import counted, distinct, summed
 from analysis.arrays.quantiles import quantiles
 from analysis.findings.observed import NS_PER_MS, Observed
 from analysis.spans.table import Kind
-
-I64 = NDArray[np.int64]
 
 
 def path_rows(seen: Observed) -> tuple[dict[str, Any], ...]:

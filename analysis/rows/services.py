@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from analysis.arrays import intervals
+from analysis.arrays import I64, intervals
 from analysis.arrays.grouping import counted, distinct
 from analysis.arrays.quantiles import quantiles_by_group
 from analysis.findings.observed import NS_PER_MS, Observed
 from analysis.spans.table import Flag, Kind, SpanTable
-
-I64 = NDArray[np.int64]
 
 
 def service_rows(seen: Observed) -> tuple[dict[str, Any], ...]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from analysis.arrays import NONE
+from analysis.arrays.codes import Codes
 from analysis.arrays.grouping import distinct
-from analysis.spans.table import NONE, Kind, SpanTable
+from analysis.spans.table import Kind, SpanTable
 from services.scenario.facts import Facts
 
 
@@ -21,15 +23,8 @@ def by_scenario(spans: SpanTable, facts: Facts) -> SpanTable:
     """
     if not facts.known or len(spans) == 0:
         return spans
-    names = list(spans.names)
-    codes = {name: code for code, name in enumerate(names)}
+    codes = Codes(spans.names)
     services = frozenset(service for service, _ in facts.operations.values())
-
-    def code(name: str) -> int:
-        if name not in codes:
-            codes[name] = len(names)
-            names.append(name)
-        return codes[name]
 
     told = distinct(spans.kind, spans.service, spans.operation, spans.peer)
     operation = spans.operation[told.first].copy()
@@ -40,16 +35,16 @@ def by_scenario(spans: SpanTable, facts: Facts) -> SpanTable:
             continue
         serving = kind in (Kind.SERVER, Kind.CONSUMER)
         other = spans.name(int((spans.service if serving else spans.peer)[row]))
-        wire = names[operation[number]]
+        wire = spans.names[operation[number]]
         found = facts.operation_of(wire, other if other in services else None)
         if found is None:
             continue
-        operation[number] = code(found[1])
+        operation[number] = codes[found[1]]
         if not serving:
-            peer[number] = code(found[0])
+            peer[number] = codes[found[0]]
     return replace(
         spans,
         operation=operation[told.of],
         peer=peer[told.of],
-        names=tuple(names),
+        names=tuple(codes),
     )

@@ -17,13 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from analysis.arrays import I32, NONE, U8
+from analysis.arrays.codes import Codes, matched
 from analysis.arrays.forest import Forest, cyclic
-from analysis.arrays.ids import matched
-from analysis.reading.recorder import Codes
 from analysis.spans.table import (
     COLUMNS,
     NAME_COLUMNS,
-    NONE,
     Absent,
     Attributes,
     Flag,
@@ -35,9 +34,6 @@ from analysis.spans.table import (
     empty,
 )
 from services.errors import BadInput
-
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
 
 KINDS: Final = tuple(kind.name.lower() for kind in Kind)
 STATUSES: Final = tuple(status.name.lower() for status in Status)
@@ -127,7 +123,7 @@ def _arrow(spans: SpanTable) -> pa.Table:
         if len(spans)
         else (spans.parent)
     )
-    parent[spans.absent.row] = spans.absent.parent
+    parent[spans.absent.row] = spans.absent.span
     columns: dict[str, Any] = {
         "trace": text(spans.trace, traces),
         "span": ids.take(pa.array(spans.span)),
@@ -260,8 +256,8 @@ def _numbers(table: pa.Table, name: str, dtype: type[np.generic]) -> NDArray[Any
     return np.asarray(_one(table[name]).to_numpy(zero_copy_only=False)).astype(dtype)
 
 
-def _words(column: Any, words: tuple[str, ...]) -> NDArray[np.uint8]:
+def _words(column: Any, words: tuple[str, ...]) -> U8:
     dictionary = _one(column).dictionary_encode()
     own = np.array([words.index(text) for text in dictionary.dictionary.to_pylist()], np.uint8)
-    found: NDArray[np.uint8] = own[dictionary.indices.to_numpy(zero_copy_only=False)]
+    found: U8 = own[dictionary.indices.to_numpy(zero_copy_only=False)]
     return found

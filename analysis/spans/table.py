@@ -15,7 +15,7 @@ The module is long because whatever makes a table of another has to know every c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum, IntFlag
 from functools import cached_property
@@ -25,15 +25,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from analysis.arrays import I32, I64, NONE, U8, U16, Bool, Integers
+from analysis.arrays.codes import Codes
 from analysis.arrays.forest import Forest
-
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-U8 = NDArray[np.uint8]
-U16 = NDArray[np.uint16]
-Bool = NDArray[np.bool_]
-
-NONE: Final = -1
 
 
 class Kind(IntEnum):
@@ -58,8 +52,6 @@ class Status(IntEnum):
 class Flag(IntFlag):
     ORPHAN = 1
     """It names a parent that is not in its trace."""
-    CLIPPED = 2
-    """The critical-path policy cut its window."""
     SKEW_ADJUSTED = 4
     """``lo`` and ``hi`` were shifted for clock skew; the shift is ``lo - start``."""
     ASYNC = 8
@@ -81,8 +73,8 @@ class Column(NamedTuple):
 
 
 COLUMNS: Final = (
-    Column("trace", np.int32, "code", "trace id, into trace_ids"),
-    Column("span", np.int32, "code", "span id, into span_ids"),
+    Column("trace", np.int32, "trace", "trace id, into trace_ids"),
+    Column("span", np.int32, "span", "span id, into span_ids"),
     Column("parent", np.int32, "row", "the parent span; -1 for a root or an orphan"),
     Column("root", np.int32, "row", "the topmost ancestor; a root is its own"),
     Column("depth", np.int32, "edges", "distance from the root"),
@@ -164,10 +156,10 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """Parents that orphans name, in row order: codes into ``span_ids``."""
+    """Parents that orphans name, in row order: ``span`` is a code into ``span_ids``."""
 
     row: I32
-    parent: I32
+    span: I32
 
     @staticmethod
     def empty() -> Absent:
@@ -241,8 +233,8 @@ class SpanTable:
         return self._codes.get(name, NONE)
 
     @cached_property
-    def _codes(self) -> dict[str, int]:
-        return {name: code for code, name in enumerate(self.names)}
+    def _codes(self) -> Codes:
+        return Codes(self.names)
 
     def trace_id(self, row: int) -> str:
         return str(self.trace_ids[int(self.trace[row])])
@@ -260,63 +252,34 @@ class SpanTable:
         Trees stay whole, so parents and roots stay rows of the result.
         """
         keep = traces[self.trace]
-        new_row = np.cumsum(keep, dtype=np.int32) - np.int32(1)
-        new_trace = np.cumsum(traces, dtype=np.int32) - np.int32(1)
+        by = {"row": _counted(keep), "trace": _counted(traces)}
 
-        def moved(rows: I32) -> I32:
-            return np.where((rows >= 0) & keep[rows], new_row[rows], np.int32(NONE))
+        def of(table: Any, rows: Bool) -> dict[str, Any]:
+            return _renumbered({name: c[rows] for name, c in _columns(table).items()}, by)
 
-        columns = {c.name: getattr(self, c.name)[keep] for c in COLUMNS}
-        columns["trace"] = new_trace[columns["trace"]]
-        columns["parent"] = moved(columns["parent"])
-        columns["root"] = moved(columns["root"])
         links, attributes, absent = self.links, self.attributes, self.absent
-        lk, ak, bk = keep[links.row], keep[attributes.row], keep[absent.row]
         return replace(
             self,
-            **columns,
+            **of(self, keep),
             trace_ids=self.trace_ids.filter(pl.Series(traces)),
-            messages=Messages(*(getattr(self.messages, f.name)[keep] for f in fields(Messages))),
-            links=Links(
-                new_row[links.row[lk]],
-                moved(links.target[lk]),
-                np.where(
-                    (links.trace[lk] >= 0) & traces[links.trace[lk]],
-                    new_trace[links.trace[lk]],
-                    np.int32(NONE),
-                ),
-                links.span[lk],
-            ),
-            attributes=Attributes(
-                new_row[attributes.row[ak]],
-                attributes.key[ak],
-                attributes.value[ak],
-                attributes.values,
-            ),
-            absent=Absent(new_row[absent.row[bk]], absent.parent[bk]),
+            messages=Messages(**of(self.messages, keep)),
+            links=Links(**of(links, keep[links.row])),
+            attributes=replace(attributes, **of(attributes, keep[attributes.row])),
+            absent=Absent(**of(absent, keep[absent.row])),
         )
 
     def named(self, *, variant: str | None = None, phase: Sequence[str] | None = None) -> SpanTable:
         """With ``variant`` on every row, and ``phase`` (a name for each trace code) on its rows."""
-        names = list(self.names)
-        codes = dict(self._codes)
-
-        def code(name: str) -> int:
-            if name not in codes:
-                codes[name] = len(names)
-                names.append(name)
-            return codes[name]
-
+        codes = Codes(self.names)
         changed: dict[str, Any] = {}
         if variant is not None:
-            changed["variant"] = np.full(len(self), code(variant), np.int32)
+            changed["variant"] = np.full(len(self), codes[variant], np.int32)
         if phase is not None:
-            by_trace = np.fromiter((code(p) for p in phase), np.int32, count=len(phase))
-            changed["phase"] = by_trace[self.trace]
-        return replace(self, names=tuple(names), **changed)
+            changed["phase"] = np.array([codes[name] for name in phase], np.int32)[self.trace]
+        return replace(self, names=tuple(codes), **changed)
 
 
-def mark(flags: U16, rows: Bool | NDArray[np.integer], flag: Flag) -> None:
+def mark(flags: U16, rows: Bool | Integers, flag: Flag) -> None:
     """Set ``flag`` on ``rows``, in place."""
     # NumPy takes an IntFlag for an int64.
     flags[rows] |= np.uint16(flag)
@@ -346,81 +309,70 @@ def concat(tables: Iterable[SpanTable]) -> SpanTable:
         return empty()
     if len(parts) == 1:
         return parts[0]
-    names: dict[str, int] = {}
-    columns: dict[str, list[NDArray[Any]]] = {c.name: [] for c in COLUMNS}
-    messages: list[Messages] = []
-    links: list[Links] = []
-    attributes: list[Attributes] = []
-    absent: list[Absent] = []
+    names = Codes()
+    moved: list[list[dict[str, Any]]] = []
     rows = traces = spans = values = 0
     for part in parts:
-        code = np.fromiter(
-            (names.setdefault(name, len(names)) for name in part.names),
-            np.int32,
-            count=len(part.names),
-        )
-        for column in COLUMNS:
-            old = getattr(part, column.name)
-            match column.unit:
-                case "name":
-                    old = _shifted(old, code)
-                case "row":
-                    old = _moved(old, rows)
-                case "code":
-                    old = _moved(old, traces if column.name == "trace" else spans)
-            columns[column.name].append(old)
-        messages.append(replace(part.messages, key=_shifted(part.messages.key, code)))
-        links.append(
-            Links(
-                _moved(part.links.row, rows),
-                _moved(part.links.target, rows),
-                _moved(part.links.trace, traces),
-                _moved(part.links.span, spans),
-            )
-        )
-        attributes.append(
-            replace(
-                part.attributes,
-                row=_moved(part.attributes.row, rows),
-                key=_shifted(part.attributes.key, code),
-                value=_moved(part.attributes.value, values),
-            )
-        )
-        absent.append(Absent(_moved(part.absent.row, rows), _moved(part.absent.parent, spans)))
+        by = {
+            "name": np.array([*(names[name] for name in part.names), NONE], np.int32),
+            "row": _shifted(len(part), rows),
+            "trace": _shifted(len(part.trace_ids), traces),
+            "span": _shifted(len(part.span_ids), spans),
+            "value": _shifted(len(part.attributes.values), values),
+        }
+        inside = (part, part.messages, part.links, part.attributes, part.absent)
+        moved.append([_renumbered(_columns(table), by) for table in inside])
         rows += len(part)
         traces += len(part.trace_ids)
         spans += len(part.span_ids)
         values += len(part.attributes.values)
-
-    def joined(parts: Sequence[Any], name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(part, name) for part in parts])
-
+    columns, messages, links, attributes, absent = (
+        {name: np.concatenate([of[name] for of in alike]) for name in alike[0]}
+        for alike in zip(*moved, strict=True)
+    )
     return SpanTable(
-        **{name: np.concatenate(parts) for name, parts in columns.items()},
+        **columns,
         names=tuple(names),
         trace_ids=_text(pl.concat([part.trace_ids for part in parts])),
         span_ids=_text(pl.concat([part.span_ids for part in parts])),
-        messages=Messages(*(joined(messages, f.name) for f in fields(Messages))),
-        links=Links(*(joined(links, f.name) for f in fields(Links))),
+        messages=Messages(**messages),
+        links=Links(**links),
         attributes=Attributes(
-            joined(attributes, "row"),
-            joined(attributes, "key"),
-            joined(attributes, "value"),
-            _text(pl.concat([part.values for part in attributes])),
+            **attributes, values=_text(pl.concat([part.attributes.values for part in parts]))
         ),
-        absent=Absent(joined(absent, "row"), joined(absent, "parent")),
+        absent=Absent(**absent),
     )
+
+
+_HOLDS: Final = {column.name: column.unit for column in COLUMNS} | {
+    "row": "row",
+    "target": "row",
+    "key": "name",
+    "value": "value",
+}
+"""What a column of any of the tables holds, by its name."""
+
+
+def _columns(table: Any) -> dict[str, NDArray[Any]]:
+    found = {field.name: getattr(table, field.name) for field in fields(table)}
+    return {name: column for name, column in found.items() if isinstance(column, np.ndarray)}
+
+
+def _renumbered(columns: Mapping[str, NDArray[Any]], by: Mapping[str, I32]) -> dict[str, Any]:
+    """``by`` has the new number for each old one, by what a column holds, and NONE at its end."""
+    return {
+        name: by[_HOLDS[name]][column] if _HOLDS.get(name) in by else column
+        for name, column in columns.items()
+    }
+
+
+def _counted(kept: Bool) -> I32:
+    return np.append(np.where(kept, np.cumsum(kept) - 1, NONE), NONE).astype(np.int32)
+
+
+def _shifted(count: int, by: int) -> I32:
+    return np.append(np.arange(by, by + count), NONE).astype(np.int32)
 
 
 def _text(values: Sequence[str] | pl.Series) -> pl.Series:
     return pl.Series("", values, dtype=pl.String)
-
-
-def _moved(codes: I32, by: int) -> I32:
-    return np.where(codes >= 0, codes + np.int32(by), np.int32(NONE))
-
-
-def _shifted(codes: I32, code: I32) -> I32:
-    if len(code) == 0:
-        return codes
-    return np.where(codes >= 0, code[codes], np.int32(NONE))

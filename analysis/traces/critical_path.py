@@ -29,13 +29,10 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays import I32, I64, NONE, Bool
 from analysis.arrays.forest import Forest
 from analysis.arrays.intervals import side_by_side
-from analysis.spans.table import NONE, Flag, Kind, SpanTable
-
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-Bool = NDArray[np.bool_]
+from analysis.spans.table import Flag, Kind, SpanTable
 
 Preset = Literal["reference", "jaeger", "crisp", "elastic"]
 

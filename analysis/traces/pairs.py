@@ -21,15 +21,10 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from analysis.arrays import I32, I64, NONE, U8, Bool
 from analysis.arrays.grouping import counted, distinct
-from analysis.spans.table import NONE, Flag, Kind, SpanTable
-
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-Bool = NDArray[np.bool_]
-
+from analysis.spans.table import Flag, Kind, SpanTable
 
 UNKNOWN: Final = "unknown"
 """The callee of a client span that says nothing of the other side."""
@@ -54,7 +49,7 @@ class Hops:
     """One row an attempt. Rows of the span table in ``client``, ``server``, ``context``."""
 
     spans: SpanTable
-    role: NDArray[np.uint8]
+    role: U8
     """Of every span of the table: its kind, or what it stands for where none is stated."""
     client: I32
     """The CLIENT or PRODUCER span; -1 where it was not recorded."""
@@ -140,7 +135,7 @@ def pair(spans: SpanTable) -> tuple[Hops, Calls]:
     return hops, _calls(hops)
 
 
-def _roles(spans: SpanTable) -> NDArray[np.uint8]:
+def _roles(spans: SpanTable) -> U8:
     role = np.where(spans.has(Flag.STEP), np.uint8(Kind.INTERNAL), spans.kind)
     parent = spans.parent
     # INTERNAL is what an SDK writes where nobody chose a kind.
@@ -161,7 +156,7 @@ def _roles(spans: SpanTable) -> NDArray[np.uint8]:
     return role
 
 
-def _ends(spans: SpanTable, role: NDArray[np.uint8]) -> tuple[I32, I32, tuple[I32, I32]]:
+def _ends(spans: SpanTable, role: U8) -> tuple[I32, I32, tuple[I32, I32]]:
     """Client and server rows of every hop, and every delivery of a message."""
     parent = spans.parent
     rows = np.arange(len(spans), dtype=np.int32)
@@ -203,7 +198,7 @@ def _ends(spans: SpanTable, role: NDArray[np.uint8]) -> tuple[I32, I32, tuple[I3
 
 def _described(
     spans: SpanTable,
-    role: NDArray[np.uint8],
+    role: U8,
     client: I32,
     server: I32,
     deliveries: tuple[I32, I32],
@@ -354,7 +349,7 @@ def _calls(hops: Hops) -> Calls:
     )
 
 
-def complete_traces(spans: SpanTable, hops: Hops, *, both_ends: bool) -> NDArray[np.bool_]:
+def complete_traces(spans: SpanTable, hops: Hops, *, both_ends: bool) -> Bool:
     """Which traces are whole: one mark for each trace code.
 
     A trace is complete when every parent resolves, and, with ``both_ends``, when every CLIENT span

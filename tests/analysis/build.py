@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from analysis.analyse import Analysis, analyse
+from analysis.arrays import NONE
 from analysis.findings.finding import Finding
 from analysis.findings.observed import Mode
 from analysis.findings.settings import Settings
 from analysis.reading.normalisation import Normalised, normalise
-from analysis.reading.recorder import NONE, Recorder
+from analysis.reading.recorder import Recorder
 from analysis.spans.table import Kind, SpanTable
 from analysis.traces.critical_path import CriticalPath, Policy, critical_path
 from services.scenario.facts import EMPTY, Facts

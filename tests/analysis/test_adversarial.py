@@ -15,12 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.analyse import Analysis, analyse
+from analysis.arrays import NONE
 from analysis.document import analysis_document, critical_path_document
 from analysis.findings.observed import Mode
 from analysis.findings.settings import Settings
 from analysis.reading.inputs import Read
 from analysis.reading.normalisation import normalise
-from analysis.reading.recorder import NONE, Malformed, Recorder
+from analysis.reading.recorder import Malformed, Recorder
 from analysis.traces.critical_path import PRESETS, Preset
 from services.errors import BadInput
 from services.scenario.facts import EMPTY

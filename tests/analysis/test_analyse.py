@@ -9,10 +9,11 @@ import orjson
 import pytest
 
 from analysis.analyse import Analysis, analyse
+from analysis.arrays import NONE
 from analysis.findings.finding import Finding, ranked
 from analysis.findings.settings import Settings
 from analysis.reading.normalisation import normalise
-from analysis.reading.recorder import NONE, Recorder
+from analysis.reading.recorder import Recorder
 from analysis.spans.naming import by_scenario
 from analysis.spans.table import Kind, concat, empty
 from services.scenario.facts import EMPTY, Facts

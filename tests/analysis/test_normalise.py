@@ -36,7 +36,7 @@ def test_a_parent_is_looked_for_in_its_own_trace() -> None:
     assert found.spans.parent.tolist() == [-1, -1]
     assert found.spans.has(Flag.ORPHAN).tolist() == [False, True]
     assert found.repairs["orphan"] == 1
-    assert [found.spans.span_ids[int(p)] for p in found.spans.absent.parent] == ["x"]
+    assert [found.spans.span_ids[int(p)] for p in found.spans.absent.span] == ["x"]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def told(table: SpanTable) -> list[dict[str, Any]]:
                     if c.unit == "name"
                     else int(getattr(table, c.name)[row])
                     for c in COLUMNS
-                    if c.unit != "code"
+                    if c.unit not in {"trace", "span"}
                 },
                 "trace": table.trace_id(row),
                 "span": table.span_id(row),
@@ -66,7 +66,7 @@ def told(table: SpanTable) -> list[dict[str, Any]]:
                         table.links.target[linked], table.links.span[linked], strict=True
                     )
                 ],
-                "absent": [table.span_ids[int(p)] for p in table.absent.parent[absent]],
+                "absent": [table.span_ids[int(p)] for p in table.absent.span[absent]],
             }
         )
     return rows

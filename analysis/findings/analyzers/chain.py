@@ -11,18 +11,13 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from analysis.arrays import intervals
+from analysis.arrays import I32, I64, intervals
 from analysis.arrays.grouping import distinct, summed
 from analysis.arrays.quantiles import median
 from analysis.findings.finding import Hop, Where
 from analysis.findings.observed import NS_PER_MS, Candidate, Observed, Shown, conclude
 from analysis.traces.pairs import Place
-
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-Bool = NDArray[np.bool_]
 
 _SHOWN_ENDS: Final = 8
 

@@ -16,17 +16,14 @@ from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from analysis.arrays import I64
 from analysis.arrays.grouping import counted, distinct, highest
 from analysis.arrays.quantiles import median
 from analysis.findings.analyzers.siblings import Siblings, by_edge, each, stormy_contexts
 from analysis.findings.finding import Confidence
 from analysis.findings.observed import Candidate, Observed, Shown, conclude, of_calls, where_of
 from analysis.traces.pairs import Place
-
-I64 = NDArray[np.int64]
-Bool = NDArray[np.bool_]
 
 Class = Literal["redundant", "parallel", "sequential"]
 CLASSES: Final[tuple[Class, ...]] = ("redundant", "parallel", "sequential")

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from analysis.arrays import I64, Bool
 from analysis.arrays.grouping import counted, distinct, highest, summed
 from analysis.arrays.intervals import line
 from analysis.arrays.quantiles import median, rank
@@ -32,11 +32,6 @@ from analysis.findings.finding import Confidence, Where
 from analysis.findings.observed import Candidate, Observed, Shown, conclude, of_calls, where_of
 from analysis.traces.pairs import Place
 from services.scenario.text.units import time_text
-
-I32 = NDArray[np.int32]
-I64 = NDArray[np.int64]
-Bool = NDArray[np.bool_]
-
 
 _MOST_NAMES: Final = 12
 

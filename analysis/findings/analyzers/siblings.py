@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from analysis.arrays import intervals
+from analysis.arrays import I32, I64, Bool, Integers, intervals
 from analysis.arrays.grouping import counted, distinct, highest, summed
 from analysis.findings.observed import Observed
-
-I64 = NDArray[np.int64]
-Bool = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ class Siblings:
         return of(self.seen, self.call[keep], self.group[keep])
 
 
-def each(values: NDArray[np.integer]) -> Iterator[tuple[int, I64]]:
+def each(values: Integers) -> Iterator[tuple[int, I64]]:
     """Every distinct value, ascending, and where it stands."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
@@ -102,7 +98,7 @@ def each(values: NDArray[np.integer]) -> Iterator[tuple[int, I64]]:
         yield int(ordered[begin]), order[begin:end]
 
 
-def of(seen: Observed, call: I64, *by: NDArray[np.integer]) -> Siblings:
+def of(seen: Observed, call: I64, *by: Integers) -> Siblings:
     """``call`` grouped by the columns ``by``, which are parallel to it."""
     groups = distinct(*by)
     return Siblings(seen, call, groups.of, groups.first)
@@ -121,7 +117,7 @@ def by_context(seen: Observed, call: I64 | None = None) -> Siblings:
     return of(seen, call, calls.context[call], seen.hops.caller[calls.place[call]])
 
 
-def callers(groups: Siblings) -> NDArray[np.int32]:
+def callers(groups: Siblings) -> I32:
     """By group, the number of the calling operation."""
     return groups.seen.hops.caller[groups.seen.calls.place[groups.call[groups.first]]]
 
@@ -132,6 +128,6 @@ def storms(seen: Observed) -> Siblings:
     return groups.only(groups.peak > seen.settings.storm_peak)
 
 
-def stormy_contexts(seen: Observed) -> NDArray[np.int32]:
+def stormy_contexts(seen: Observed) -> I32:
     groups = storms(seen)
     return seen.calls.context[groups.call[groups.first]]

@@ -8,12 +8,11 @@ downloads repeat whole ancestors inside ``references[].span``: only the ids are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
+from analysis.arrays import NONE
 from analysis.reading.formats.content import Content, Format
 from analysis.reading.recorder import (
-    NONE,
     Malformed,
     Recorder,
     Skipped,
@@ -23,15 +22,10 @@ from analysis.reading.recorder import (
     padded,
     text_of,
 )
+from analysis.spans.table import Kind, Status
 
-_KINDS: Final[Mapping[str, int]] = {
-    "internal": 1,
-    "server": 2,
-    "client": 3,
-    "producer": 4,
-    "consumer": 5,
-}
-_STATUSES: Final[Mapping[str, int]] = {"OK": 1, "ERROR": 2}
+_KINDS: Final = {kind.name.lower(): kind.value for kind in Kind}
+_STATUSES: Final = {status.name: status.value for status in Status}
 _ID_DIGITS: Final = (16,)
 
 

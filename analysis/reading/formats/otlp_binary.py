@@ -31,8 +31,9 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
 
+from analysis.arrays import NONE
 from analysis.reading.formats.content import Content, Format
-from analysis.reading.recorder import NONE, Malformed, Recorder, Skipped, Unreadable, text_of
+from analysis.reading.recorder import Malformed, Recorder, Skipped, Unreadable, text_of
 
 _LENGTH: Final = struct.Struct(">I")
 _RESOURCE_SPANS: Final = b"\x0a"

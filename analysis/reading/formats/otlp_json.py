@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from analysis.arrays import NONE
 from analysis.reading.formats.content import Content, Format
 from analysis.reading.recorder import (
-    NONE,
     Malformed,
     Recorder,
     Skipped,
@@ -21,20 +21,10 @@ from analysis.reading.recorder import (
     mapped,
     text_of,
 )
+from analysis.spans.table import Kind, Status
 
-_KINDS: Final[Mapping[str, int]] = {
-    "SPAN_KIND_UNSPECIFIED": 0,
-    "SPAN_KIND_INTERNAL": 1,
-    "SPAN_KIND_SERVER": 2,
-    "SPAN_KIND_CLIENT": 3,
-    "SPAN_KIND_PRODUCER": 4,
-    "SPAN_KIND_CONSUMER": 5,
-}
-_STATUSES: Final[Mapping[str, int]] = {
-    "STATUS_CODE_UNSET": 0,
-    "STATUS_CODE_OK": 1,
-    "STATUS_CODE_ERROR": 2,
-}
+_KINDS: Final = {f"SPAN_KIND_{kind.name}": kind.value for kind in Kind}
+_STATUSES: Final = {f"STATUS_CODE_{status.name}": status.value for status in Status}
 _TABLE: Final = 1 << 18
 """Entries of a table of repeating attributes, before it starts over."""
 _OTHER_SIGNALS: Final = ("resourceMetrics", "resourceLogs", "resourceProfiles")

@@ -6,13 +6,15 @@ span has no place in its trace. A server span with ``shared: true`` reuses its c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
+from analysis.arrays import NONE
 from analysis.reading.formats.content import Content, Format
-from analysis.reading.recorder import NONE, Malformed, Recorder, Skipped, mapped, padded, text_of
+from analysis.reading.recorder import Malformed, Recorder, Skipped, mapped, padded, text_of
+from analysis.spans.table import Kind
 
-_KINDS: Final[Mapping[str, int]] = {"SERVER": 2, "CLIENT": 3, "PRODUCER": 4, "CONSUMER": 5}
+_KINDS: Final = {kind.name: kind.value for kind in Kind if kind > Kind.INTERNAL}
 _ID_DIGITS: Final = (16,)
 
 

@@ -1,16 +1,27 @@
-"""Finding spans by trace and id, all at once."""
+"""Codes: numbers that stand for text, and rows found by them, all at once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
-from numpy.typing import NDArray
 
-I32 = NDArray[np.int32]
+from analysis.arrays import I32, Integers
 
 
-def matched(
-    trace: I32, span: I32, among: NDArray[np.integer], wanted_trace: I32, wanted_span: I32
-) -> I32:
+class Codes(dict[str, int]):
+    """Text → code, in order of appearance."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        """``texts`` have their codes already, and so no text twice."""
+        super().__init__({text: code for code, text in enumerate(texts)})
+
+    def __missing__(self, text: str) -> int:
+        code = self[text] = len(self)
+        return code
+
+
+def matched(trace: I32, span: I32, among: Integers, wanted_trace: I32, wanted_span: I32) -> I32:
     """The row among ``among`` whose (trace, span) is the wanted one; -1 where none is.
 
     Codes are numbers, so a pair is one, too. Of several rows that match, the first in ``among``.
