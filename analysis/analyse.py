@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,9 +10,9 @@ from analysis.findings.analyzers import analyzers
 from analysis.findings.finding import Finding, ranked
 from analysis.findings.observed import Mode, Observed
 from analysis.findings.settings import Settings
-from analysis.rows.edges import edge_rows, traffic
-from analysis.rows.paths import path_rows
-from analysis.rows.services import service_rows
+from analysis.rows.edges import EdgeRow, edge_rows, traffic
+from analysis.rows.paths import PathRow, path_rows
+from analysis.rows.services import ServiceRow, service_rows
 from analysis.spans.naming import by_scenario
 from analysis.spans.table import SpanTable
 from analysis.traces.critical_path import PRESETS, critical_path
@@ -23,18 +22,16 @@ from services.scenario.facts import Facts
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Rows are documents already (docs/output.md); findings and minor are ranked."""
+    """Rows as documents have them (docs/output.md); findings and minor are ranked."""
 
     settings: Settings
     traces: int
     """In the table."""
     complete: int
     """Of these, complete ones."""
-    requests: int
-    """What ``calls_per_request`` divides by."""
-    edges: tuple[dict[str, Any], ...]
-    critical_path: tuple[dict[str, Any], ...]
-    services: tuple[dict[str, Any], ...]
+    edges: tuple[EdgeRow, ...]
+    critical_path: tuple[PathRow, ...]
+    services: tuple[ServiceRow, ...]
     findings: tuple[Finding, ...]
     minor: tuple[Finding, ...]
     outside: int
@@ -43,30 +40,20 @@ class Analysis:
     unique_service_pairs: int
 
 
-def analyse(
-    spans: SpanTable,
-    facts: Facts,
-    settings: Settings,
-    mode: Mode,
-    requests: int | None = None,
-) -> Analysis:
-    """Everything that is known about how these services communicate.
+def observe(spans: SpanTable, facts: Facts, settings: Settings, mode: Mode) -> Observed:
+    """What there is to be seen of how these services communicate.
 
     ``run`` and ``protocols`` judge complete traces only (analysis/traces/pairs.py); ``analyze``
-    judges all, and says with each finding how complete they were. ``requests`` are the complete
-    requests that calls are divided by; None counts the traces judged. Equal input gives equal
-    output.
+    judges all, and says with each finding how complete they were.
     """
     spans = by_scenario(spans, facts)
-    traces = spans.traces
     hops, calls = pair(spans)
     complete = complete_traces(spans, hops, both_ends=mode != "analyze")
-    whole = int(complete.sum())
-    if mode != "analyze" and whole < traces:
+    if mode != "analyze" and not complete.all():
         spans = spans.select(complete)
         hops, calls = pair(spans)
         complete = np.ones(spans.traces, np.bool_)
-    seen = Observed(
+    return Observed(
         spans=spans,
         facts=facts,
         settings=settings,
@@ -76,19 +63,31 @@ def analyse(
         path=critical_path(spans, PRESETS["reference"]),
         complete=complete,
     )
+
+
+def concluded(seen: Observed) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Findings and minor ones, ranked."""
     candidates = [found for analyzer in analyzers() for found in analyzer(seen)]
-    divisor = spans.traces if requests is None else requests
+    return (
+        ranked(c.finding for c in candidates if not c.minor),
+        ranked(c.finding for c in candidates if c.minor),
+    )
+
+
+def analyse(spans: SpanTable, facts: Facts, settings: Settings, mode: Mode) -> Analysis:
+    """Everything that is known about these spans. Equal input gives equal output."""
+    seen = observe(spans, facts, settings, mode)
+    findings, minor = concluded(seen)
     total, pairs = traffic(seen)
     return Analysis(
         settings=settings,
-        traces=traces,
-        complete=whole,
-        requests=divisor,
-        edges=edge_rows(seen, divisor),
+        traces=spans.traces,
+        complete=int(seen.complete.sum()),
+        edges=edge_rows(seen),
         critical_path=path_rows(seen),
         services=service_rows(seen),
-        findings=ranked(c.finding for c in candidates if not c.minor),
-        minor=ranked(c.finding for c in candidates if c.minor),
+        findings=findings,
+        minor=minor,
         outside=seen.path.outside,
         total_inter_service_calls=total,
         unique_service_pairs=pairs,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays import Integers
 
+NS_PER_MS: Final = 1e6
 PERCENTS: Final = (50, 90, 95, 99)
 NEEDED: Final = {p: math.ceil(math.log(0.025) / math.log(p / 100)) for p in PERCENTS}
 """Smallest sample that identifies each percentile."""
@@ -24,7 +25,8 @@ NEEDED: Final = {p: math.ceil(math.log(0.025) / math.log(p / 100)) for p in PERC
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """None where not identifiable, or infinite. The unit is the caller's."""
+    """The quantile map of every document; None where not identifiable, or infinite. The unit is
+    the caller's."""
 
     n: int
     p50: float | None
@@ -32,17 +34,6 @@ class Quantiles:
     p95: float | None
     p99: float | None
     max: float | None
-
-    def document(self) -> dict[str, float | int | None]:
-        """The quantile map of every document."""
-        return {
-            "n": self.n,
-            "p50": self.p50,
-            "p90": self.p90,
-            "p95": self.p95,
-            "p99": self.p99,
-            "max": self.max,
-        }
 
 
 def rank(percent: int, n: int) -> int:
@@ -53,7 +44,7 @@ def rank(percent: int, n: int) -> int:
 def quantiles(values: NDArray[np.generic], *, divisor: float = 1.0, endless: int = 0) -> Quantiles:
     """Of ``values`` (any order) and ``endless`` more that rank as plus infinity.
 
-    ``divisor`` converts the unit: 1e6 for ns to ms.
+    ``divisor`` converts the unit: NS_PER_MS for ns to ms.
     """
     return _of_sorted(np.sort(values), divisor, endless)
 

@@ -7,9 +7,11 @@ save, and which refactor would remove it, written as a variant of a scenario fil
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from hashlib import blake2b
 from typing import Any, Literal
+
+from msgspec import UNSET, UnsetType
 
 from analysis.arrays.quantiles import Quantiles
 
@@ -28,21 +30,13 @@ class Where:
     instance: str | None = None
     """``service/replica``."""
 
-    def document(self) -> dict[str, str | None]:
-        return {
-            "caller": self.caller,
-            "caller_operation": self.caller_operation,
-            "callee": self.callee,
-            "operation": self.operation,
-            "protocol": self.protocol,
-            "instance": self.instance,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     trace_id: str
     span_ids: tuple[str, ...]
+    url: str | UnsetType = UNSET
+    """Where the trace can be looked at, if it is kept where that is so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +49,11 @@ class Hop:
     self_ms: float | None
     tax_ms: float | None
 
-    def document(self) -> dict[str, Any]:
-        return {
-            "service": self.service,
-            "operation": self.operation,
-            "duration_ms": self.duration_ms,
-            "self_ms": self.self_ms,
-            "tax_ms": self.tax_ms,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     kind: str
+    fingerprint: str
     where: Where
     count_per_request: Quantiles
     cost_ms: Quantiles
@@ -80,34 +66,14 @@ class Finding:
     text: str
     evidence: tuple[Evidence, ...]
     refactor: Mapping[str, Any] | None
-    hops: tuple[Hop, ...] = ()
-    """Of a chain, first service first."""
+    hops: tuple[Hop, ...] | UnsetType = UNSET
+    """Of a chain alone: its services, the first one first."""
 
-    @property
-    def fingerprint(self) -> str:
-        """The same for the same kind and place in every run: 16 hex digits."""
-        place = "\x1f".join(part or "" for part in (self.kind, *self.where.document().values()))
-        return blake2b(place.encode(), digest_size=8).hexdigest()
 
-    def document(self) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "kind": self.kind,
-            "fingerprint": self.fingerprint,
-            "where": self.where.document(),
-            "count_per_request": self.count_per_request.document(),
-            "cost_ms": self.cost_ms.document(),
-            "saving_ms": list(self.saving_ms),
-            "confidence": self.confidence,
-            "completeness": self.completeness,
-            "text": self.text,
-            "evidence": [
-                {"trace_id": e.trace_id, "span_ids": list(e.span_ids)} for e in self.evidence
-            ],
-            "refactor": None if self.refactor is None else dict(self.refactor),
-        }
-        if self.kind == "chain":
-            found["hops"] = [hop.document() for hop in self.hops]
-        return found
+def fingerprint(kind: str, where: Where) -> str:
+    """The same for the same kind and place in every run: 16 hex digits."""
+    place = "\x1f".join(part or "" for part in (kind, *astuple(where)))
+    return blake2b(place.encode(), digest_size=8).hexdigest()
 
 
 def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -12,11 +12,12 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from analysis.arrays import I32, I64, Bool
 from analysis.arrays.grouping import counted, distinct, summed
-from analysis.arrays.quantiles import median, quantiles
-from analysis.findings.finding import Confidence, Evidence, Finding, Hop, Where
+from analysis.arrays.quantiles import NS_PER_MS, median, quantiles
+from analysis.findings.finding import Confidence, Evidence, Finding, Hop, Where, fingerprint
 from analysis.findings.settings import Settings
 from analysis.spans.table import Kind, SpanTable
 from analysis.traces.critical_path import CriticalPath
@@ -24,8 +25,6 @@ from analysis.traces.pairs import Calls, Hops, Place
 from services.scenario.facts import Facts
 
 Mode = Literal["run", "analyze", "protocols"]
-
-NS_PER_MS = 1e6
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ def conclude(
     text: str,
     refactor: Mapping[str, Any] | None,
     minor: bool = False,
-    hops: tuple[Hop, ...] = (),
+    hops: tuple[Hop, ...] | UnsetType = UNSET,
 ) -> Candidate:
     """A finding with its cost and evidence, and whether it is minor.
 
@@ -169,6 +168,7 @@ def conclude(
     return Candidate(
         finding=Finding(
             kind=kind,
+            fingerprint=fingerprint(kind, where),
             where=where,
             count_per_request=quantiles(count),
             cost_ms=quantiles(cost, divisor=NS_PER_MS),

@@ -43,5 +43,5 @@ class Settings:
     evidence_spans: int = 25
     """Cited for each trace, at most."""
 
-    expected_kinds: frozenset[str] = frozenset()
-    """Kinds that the scenario's expectations name: in ``run`` they keep protocol.tax a finding."""
+    expected_kinds: tuple[str, ...] = ()
+    """That the scenario expects, sorted: in ``run`` they keep protocol.tax a finding."""

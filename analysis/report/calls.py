@@ -6,11 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
-from analysis.report.figures import quantile
-
-Json = Mapping[str, Any]
+from analysis.rows.edges import EdgeRow
 
 BROKERS: Mapping[str | None, str] = {
     "embedded": "embedded broker",
@@ -23,7 +20,7 @@ MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True)
-class EdgeRow:
+class EdgeView:
     """One edge over the rounds of a variant: medians of what each round measured.
 
     ``calls_per_request`` is their mean, a traced round without a call included; times in ms, sizes
@@ -36,6 +33,7 @@ class EdgeRow:
     callee: str
     operation: str
     protocol: str
+    """Empty where the traces name none."""
     carrier: str
     """The protocol as it is shown; of Kafka also what kind of broker it was."""
     calls: int
@@ -57,7 +55,7 @@ class Node:
 
     service: str
     operation: str
-    edge: EdgeRow | None
+    edge: EdgeView | None
     times: float | None
     """Calls of ``edge`` for each time that one of its callers ran; for a root, its share of the
     requests. None where that is not known."""
@@ -71,44 +69,36 @@ def _median(values: Iterable[float | None]) -> float | None:
     return median(known) if known else None
 
 
-def edge_rows(trials: Sequence[Json], broker: str | None = None) -> tuple[EdgeRow, ...]:
-    """The edges of these trials, joined by identity, most time first. All are of one run, so all
-    went over one ``broker`` (of ``summary.json``)."""
-    groups: dict[tuple[str, ...], list[Json]] = defaultdict(list)
-    for trial in trials:
-        for edge in trial["edges"]:
-            identity = (edge["caller"], edge["callee"], edge["operation"], edge["protocol"])
-            groups[identity].append(edge)
-
-    traced = sum(trial["requests"]["complete"] > 0 for trial in trials)
-    rows = []
-    for (caller, callee, operation, protocol), edges in groups.items():
-        calls_per_request = sum(float(edge["calls_per_request"]) for edge in edges)
-
-        def mid(name: str, q: str, edges: Sequence[Json] = edges) -> float | None:
-            return _median(quantile(edge[name], q) for edge in edges)
-
-        rows.append(
-            EdgeRow(
-                caller=caller,
-                caller_operations=tuple(sorted({o for e in edges for o in e["caller_operations"]})),
-                callee=callee,
-                operation=operation,
-                protocol=protocol,
-                carrier=carrier(protocol, broker),
-                calls=sum(edge["calls"] for edge in edges),
-                calls_per_request=calls_per_request / max(traced, 1),
-                errors=sum(edge["errors"] for edge in edges),
-                retries=sum(edge["retries"] for edge in edges),
-                client_p50=mid("client_ms", "p50"),
-                client_p99=mid("client_ms", "p99"),
-                server_p50=mid("server_ms", "p50"),
-                tax_p50=mid("tax_ms", "p50"),
-                queue_p50=mid("queue_ms", "p50"),
-                request_p50=mid("request_bytes", "p50"),
-                response_p50=mid("response_bytes", "p50"),
-            )
+def edge_views(
+    edges: Iterable[EdgeRow], *, traced: int, broker: str | None = None
+) -> tuple[EdgeView, ...]:
+    """The edges of ``traced`` rounds, joined by identity, most time first. All rounds are of one
+    run, so all went over one ``broker`` (of ``summary.json``)."""
+    groups: dict[tuple[str, str, str, str], list[EdgeRow]] = defaultdict(list)
+    for edge in edges:
+        groups[edge.caller, edge.callee, edge.operation, edge.protocol or ""].append(edge)
+    rows = [
+        EdgeView(
+            caller=caller,
+            caller_operations=tuple(sorted({o for e in alike for o in e.caller_operations})),
+            callee=callee,
+            operation=operation,
+            protocol=protocol,
+            carrier=carrier(protocol, broker),
+            calls=sum(e.calls for e in alike),
+            calls_per_request=sum(e.calls_per_request for e in alike) / max(traced, 1),
+            errors=sum(e.errors for e in alike),
+            retries=sum(e.retries for e in alike),
+            client_p50=_median(e.client_ms.p50 for e in alike),
+            client_p99=_median(e.client_ms.p99 for e in alike),
+            server_p50=_median(e.server_ms.p50 for e in alike),
+            tax_p50=_median(e.tax_ms.p50 for e in alike),
+            queue_p50=_median(e.queue_ms.p50 for e in alike if e.queue_ms is not None),
+            request_p50=_median(e.request_bytes.p50 for e in alike),
+            response_p50=_median(e.response_bytes.p50 for e in alike),
         )
+        for (caller, callee, operation, protocol), alike in groups.items()
+    ]
     rows.sort(key=lambda r: (-r.calls_per_request * (r.client_p50 or 0.0), r.caller, r.callee))
     return tuple(rows)
 
@@ -118,7 +108,7 @@ def carrier(protocol: str, broker: str | None) -> str:
     return protocol if known is None else f"{protocol} ({known})"
 
 
-def call_tree(edges: Sequence[EdgeRow], entries: Mapping[str, float]) -> tuple[Node, ...]:
+def call_tree(edges: Sequence[EdgeView], entries: Mapping[str, float]) -> tuple[Node, ...]:
     """One tree for each operation that calls others and is called by none.
 
     ``entries`` holds the share of the requests (0..1) that come in at ``service.operation``.
@@ -126,7 +116,7 @@ def call_tree(edges: Sequence[EdgeRow], entries: Mapping[str, float]) -> tuple[N
     An operation reached twice is drawn with its children once, and nothing is drawn below
     ``MAX_DEPTH``.
     """
-    leaving: dict[tuple[str, str], list[EdgeRow]] = defaultdict(list)
+    leaving: dict[tuple[str, str], list[EdgeView]] = defaultdict(list)
     for edge in edges:
         for caller_operation in edge.caller_operations:
             leaving[edge.caller, caller_operation].append(edge)
@@ -137,13 +127,13 @@ def call_tree(edges: Sequence[EdgeRow], entries: Mapping[str, float]) -> tuple[N
     for edge in edges:
         ran[f"{edge.callee}.{edge.operation}"] += edge.calls_per_request
 
-    def times(edge: EdgeRow | None, name: str) -> float | None:
+    def times(edge: EdgeView | None, name: str) -> float | None:
         if edge is None:
             return entries.get(name)
         callers = sum(ran.get(f"{edge.caller}.{of}", 0.0) for of in edge.caller_operations)
         return edge.calls_per_request / callers if callers else None
 
-    def grow(service: str, operation: str, edge: EdgeRow | None, above: frozenset[str]) -> Node:
+    def grow(service: str, operation: str, edge: EdgeView | None, above: frozenset[str]) -> Node:
         name = f"{service}.{operation}"
         below = leaving.get((service, operation), [])
         seen = name in above or (below and (service, operation) in drawn)

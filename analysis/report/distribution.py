@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from analysis.arrays.quantiles import NS_PER_MS
+
 POINTS: tuple[float, ...] = tuple(
     round(1 - 10 ** (-nines), 6) for nines in np.linspace(0.0, 3.0, 121).tolist()
 )
@@ -50,7 +52,7 @@ def curve(variant: str, samples: Sequence[Path], headline: str) -> Curve | None:
         return None
     answered = pooled.filter((pl.col("status") == "ok") & pl.col("done_ns").is_not_null())
     failed = pooled.filter(pl.col("status") == "error").height
-    times = np.sort((answered["done_ns"] - answered["intended_ns"]).to_numpy()) / 1e6
+    times = np.sort((answered["done_ns"] - answered["intended_ns"]).to_numpy()) / NS_PER_MS
     ranked = total - failed
     if ranked <= 0:
         return Curve(variant, total, (None,) * len(POINTS))

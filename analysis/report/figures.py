@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 UNKNOWN = "–"
 """Shown where a value is null: the sample cannot identify it, or it does not apply."""
 
@@ -70,14 +67,6 @@ def ratio(value: float | None, base: float | None) -> str:
     if value is None or base is None or base == 0:
         return UNKNOWN
     return f"×{digits(value / base)}"
-
-
-def quantile(of: Mapping[str, Any] | None, name: str) -> float | None:
-    """One value of a quantile map, or None where map or value is null."""
-    if of is None:
-        return None
-    value = of.get(name)
-    return None if value is None else float(value)
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from msgspec import UNSET
+
 from analysis.report.figures import count, ms, share, size
 from analysis.report.view import VariantView, View, errors
 
@@ -80,7 +82,9 @@ def _variant(v: VariantView) -> list[str]:
         lines.append(f"- **{f.kind}** {said}")
         if f.advice:
             lines.append(f"  Try {_code(f.advice)}: could save {f.saving}.")
-        links = [f"[{cited.trace_id}]({cited.url})" for cited in f.evidence if cited.url]
+        links = [
+            f"[{cited.trace_id}]({cited.url})" for cited in f.evidence if cited.url is not UNSET
+        ]
         if links:
             lines.append(f"  Traces: {', '.join(links)}.")
     lines.append("")
@@ -104,7 +108,7 @@ def _variant(v: VariantView) -> list[str]:
     lines.extend(
         _table(
             ["critical path of", "operation", "share of it", "own time P50"],
-            ([root, name, share(part), ms(own)] for root, name, part, own in v.critical_path),
+            ([p.root, p.name, share(p.share), ms(p.self_p50)] for p in v.critical_path),
         )
     )
     return lines

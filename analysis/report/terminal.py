@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
+from msgspec import UNSET
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from analysis.report.calls import EdgeRow, Node, call_tree
+from analysis.report.calls import EdgeView, Node, call_tree
 from analysis.report.figures import count, ms, plural, share
-from analysis.report.view import BASELINE, Doubt, FindingRow, VariantView, View, view
+from analysis.report.view import DoubtView, FindingView, VariantView, View
+from services.scenario.refactors import BASELINE
 
 TREE_LINES = 60
 """Of all call trees together; a scenario of a thousand services has more."""
@@ -26,9 +27,8 @@ FINDINGS = 20
 _PROTOCOL_STYLE = {"http": "cyan", "grpc": "magenta", "kafka": "yellow"}
 
 
-def terminal(summary: Mapping[str, Any]) -> RenderableType:
-    """The report of a ``hopbench.summary/1`` document."""
-    of = view(summary)
+def terminal(of: View) -> RenderableType:
+    """The report, for a console."""
     parts: list[RenderableType] = [_title(of)]
     base = of.base
     if base is None:
@@ -137,7 +137,7 @@ def _branch(node: Node) -> Text:
     return text
 
 
-def _times(edge: EdgeRow) -> str:
+def _times(edge: EdgeView) -> str:
     words = f"P50 {ms(edge.client_p50)}"
     if edge.tax_p50 is not None:
         words += f", {ms(edge.tax_p50)} of it transport"
@@ -170,7 +170,7 @@ def _findings(variant: VariantView) -> RenderableType:
     return Group(*rows)
 
 
-def advised(finding: FindingRow) -> RenderableType:
+def advised(finding: FindingView) -> RenderableType:
     """A finding with what it costs, what it says, and the refactor that it proposes."""
     head = Text(finding.kind, style="bold red")
     head.append(f"  {finding.place}", style="bold")
@@ -181,7 +181,7 @@ def advised(finding: FindingRow) -> RenderableType:
     if finding.advice:
         advice = Text("try ").append(finding.advice, style="green")
         rows.append(("", advice.append(f"  could save {finding.saving}", style="dim")))
-    shown = next((cited.url for cited in finding.evidence if cited.url), None)
+    shown = next((cited.url for cited in finding.evidence if cited.url is not UNSET), None)
     if shown is not None:
         rows.append(("", Text("see ", style="dim").append(shown, style=f"dim link {shown}")))
     table = Table.grid(padding=(0, 1, 0, 0))
@@ -265,7 +265,7 @@ def _expectations(of: View) -> RenderableType | None:
     return lines if lines.plain else None
 
 
-def _doubts(doubts: tuple[Doubt, ...]) -> RenderableType:
+def _doubts(doubts: tuple[DoubtView, ...]) -> RenderableType:
     """A line a code: the first of its kind stands for the others, which are in the report."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from analysis.report.calls import EdgeRow
+from analysis.report.calls import EdgeView
 from analysis.report.figures import count, ms
-from services.scenario.model import PROTOCOLS
+from services.scenario.protocols import PROTOCOLS
 
 _COLUMN = 216
 _ROW = 74
@@ -35,8 +35,8 @@ class _Link:
     text: str
 
 
-def _links(edges: Sequence[EdgeRow]) -> list[_Link]:
-    groups: dict[tuple[str, str, str], list[EdgeRow]] = defaultdict(list)
+def _links(edges: Sequence[EdgeView]) -> list[_Link]:
+    groups: dict[tuple[str, str, str], list[EdgeView]] = defaultdict(list)
     for edge in edges:
         groups[edge.caller, edge.callee, edge.protocol].append(edge)
     links = []
@@ -113,11 +113,11 @@ def _rows(column: dict[str, int], links: Sequence[_Link]) -> dict[str, float]:
     return row
 
 
-def _foremost(edges: Sequence[EdgeRow]) -> tuple[list[EdgeRow], int]:
+def _foremost(edges: Sequence[EdgeView]) -> tuple[list[EdgeView], int]:
     """As many of the edges, most time first, as MOST_SERVICES have, and how many services are
     left out."""
     drawn: set[str] = set()
-    kept: list[EdgeRow] = []
+    kept: list[EdgeView] = []
     for edge in edges:
         both = drawn | {edge.caller, edge.callee}
         if len(both) <= MOST_SERVICES:
@@ -126,7 +126,7 @@ def _foremost(edges: Sequence[EdgeRow]) -> tuple[list[EdgeRow], int]:
     return kept, len({name for edge in edges for name in (edge.caller, edge.callee)} - drawn)
 
 
-def topology_svg(edges: Sequence[EdgeRow]) -> str:
+def topology_svg(edges: Sequence[EdgeView]) -> str:
     """An SVG element; empty text where there is no edge to draw."""
     edges, left_out = _foremost(edges)
     links = _links(edges)

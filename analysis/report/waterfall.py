@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from analysis.arrays.quantiles import NS_PER_MS
 from analysis.report.figures import ms
 from analysis.spans.parquet import KINDS
 
@@ -93,7 +94,7 @@ def waterfall_svg(bars: Sequence[Bar], cited: Collection[str]) -> str:
         parts.append(
             f'<line class="grid" x1="{x:.0f}" x2="{x:.0f}" y1="{_LINE}" y2="{height - 4}"/>'
             f'<text class="tick" x="{x:.0f}" y="11" text-anchor="middle">'
-            f"{escape(ms(length * tick / 4 / 1e6))}</text>"
+            f"{escape(ms(length * tick / 4 / NS_PER_MS))}</text>"
         )
     for i, bar in enumerate(shown, start=1):
         y = i * _LINE + 3
@@ -104,7 +105,7 @@ def waterfall_svg(bars: Sequence[Bar], cited: Collection[str]) -> str:
             classes += " cited"
         if bar.error:
             classes += " error"
-        duration = ms((bar.end_ns - bar.start_ns) / 1e6)
+        duration = ms((bar.end_ns - bar.start_ns) / NS_PER_MS)
         indent = min(bar.depth, 14) * 9
         parts.append(
             f'<text class="name" x="{indent}" y="{y + 10}">{escape(_cut(bar.label, indent))}</text>'

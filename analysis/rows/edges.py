@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.arrays import I64
 from analysis.arrays.grouping import counted
-from analysis.arrays.quantiles import Quantiles, quantiles_by_group
-from analysis.findings.observed import NS_PER_MS, Observed
+from analysis.arrays.quantiles import NS_PER_MS, Quantiles, quantiles_by_group
+from analysis.findings.observed import Observed
 from analysis.traces.pairs import UNKNOWN
 
 
-def edge_rows(seen: Observed, requests: int) -> tuple[dict[str, Any], ...]:
-    """One row for each (caller, callee, operation, protocol), busiest first.
+@dataclass(frozen=True, slots=True)
+class EdgeRow:
+    """``client_ms`` is of logical calls, from the first attempt to the answer; ``server_ms``,
+    ``tax_ms`` and sizes (bytes) are of attempts, ``queue_ms`` of deliveries within one host."""
 
-    ``client_ms`` is of logical calls, from the first attempt to the answer; ``server_ms``,
-    ``tax_ms`` and sizes are of attempts, ``queue_ms`` of deliveries within one host.
-    """
+    caller: str
+    caller_operation: str | None
+    """None where several use the edge."""
+    caller_operations: tuple[str, ...]
+    """All that do: the row counts them together."""
+    callee: str
+    operation: str
+    protocol: str | None
+    calls: int
+    calls_per_request: float
+    """By the traces that were judged."""
+    errors: int
+    retries: int
+    client_ms: Quantiles
+    server_ms: Quantiles
+    tax_ms: Quantiles
+    queue_ms: Quantiles | None
+    """None where it is no message."""
+    request_bytes: Quantiles
+    response_bytes: Quantiles
+
+
+def edge_rows(seen: Observed) -> tuple[EdgeRow, ...]:
+    """One row for each (caller, callee, operation, protocol), busiest first."""
     hops, calls, spans = seen.hops, seen.calls, seen.spans
     keys = [(p.caller, p.callee, p.operation, p.protocol) for p in hops.places]
     edges = {key: number for number, key in enumerate(dict.fromkeys(keys))}
@@ -52,32 +75,30 @@ def edge_rows(seen: Observed, requests: int) -> tuple[dict[str, Any], ...]:
     for key, place in zip(keys, hops.places, strict=True):
         callers[edges[key]].add(place.caller_operation)
 
-    rows: list[dict[str, Any]] = []
+    rows: list[EdgeRow] = []
     for (caller, callee, operation, protocol), e in edges.items():
         operations = sorted(callers[e])
         rows.append(
-            {
-                "caller": caller,
-                "caller_operation": operations[0] if len(operations) == 1 else None,
-                "caller_operations": operations,
-                "callee": callee,
-                "operation": operation,
-                "protocol": protocol,
-                "calls": int(asked[e]),
-                "calls_per_request": int(asked[e]) / requests if requests else None,
-                "errors": int(failed[e]),
-                "retries": int(attempts[e] - asked[e]),
-                "client_ms": client[e].document(),
-                "server_ms": server[e].document(),
-                "tax_ms": tax[e].document(),
-                "queue_ms": queue[e].document() if is_message[e] else None,
-                "request_bytes": request[e].document(),
-                "response_bytes": response[e].document(),
-            }
+            EdgeRow(
+                caller=caller,
+                caller_operation=operations[0] if len(operations) == 1 else None,
+                caller_operations=tuple(operations),
+                callee=callee,
+                operation=operation,
+                protocol=protocol,
+                calls=int(asked[e]),
+                calls_per_request=int(asked[e]) / spans.traces,
+                errors=int(failed[e]),
+                retries=int(attempts[e] - asked[e]),
+                client_ms=client[e],
+                server_ms=server[e],
+                tax_ms=tax[e],
+                queue_ms=queue[e] if is_message[e] else None,
+                request_bytes=request[e],
+                response_bytes=response[e],
+            )
         )
-    rows.sort(
-        key=lambda r: (-r["calls"], r["caller"], r["callee"], r["operation"], r["protocol"] or "")
-    )
+    rows.sort(key=lambda r: (-r.calls, r.caller, r.callee, r.operation, r.protocol or ""))
     return tuple(rows)
 
 

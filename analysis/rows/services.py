@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.arrays import I64, intervals
 from analysis.arrays.grouping import counted, distinct
-from analysis.arrays.quantiles import quantiles_by_group
-from analysis.findings.observed import NS_PER_MS, Observed
+from analysis.arrays.quantiles import NS_PER_MS, Quantiles, quantiles_by_group
+from analysis.findings.observed import Observed
 from analysis.spans.table import Flag, Kind, SpanTable
 
 
-def service_rows(seen: Observed) -> tuple[dict[str, Any], ...]:
-    """What each service did: spans, requests served, errors, time served and time of its own."""
+@dataclass(frozen=True, slots=True)
+class ServiceRow:
+    """What a service did."""
+
+    service: str
+    instances: int
+    operations: int
+    """That it served."""
+    spans: int
+    requests: int
+    """Served, messages included."""
+    errors: int
+    server_ms: Quantiles
+    self_ms: Quantiles
+    """Of its spans: :func:`self_time`."""
+
+
+def service_rows(seen: Observed) -> tuple[ServiceRow, ...]:
+    """One row for each service, by name."""
     spans = seen.spans
     if len(spans) == 0:
         return ()
@@ -37,20 +54,19 @@ def service_rows(seen: Observed) -> tuple[dict[str, Any], ...]:
         counted(services.of[errors], count),
     )
     rows = [
-        {
-            "service": spans.name(int(spans.service[services.first[s]])) or "",
-            "instances": int(replicas[s]),
-            "operations": int(offered[s]),
-            "spans": int(total[s]),
-            "requests": int(served[s]),
-            "errors": int(failed[s]),
-            "server_ms": duration[s].document(),
-            "self_ms": own[s].document(),
-        }
+        ServiceRow(
+            service=spans.name(int(spans.service[services.first[s]])) or "",
+            instances=int(replicas[s]),
+            operations=int(offered[s]),
+            spans=int(total[s]),
+            requests=int(served[s]),
+            errors=int(failed[s]),
+            server_ms=duration[s],
+            self_ms=own[s],
+        )
         for s in range(count)
     ]
-    rows.sort(key=lambda r: str(r["service"]))
-    return tuple(rows)
+    return tuple(sorted(rows, key=lambda r: r.service))
 
 
 def self_time(spans: SpanTable) -> I64:

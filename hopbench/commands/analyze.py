@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from analysis.analyse import analyse
+from analysis.analyse import Analysis, analyse
 from analysis.document import analysis_document
 from analysis.findings.settings import Settings
 from analysis.reading import inputs
@@ -20,7 +21,8 @@ from analysis.reading.inputs import Read
 from analysis.reading.normalisation import REPAIRS
 from analysis.report.figures import count, ms, plural
 from analysis.report.terminal import advised
-from analysis.report.view import finding_row
+from analysis.report.view import finding_view
+from analysis.rows.edges import EdgeRow
 from analysis.spans.table import concat
 from hopbench.exits import Exit, worst
 from hopbench.front import ending, options
@@ -35,6 +37,7 @@ from hopbench.results.gates import check, judge, parse
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan, trial
 from hopbench.runs.directory import RunDir
+from services.codec import plain
 from services.errors import BadInput
 from services.scenario.facts import EMPTY, Facts, facts_of
 from services.scenario.refactors import BASELINE
@@ -94,13 +97,12 @@ def command(
         wanted = asked(traces, service, look_back, limit)
         read, facts = taken(traces, variant=variant, skew=skew, wanted=wanted)
     with output.working("analysing"):
-        found = analyse(read.spans, facts, Settings(), "analyze")
-    document = _linked(analysis_document(read, found))
-    values = gate_values.of_analysis(document)
+        found = _linked(analyse(read.spans, facts, Settings(), "analyze"), read.address)
+    values = gate_values.of_analysis(found)
     check(gates, values)
     outcomes = [judge(gate, values) for gate in gates]
-    output.show(_shown(document))
-    output.document({**document, "gates": [o.document() for o in outcomes]})
+    output.show(_shown(read, found))
+    output.document(plain({**analysis_document(read, found), "gates": outcomes}))
     ending.tell(outcomes, output)
     return worst(outcome.exit for outcome in outcomes)
 
@@ -156,16 +158,12 @@ def taken(
     return inputs.read([Path(name) for name in traces], skew=skew), EMPTY
 
 
-def _linked(document: dict[str, Any]) -> dict[str, Any]:
+def _linked(found: Analysis, address: str | None) -> Analysis:
     """Evidence with links, where it lies in a Jaeger."""
-    address = document["input"].get("address")
     if address is None:
-        return document
+        return found
     at = addresses(address)
-    return {
-        **document,
-        **{name: [linked(f, at) for f in document[name]] for name in ("findings", "minor")},
-    }
+    return replace(found, findings=linked(found.findings, at), minor=linked(found.minor, at))
 
 
 def _of_run(path: Path, variant: str | None) -> tuple[Read, Facts]:
@@ -185,60 +183,55 @@ def _of_run(path: Path, variant: str | None) -> tuple[Read, Facts]:
     return Read(spans, len(rounds), repairs, ()), facts_of(planned.scenarios[name])
 
 
-def _shown(document: Mapping[str, Any]) -> RenderableType:
+def _shown(read: Read, found: Analysis) -> RenderableType:
     """For people: what was read, the edges, the findings."""
-    given = document["input"]
     head = Text()
-    head.append(f"{plural(given['traces'], 'trace')}", style="bold")
-    source = given.get("address") or plural(given["files"], "file")
-    head.append(f", {plural(given['spans'], 'span')} from {source}; ")
+    head.append(f"{plural(found.traces, 'trace')}", style="bold")
+    source = read.address or plural(read.files, "file")
+    head.append(f", {plural(len(read.spans), 'span')} from {source}; ")
     head.append(
-        f"{plural(document['total_inter_service_calls'], 'call')} between services, "
-        f"{plural(document['unique_service_pairs'], 'pair')} of them"
+        f"{plural(found.total_inter_service_calls, 'call')} between services, "
+        f"{plural(found.unique_service_pairs, 'pair')} of them"
     )
-    parts: list[RenderableType] = [head, *_repairs(given), _edges(document["edges"])]
-    findings = document["findings"]
-    parts.append(Text(f"\n{plural(len(findings), 'finding')}", style="bold"))
-    parts.extend(advised(finding_row(finding)) for finding in findings)
-    if document["minor"]:
-        parts.append(Text(f"and {plural(len(document['minor']), 'minor one')}, in --json", "dim"))
+    parts: list[RenderableType] = [head, *_repairs(read, found.outside), _edges(found.edges)]
+    parts.append(Text(f"\n{plural(len(found.findings), 'finding')}", style="bold"))
+    parts.extend(advised(finding_view(finding)) for finding in found.findings)
+    if found.minor:
+        parts.append(Text(f"and {plural(len(found.minor), 'minor one')}, in --json", "dim"))
     return Group(*parts)
 
 
-def _repairs(given: Mapping[str, Any]) -> Iterator[Text]:
-    done = [f"{number} {name}" for name, number in given["repairs"].items() if number]
+def _repairs(read: Read, outside: int) -> Iterator[Text]:
+    repairs = {**read.repairs, "outside": outside}
+    done = [f"{number} {name}" for name, number in repairs.items() if number]
     if done:
         yield Text(f"repaired or set aside: {', '.join(done)}", style="yellow")
-    skipped = given["skipped"]
-    for each in skipped[:5]:
-        where = each["file"] if each["offset"] is None else f"{each['file']} at {each['offset']}"
-        yield Text(f"skipped: {where}: {each['reason']}", style="yellow")
-    if len(skipped) > 5:
-        yield Text(f"skipped: {len(skipped) - 5} more", style="yellow")
+    for each in read.skipped[:5]:
+        where = each.file if each.offset is None else f"{each.file} at {each.offset}"
+        yield Text(f"skipped: {where}: {each.reason}", style="yellow")
+    if len(read.skipped) > 5:
+        yield Text(f"skipped: {len(read.skipped) - 5} more", style="yellow")
 
 
-def _edges(edges: Sequence[Mapping[str, Any]]) -> RenderableType:
+def _edges(edges: Sequence[EdgeRow]) -> RenderableType:
     """By caller, busiest edges first; columns that would be empty are left out."""
     shown = edges[:_MOST_EDGES]
-    extra = [name for name in ("errors", "retries") if any(edge[name] for edge in shown)]
+    extra = [name for name in ("errors", "retries") if any(getattr(e, name) for e in shown)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("edge", overflow="fold")
     for name in ("calls/trace", "P50", "transport", *extra):
         table.add_column(name, justify="right", no_wrap=True)
-    for caller in dict.fromkeys(edge["caller"] for edge in shown):
+    for caller in dict.fromkeys(edge.caller for edge in shown):
         table.add_row(Text(caller, style="bold"))
-        for edge in shown:
-            if edge["caller"] != caller:
-                continue
-            per_trace = edge["calls_per_request"]
-            edge_name = Text(f" → {edge['callee']}.{edge['operation']}")
-            edge_name.append(f"  {edge['protocol'] or ''}", style="dim")
+        for edge in (edge for edge in shown if edge.caller == caller):
+            edge_name = Text(f" → {edge.callee}.{edge.operation}")
+            edge_name.append(f"  {edge.protocol or ''}", style="dim")
             table.add_row(
                 edge_name,
-                count(None if per_trace is None else round(per_trace, 2)),
-                ms(edge["client_ms"]["p50"]),
-                ms(edge["tax_ms"]["p50"]),
-                *(str(edge[name] or "") for name in extra),
+                count(round(edge.calls_per_request, 2)),
+                ms(edge.client_ms.p50),
+                ms(edge.tax_ms.p50),
+                *(str(getattr(edge, name) or "") for name in extra),
             )
     if len(edges) > _MOST_EDGES:
         table.caption = f"and {len(edges) - _MOST_EDGES} more, in --json"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, cast
+from collections.abc import Sequence
+from typing import Annotated, cast
 
 import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from analysis.arrays.quantiles import NS_PER_MS
 from analysis.document import critical_path_document
 from analysis.report.figures import ms, plural, share
+from analysis.rows.roots import RootRow, root_rows
 from analysis.traces.critical_path import PRESETS, Preset
 from hopbench.commands.analyze import (
     Limit,
@@ -27,6 +29,7 @@ from hopbench.exits import Exit
 from hopbench.front import options
 from hopbench.front.output import Output
 from hopbench.front.settings import one_of
+from services.codec import plain
 
 _MOST_TRACES = 5
 _MOST_ROWS = 12
@@ -54,32 +57,31 @@ def command(
         read, _ = taken(traces, variant=variant, skew=skew, wanted=wanted)
     for left in read.skipped:
         output.note(f"skipped: {left.file}: {left.reason}")
-    document = critical_path_document(read, rules)
-    output.show(_shown(document))
-    output.document(document)
+    roots = root_rows(read.spans, rules)
+    output.show(_shown(roots, rules))
+    output.document(plain(critical_path_document(rules, roots)))
     return Exit.DONE
 
 
-def _shown(document: Mapping[str, Any]) -> RenderableType:
+def _shown(roots: Sequence[RootRow], preset: Preset) -> RenderableType:
     """For people: the longest traces, and where their time went."""
-    traces = sorted(document["traces"], key=lambda t: -t["root_duration_ns"])
-    head = Text(f"{plural(len(traces), 'root')}, preset {document['preset']}", style="bold")
+    head = Text(f"{plural(len(roots), 'root')}, preset {preset}", style="bold")
     parts: list[RenderableType] = [head]
-    for trace in traces[:_MOST_TRACES]:
-        whole = trace["root_duration_ns"]
-        parts.append(Text(f"\n{trace['trace_id']}  {ms(whole / 1e6)}", style="bold"))
+    for root in sorted(roots, key=lambda r: -r.root_duration_ns)[:_MOST_TRACES]:
+        whole = root.root_duration_ns
+        parts.append(Text(f"\n{root.trace_id}  {ms(whole / NS_PER_MS)}", style="bold"))
         table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
         table.add_column(justify="right", no_wrap=True)
         table.add_column(justify="right", no_wrap=True)
         table.add_column(overflow="fold")
-        rows = sorted(trace["exclusive_ns"].items(), key=lambda item: (-item[1], item[0]))
+        rows = sorted(root.exclusive_ns.items(), key=lambda item: (-item[1], item[0]))
         for name, own in rows[:_MOST_ROWS]:
-            table.add_row(ms(own / 1e6), share(own / whole if whole else 0.0), Text(name))
+            table.add_row(ms(own / NS_PER_MS), share(own / whole if whole else 0.0), Text(name))
         parts.append(table)
         if len(rows) > _MOST_ROWS:
             parts.append(Text(f"and {plural(len(rows) - _MOST_ROWS, 'operation')} more", "dim"))
-    if len(traces) > _MOST_TRACES:
+    if len(roots) > _MOST_TRACES:
         parts.append(
-            Text(f"\nand {plural(len(traces) - _MOST_TRACES, 'root')} more, in --json", "dim")
+            Text(f"\nand {plural(len(roots) - _MOST_TRACES, 'root')} more, in --json", "dim")
         )
     return Group(*parts)

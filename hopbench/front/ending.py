@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from analysis import report
+from analysis.report.html import html
+from analysis.report.markdown import markdown
+from analysis.report.terminal import terminal
+from hopbench import disk
 from hopbench.exits import Exit, worst
 from hopbench.front.output import Output
 from hopbench.results import gate_values
 from hopbench.results.gates import Gate, Outcome, judge
+from hopbench.results.summary import Summary
+from hopbench.results.view import view
 from hopbench.runs.directory import RunDir
 from hopbench.runs.plan import RunPlan
+from services.codec import plain
 
 
-def show(summary: Mapping[str, Any], run: RunDir, output: Output) -> None:
+def show(summary: Summary, run: RunDir, output: Output) -> None:
     """Write the reports and show the result to people and machines."""
-    path = report.write(summary, run.path)
-    output.show(report.terminal(summary))
-    output.show(f"report: {path}")
-    output.document(summary)
+    seen = view(summary)
+    for name, text in (("report.md", markdown(seen)), ("report.html", html(seen))):
+        with disk.whole(run.path / name) as file:
+            file.write(text.encode())
+    output.show(terminal(seen))
+    output.show(f"report: {run.path / 'report.html'}")
+    output.document(plain(summary))
 
 
 def tell(outcomes: Iterable[Outcome], output: Output) -> None:
@@ -30,7 +38,7 @@ def tell(outcomes: Iterable[Outcome], output: Output) -> None:
 
 def code(
     plan: RunPlan,
-    summary: Mapping[str, Any],
+    summary: Summary,
     gates: Sequence[Gate],
     output: Output,
     *,
@@ -41,15 +49,15 @@ def code(
     outcomes = [judge(gate, values) for gate in gates]
     tell(outcomes, output)
     unmet = [
-        (variant["name"], expectation)
-        for variant in summary["variants"]
-        for expectation in variant["expectations"]
-        if expectation["met"] is False
+        (variant.name, expected)
+        for variant in summary.variants
+        for expected in variant.expectations
+        if expected.met is False
     ]
-    for name, expectation in unmet:
-        where = ", ".join(f"{k} {v}" for k, v in expectation["where"].items())
-        output.reason(f"expectation not met in {name}: {expectation['kind']} ({where})")
-    void = [v["name"] for v in summary["variants"] if v["rounds"] == v["void_rounds"]]
+    for name, expected in unmet:
+        where = ", ".join(f"{k} {v}" for k, v in expected.where.items())
+        output.reason(f"expectation not met in {name}: {expected.kind} ({where})")
+    void = [v.name for v in summary.variants if v.rounds == v.void_rounds]
     if strict and void:
         output.reason(f"no valid round: {', '.join(void)}")
     return worst(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import replace
 
+from analysis.findings.finding import Finding
 from hopbench.jaeger.client import Addresses
 
 
-def linked(finding: Mapping[str, Any], at: Addresses | None) -> dict[str, Any]:
-    """A finding's document, each piece of its evidence with ``url``; unchanged without Jaeger."""
+def linked(findings: Iterable[Finding], at: Addresses | None) -> tuple[Finding, ...]:
+    """Each piece of evidence with its ``url``; as they are without Jaeger."""
     if at is None:
-        return dict(finding)
-    evidence = [{**each, "url": at.link(each["trace_id"])} for each in finding["evidence"]]
-    return {**finding, "evidence": evidence}
+        return tuple(findings)
+    return tuple(
+        replace(f, evidence=tuple(replace(e, url=at.link(e.trace_id)) for e in f.evidence))
+        for f in findings
+    )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
+from analysis.analyse import Analysis
+from analysis.findings.finding import Finding
 from hopbench.results.gates import EDGE_FIELDS, EdgeRow, Subject, Subjects
+from hopbench.results.round import Account, usable
+from hopbench.results.summary import Summary, VariantRow
 from hopbench.runs.plan import RunPlan
 from services.scenario.findings import FINDINGS
 from services.scenario.model import Scenario
@@ -41,35 +45,35 @@ def planned(plan: RunPlan) -> Subjects:
     )
 
 
-def of_summary(plan: RunPlan, summary: Mapping[str, Any]) -> Subjects:
-    """The values of a ``hopbench.summary/1`` document of ``plan``."""
+def of_summary(plan: RunPlan, summary: Summary) -> Subjects:
+    """The values of a summary of ``plan``."""
     return Subjects(
         _default(tuple(plan.scenarios)),
         {
-            variant["name"]: Subject(
-                {name: _number(variant[name]) for name in SUMMARY_VALUES},
-                _counts(variant["findings"], known=_enough(plan, variant)),
-                _rows(plan.scenarios[variant["name"]], _used(summary, variant)),
+            variant.name: Subject(
+                {name: _number(getattr(variant, name)) for name in SUMMARY_VALUES},
+                _counts(variant.findings, known=_enough(plan, variant)),
+                _rows(plan.scenarios[variant.name], usable(summary.of(variant))),
             )
-            for variant in summary["variants"]
+            for variant in summary.variants
         },
     )
 
 
-def of_analysis(document: Mapping[str, Any]) -> Subjects:
-    """The values of a ``hopbench.analysis/1`` document."""
+def of_analysis(found: Analysis) -> Subjects:
+    """The values of an analysis of anybody's traces."""
     subject = Subject(
-        {name: _number(document[name]) for name in ANALYSIS_VALUES},
-        _counts(document["findings"]),
+        {name: _number(getattr(found, name)) for name in ANALYSIS_VALUES},
+        _counts(found.findings),
         [
             EdgeRow(
-                edge["caller"],
-                edge["callee"],
-                edge["operation"],
-                frozenset(edge["caller_operations"]),
-                {name: _number(edge[name]) for name in EDGE_FIELDS},
+                edge.caller,
+                edge.callee,
+                edge.operation,
+                frozenset(edge.caller_operations),
+                {name: _number(getattr(edge, name)) for name in EDGE_FIELDS},
             )
-            for edge in document["edges"]
+            for edge in found.edges
         ],
     )
     return Subjects(BASELINE, {BASELINE: subject})
@@ -79,18 +83,17 @@ def _default(variants: Sequence[str]) -> str:
     return variants[0] if len(variants) == 1 else BASELINE
 
 
-def _number(value: Any) -> float | None:
+def _number(value: float | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _enough(plan: RunPlan, variant: Mapping[str, Any]) -> bool:
+def _enough(plan: RunPlan, variant: VariantRow) -> bool:
     """Whether there were traces enough to say that something was *not* found."""
-    complete: int = variant["complete_traces"]
-    return plan.settings.tracing and complete >= plan.limits.complete_traces
+    return plan.settings.tracing and variant.complete_traces >= plan.limits.complete_traces
 
 
-def _counts(findings: Sequence[Mapping[str, Any]], *, known: bool = True) -> dict[str, int | None]:
-    found = Counter(finding["kind"] for finding in findings)
+def _counts(findings: Iterable[Finding], *, known: bool = True) -> dict[str, int | None]:
+    found = Counter(finding.kind for finding in findings)
     kinds = (*FINDINGS, *(k for k in found if k not in FINDINGS))
     return {kind: found[kind] if known else None for kind in kinds}
 
@@ -107,21 +110,16 @@ def _places(scenario: Scenario) -> dict[tuple[str, str, str], frozenset[str]]:
     return {place: frozenset(names) for place, names in found.items()}
 
 
-def _used(summary: Mapping[str, Any], variant: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    mine = [trial for trial in summary["trials"] if trial["variant"] == variant["name"]]
-    return [trial for trial in mine if not trial["void"]] or mine
-
-
-def _rows(scenario: Scenario, trials: Sequence[Mapping[str, Any]]) -> list[EdgeRow]:
+def _rows(scenario: Scenario, trials: Sequence[Account]) -> list[EdgeRow]:
     """One row an edge of the scenario, over the rounds used; 0 for an edge without a call, unknown
     where no trace was complete."""
-    complete = sum(trial["requests"]["complete"] for trial in trials)
+    complete = sum(trial.requests.complete for trial in trials)
     sums: dict[tuple[str, str, str], Counter[str]] = {}
     for trial in trials:
-        for edge in trial["edges"]:
-            place = (edge["caller"], edge["callee"], edge["operation"])
+        for edge in trial.edges:
+            place = (edge.caller, edge.callee, edge.operation)
             sums.setdefault(place, Counter()).update(
-                {name: edge[name] for name in ("calls", "errors", "retries")}
+                calls=edge.calls, errors=edge.errors, retries=edge.retries
             )
     rows = []
     for place, callers in _places(scenario).items():

@@ -163,14 +163,6 @@ class Outcome:
         value = f"{self.value:g}" if isinstance(self.value, float) else self.value or "unknown"
         return f"gate {word}: {self.gate} (value {value})"
 
-    def document(self) -> dict[str, object]:
-        return {
-            "gate": self.gate,
-            "value": self.value,
-            "limit": self.limit,
-            "passed": self.passed,
-        }
-
 
 def parse(text: str) -> Gate:
     """Raises BadInput for text that is not a gate."""

@@ -1,4 +1,4 @@
-"""The account of one round: the entry of ``trials[]`` in a summary, and its doubts.
+"""The account of one round, which is its entry in ``trials[]`` of a summary.
 
 Here the four witnesses of a round are held against each other: what the generator recorded, what
 the services counted, what the collector received, and what the scenario implies.
@@ -7,27 +7,28 @@ the services counted, what the collector received, and what the scenario implies
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
-import numpy as np
 import polars as pl
 
-from analysis.analyse import Analysis, analyse
-from analysis.findings.settings import Settings as AnalysisSettings
+from analysis.arrays import I64
+from analysis.findings.observed import Observed
+from analysis.rows.edges import EdgeRow, edge_rows
+from analysis.rows.paths import PathRow, path_rows
 from hopbench.engines.port import BrokerKind, Instrumentation, Settings
 from hopbench.results import checks, latency
-from hopbench.results.checks import Observed, Sent
-from hopbench.results.latency import Counts, Headline, Latency
+from hopbench.results.checks import Sent
+from hopbench.results.latency import EntryRow, Headline, Latency, LoadRow
 from hopbench.runs import metrics
 from hopbench.runs.environment import Environment
 from hopbench.runs.limits import Limits
+from hopbench.runs.metrics import Total
 from hopbench.runs.trial import Trial
 from loadgen.samples import NOT_REACHED
 from loadgen.schedule import MEASURED
-from services.doubts import Doubt, void
+from services.doubts import Code, void
 from services.report import ProcessReport
-from services.scenario.facts import facts_of
 from services.scenario.model import Edge, Scenario
 from services.scenario.steps.calls import Talk
 from services.scenario.tree import operations, walk
@@ -38,11 +39,14 @@ HEADLINE_PERCENTS: Final = (50, 95, 99)
 """Those that a variant is summed up by."""
 
 
+Clock = Literal["wall", "virtual"]
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What all rounds of a run have in common."""
 
-    clock: Literal["wall", "virtual"]
+    clock: Clock
     broker: BrokerKind | None
     limits: Limits
     environment: Environment | None
@@ -50,95 +54,12 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """What one round says by itself."""
+class Raised:
+    """A doubt about a round, and whether it voids it."""
 
-    round: int
-    variant: str
-    doubts: tuple[Doubt, ...]
-    latency: Latency
-    headline: Headline
-    counts: Counts
-    complete: int
-    calls_per_request: float | None
-    document: dict[str, Any]
-
-    @property
-    def void(self) -> bool:
-        return void(self.doubts)
-
-
-def account(trial: Trial, world: World) -> Account:
-    settings = trial.settings
-    kind = latency.headline(settings.tracing, settings.trace_ratio)
-    times = latency.latency(trial.samples)
-    count = latency.counts(trial.samples)
-    scheduled = int((trial.schedule.phase == MEASURED).sum())
-    load = latency.load_document(trial.plan.scenario.load, scheduled, count, times.lag)
-    found = analyse(
-        trial.measured_spans(), facts_of(trial.plan.scenario), AnalysisSettings(), "run"
-    )
-    spans = _spans(trial)
-    head = times.headline(kind).document()
-    observed = replace(
-        _observed(trial, world, found, spans),
-        lag_p99_ms=times.lag_p99_ms,
-        service_p50_ms=times.service.p50,
-        offered_rps=load["offered_rps"],
-        achieved_rps=load["achieved_rps"],
-        failed=count.failed,
-        unidentifiable=(
-            *(f"response_p{p}_ms" for p in HEADLINE_PERCENTS if head[f"p{p}"] is None),
-            *(["direct_tax_ms"] if _tax_unknown(settings, times) else []),
-        ),
-    )
-    doubts = checks.judge(observed, world.limits)
-    evidence = trial.evidence
-    document = {
-        "variant": trial.turn.variant,
-        "round": trial.turn.round,
-        "pair": trial.turn.pair,
-        "void": void(doubts),
-        "doubts": [{**doubt.document(), "voids": doubt.voids} for doubt in doubts],
-        "service_pids": _lists(evidence.service_pids) if evidence is not None else {},
-        "locust_pids": list(evidence.locust_pids) if evidence is not None else [],
-        "start_s": evidence.host.start_s if evidence is not None else None,
-        "memory_mb": evidence.host.memory_mb if evidence is not None else None,
-        "load": load,
-        "latency_ms": times.document(),
-        "spans": {
-            "expected": spans.expected,
-            "received": spans.received,
-            "lost": spans.lost,
-            "by_scenario": spans.by_scenario,
-        },
-        "requests": {"sampled": trial.asked.height, "complete": found.complete},
-        "entries": latency.entries(trial.samples, kind),
-        "edges": list(found.edges),
-        "critical_path": list(found.critical_path),
-        "metrics": metrics.totals(trial.points),
-    }
-    return Account(
-        round=trial.turn.round,
-        variant=trial.turn.variant,
-        doubts=doubts,
-        latency=times,
-        headline=kind,
-        counts=count,
-        complete=found.complete,
-        calls_per_request=_calls_per_request(found),
-        document=document,
-    )
-
-
-def _tax_unknown(settings: Settings, times: Latency) -> bool:
-    """Although there were requests of both kinds; where there were not, a check says so."""
-    both = settings.tracing and 0.0 < settings.trace_ratio < 1.0
-    return both and times.direct_tax_ms is None
-
-
-def _lists(pids: Mapping[str, tuple[int, ...]]) -> dict[str, list[int]]:
-    return {service: list(of) for service, of in pids.items()}
+    code: Code
+    text: str
+    voids: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,30 +67,138 @@ class Spans:
     expected: int | None
     """Spans of sampled requests that ended, as the service processes report."""
     received: int
+    lost: int | None
     by_scenario: int | None
-    refused: str | None
-    """Why ``by_scenario`` is None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Of the measured phase."""
+
+    sampled: int
+    complete: int
+    """Of these, those with a complete trace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What one round says by itself."""
+
+    variant: str
+    round: int
+    pair: int
+    void: bool
+    doubts: tuple[Raised, ...]
+    service_pids: Mapping[str, tuple[int, ...]]
+    locust_pids: tuple[int, ...]
+    start_s: float | None
+    memory_mb: float | None
+    load: LoadRow
+    latency_ms: Latency
+    spans: Spans
+    requests: Requests
+    entries: tuple[EntryRow, ...]
+    edges: tuple[EdgeRow, ...]
+    critical_path: tuple[PathRow, ...]
+    metrics: tuple[Total, ...]
 
     @property
-    def lost(self) -> int | None:
-        return None if self.expected is None else max(0, self.expected - self.received)
+    def calls_per_request(self) -> float | None:
+        """None where no trace is complete."""
+        if not self.requests.complete:
+            return None
+        return sum(edge.calls for edge in self.edges) / self.requests.complete
 
 
-def _spans(trial: Trial) -> Spans:
-    evidence = trial.evidence
-    if evidence is None:
-        return Spans(None, len(trial.spans), None, None)
-    sent = trial.samples.filter(pl.col("sampled") & pl.col("sent_ns").is_not_null())
-    by_scenario, refused = _replayed(trial, sent)
-    return Spans(
-        expected=sum(process.spans_ended for process in evidence.processes),
-        received=evidence.spans_received,
-        by_scenario=by_scenario,
-        refused=refused,
+def usable(accounts: Sequence[Account]) -> tuple[Account, ...]:
+    """Those that a variant's figures come from: valid rounds, or where there is none, all."""
+    return tuple(a for a in accounts if not a.void) or tuple(accounts)
+
+
+def account(trial: Trial, world: World, seen: Observed) -> Account:
+    """``seen``: in the measured spans of the trial."""
+    settings, samples, evidence = trial.settings, trial.samples, trial.evidence
+    scenario = trial.plan.scenario
+    kind = latency.headline(settings.tracing, settings.trace_ratio)
+    times = latency.latency(samples)
+    load = latency.load_row(scenario.load, int((trial.schedule.phase == MEASURED).sum()), samples)
+    by_scenario, refused = _replayed(trial)
+    spans = _spans(trial, by_scenario)
+    requests = Requests(trial.asked.height, int(seen.complete.sum()))
+    doubts = checks.judge(
+        checks.Observed(
+            clock=world.clock,
+            broker=world.broker,
+            settings=settings,
+            load=scenario.load,
+            evidence=evidence,
+            scheduled=trial.schedule,
+            sent=_sent(samples),
+            lag_p99_ms=latency.lag_p99_ms(samples),
+            service_p50_ms=times.service.p50,
+            offered_rps=load.offered_rps,
+            achieved_rps=load.achieved_rps,
+            failed=load.failed,
+            failures_planned=_may_fail(scenario),
+            paused=_paused(scenario),
+            spans_expected=spans.expected,
+            spans_received=spans.received,
+            spans_by_scenario=spans.by_scenario,
+            replay_refused=refused,
+            answered=_answered(samples),
+            counted=_counted(trial),
+            requests_sampled=requests.sampled,
+            requests_complete=requests.complete,
+            kafka_used="kafka"
+            in {e.protocol for e in edges(scenario)} | {e.protocol for e in scenario.load.entries},
+            unidentifiable=_unidentifiable(settings, times, kind),
+            changes=()
+            if trial.environment is None or world.environment is None
+            else trial.environment.changes(world.environment),
+        ),
+        world.limits,
+    )
+    return Account(
+        variant=trial.turn.variant,
+        round=trial.turn.round,
+        pair=trial.turn.pair,
+        void=void(doubts),
+        doubts=tuple(Raised(d.code, d.text, d.voids) for d in doubts),
+        service_pids={} if evidence is None else evidence.service_pids,
+        locust_pids=() if evidence is None else evidence.locust_pids,
+        start_s=None if evidence is None else evidence.host.start_s,
+        memory_mb=None if evidence is None else evidence.host.memory_mb,
+        load=load,
+        latency_ms=times,
+        spans=spans,
+        requests=requests,
+        entries=latency.entry_rows(samples, kind),
+        edges=edge_rows(seen),
+        critical_path=path_rows(seen),
+        metrics=metrics.totals(trial.points),
     )
 
 
-def _replayed(trial: Trial, sent: pl.DataFrame) -> tuple[int | None, str | None]:
+def _unidentifiable(settings: Settings, times: Latency, kind: Headline) -> tuple[str, ...]:
+    """Figures of a variant that this round cannot tell; where there is no control, a check says
+    so."""
+    head = times.headline(kind)
+    unknown = [f"response_p{p}_ms" for p in HEADLINE_PERCENTS if getattr(head, f"p{p}") is None]
+    both = settings.tracing and 0.0 < settings.trace_ratio < 1.0
+    if both and times.direct_tax_ms is None:
+        unknown.append("direct_tax_ms")
+    return tuple(unknown)
+
+
+def _spans(trial: Trial, by_scenario: int | None) -> Spans:
+    if trial.evidence is None:
+        return Spans(expected=None, received=len(trial.spans), lost=None, by_scenario=None)
+    expected = sum(process.spans_ended for process in trial.evidence.processes)
+    received = trial.evidence.spans_received
+    return Spans(expected, received, max(0, expected - received), by_scenario)
+
+
+def _replayed(trial: Trial) -> tuple[int | None, str | None]:
     """Spans that the scenario implies for the sampled requests of the round, or why not."""
     evidence = trial.evidence
     if evidence is None or not trial.settings.tracing:
@@ -177,6 +206,7 @@ def _replayed(trial: Trial, sent: pl.DataFrame) -> tuple[int | None, str | None]
     unforeseen = unforeseen_spans(evidence.processes, trial.settings.instrumentation)
     if unforeseen is not None:
         return None, f"{unforeseen}, so the number of spans cannot be replayed"
+    sent = trial.samples.filter(pl.col("sampled") & pl.col("sent_ns").is_not_null())
     if sent.filter(pl.col("status") == "timeout").height:
         return None, "requests timed out, so the number of spans cannot be replayed"
     places = {str(e.target): i for i, e in enumerate(trial.plan.scenario.load.entries)}
@@ -210,49 +240,8 @@ def unforeseen_spans(
     return None
 
 
-def _calls_per_request(found: Analysis) -> float | None:
-    if not found.requests:
-        return None
-    calls: int = sum(edge["calls"] for edge in found.edges)
-    return calls / found.requests
-
-
-def _observed(trial: Trial, world: World, found: Analysis, spans: Spans) -> Observed:
-    """Everything but the generator's own figures."""
-    scenario = trial.plan.scenario
-    return Observed(
-        clock=world.clock,
-        broker=world.broker,
-        settings=trial.settings,
-        load=scenario.load,
-        evidence=trial.evidence,
-        scheduled=trial.schedule,
-        sent=_sent(trial.samples),
-        lag_p99_ms=None,
-        service_p50_ms=None,
-        offered_rps=None,
-        achieved_rps=None,
-        failed=0,
-        failures_planned=_may_fail(scenario),
-        paused=_paused(scenario),
-        spans_expected=spans.expected,
-        spans_received=spans.received,
-        spans_by_scenario=spans.by_scenario,
-        replay_refused=spans.refused,
-        answered=_answered(trial.samples),
-        counted=_counted(trial),
-        requests_sampled=trial.asked.height,
-        requests_complete=found.complete,
-        kafka_used="kafka" in _protocols(scenario),
-        unidentifiable=(),
-        changes=()
-        if trial.environment is None or world.environment is None
-        else trial.environment.changes(world.environment),
-    )
-
-
 def _sent(samples: pl.DataFrame) -> Sent:
-    def column(name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def column(name: str) -> I64:
         return samples[name].fill_null(NOT_REACHED).to_numpy()
 
     return Sent(

@@ -183,25 +183,37 @@ class _Series:
         self.extremes += [v for v in (point.min, point.max) if v is not None]
 
 
-def totals(points: Iterable[Point]) -> list[dict[str, Any]]:
-    """``metrics[]`` of a summary: each series over the whole round, the replicas of a service
-    together, in order of name and attributes."""
+@dataclass(frozen=True, slots=True)
+class Total:
+    """One series over a round; ``count``, ``min`` and ``max`` are None for a sum."""
+
+    name: str
+    attributes: Mapping[str, str]
+    count: int | None
+    sum: float | None
+    min: float | None
+    max: float | None
+
+
+def totals(points: Iterable[Point]) -> tuple[Total, ...]:
+    """Each series over the whole round, the replicas of a service together, in order of name and
+    attributes."""
     series: dict[tuple[str, tuple[tuple[str, str], ...]], _Series] = {}
     for point in points:
         if point.name in OWN:
             attributes = tuple(a for a in point.attributes if a[0] != "service.instance.id")
             series.setdefault((point.name, attributes), _Series()).add(point)
-    return [
-        {
-            "name": name,
-            "attributes": dict(attributes),
-            "count": of.count,
-            "sum": of.sum,
-            "min": min(of.extremes, default=None),
-            "max": max(of.extremes, default=None),
-        }
+    return tuple(
+        Total(
+            name=name,
+            attributes=dict(attributes),
+            count=of.count,
+            sum=of.sum,
+            min=min(of.extremes, default=None),
+            max=max(of.extremes, default=None),
+        )
         for (name, attributes), of in sorted(series.items())
-    ]
+    )
 
 
 def handled_at(points: Iterable[Point], entries: Iterable[Entry]) -> int:

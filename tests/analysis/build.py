@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
+
+import orjson
 
 from analysis.analyse import Analysis, analyse
 from analysis.arrays import NONE
@@ -19,6 +22,7 @@ from analysis.reading.normalisation import Normalised, normalise
 from analysis.reading.recorder import Recorder
 from analysis.spans.table import Kind, SpanTable
 from analysis.traces.critical_path import CriticalPath, Policy, critical_path
+from services import codec
 from services.scenario.facts import EMPTY, Facts
 
 MS = 1_000_000
@@ -223,9 +227,8 @@ class Traces:
         facts: Facts = EMPTY,
         settings: Settings | None = None,
         mode: Mode = "analyze",
-        requests: int | None = None,
     ) -> Analysis:
-        return analyse(self.table(), facts, settings or Settings(), mode, requests)
+        return analyse(self.table(), facts, settings or Settings(), mode)
 
     def found(
         self, kind: str = "", *, facts: Facts = EMPTY, settings: Settings | None = None
@@ -246,6 +249,11 @@ def _wire(protocol: str, service: str, operation: str) -> Attributes:
                 "messaging.system": "kafka",
                 "messaging.destination.name": f"{service}.{operation}",
             }
+
+
+def told(value: object) -> Any:
+    """A document as its reader gets it."""
+    return orjson.loads(codec.encode(value))
 
 
 def kinds(findings: Iterable[Finding]) -> list[str]:

@@ -11,10 +11,11 @@ from analysis.document import analysis_document, critical_path_document
 from analysis.findings.settings import Settings
 from analysis.reading.inputs import Read
 from analysis.reading.recorder import Skipped
+from analysis.rows.roots import root_rows
 from hopbench.front import documents
 from services.scenario.facts import EMPTY
 from services.scenario.findings import FINDINGS
-from tests.analysis.build import MS, Traces
+from tests.analysis.build import MS, Traces, told
 from tests.analysis.test_analyse import shop
 
 
@@ -23,9 +24,9 @@ def read_of(made: Traces) -> Read:
     return Read(found.spans, 1, found.repairs, (Skipped("a.json", 7, "no traceId"),))
 
 
-def document() -> dict[str, Any]:
+def document() -> Any:
     read = read_of(shop())
-    return analysis_document(read, analyse(read.spans, EMPTY, Settings(), "analyze"))
+    return told(analysis_document(read, analyse(read.spans, EMPTY, Settings(), "analyze")))
 
 
 def quantile_maps(value: object) -> Iterator[dict[str, Any]]:
@@ -72,25 +73,26 @@ def test_a_critical_path_is_told_in_time_order_by_the_ids_of_the_input() -> None
     made = Traces()
     request = made.request("t", end=10)
     served = request.call("order", "create", 2, 8, tax=1)
-    (trace,) = critical_path_document(read_of(made), "reference")["traces"]
-    assert (trace["trace_id"], trace["root_span_id"]) == ("t", request.id)
-    assert trace["root_duration_ns"] == 10 * MS
-    assert [s["span_id"] for s in trace["sections"]] == [
+    (root,) = root_rows(made.table(), "reference")
+    assert (root.trace_id, root.root_span_id) == ("t", request.id)
+    assert root.root_duration_ns == 10 * MS
+    assert [section.span_id for section in root.sections] == [
         request.id,
         "s0002",
         served.id,
         "s0002",
         request.id,
     ]
-    assert trace["exclusive_ns"] == {
+    assert root.exclusive_ns == {
         "[gateway] serve buy": 4 * MS,
         "[gateway] to order": 2 * MS,
         "[order] serve create": 4 * MS,
     }
-    assert sum(trace["exclusive_ns"].values()) == trace["root_duration_ns"]
+    assert sum(root.exclusive_ns.values()) == root.root_duration_ns
 
 
 @pytest.mark.parametrize("name", ["analysis", "critical-path"])
 def test_documents_hold_to_their_schemas(name: str) -> None:
-    found = document() if name == "analysis" else critical_path_document(read_of(shop()), "jaeger")
+    roots = root_rows(shop().table(), "jaeger")
+    found = document() if name == "analysis" else told(critical_path_document("jaeger", roots))
     jsonschema.validate(found, documents.schema(name))

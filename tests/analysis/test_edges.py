@@ -1,19 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
+from analysis.arrays.quantiles import Quantiles
+from analysis.rows.edges import EdgeRow
 from services.scenario.facts import EMPTY
 from tests.analysis.build import Traces
 
 
-def rows(made: Traces, **options: Any) -> dict[str, dict[str, Any]]:
-    return {
-        f"{edge['caller']}->{edge['callee']}.{edge['operation']}": edge
-        for edge in made.analysed(**options).edges
-    }
+def rows(made: Traces) -> dict[str, EdgeRow]:
+    return {f"{e.caller}->{e.callee}.{e.operation}": e for e in made.analysed().edges}
 
 
 def test_an_edge_tells_calls_times_tax_and_bytes() -> None:
@@ -29,13 +27,13 @@ def test_an_edge_tells_calls_times_tax_and_bytes() -> None:
             said={"http.request.body.size": 100 + t, "http.response.body.size": 7},
         )
     edge = rows(made)["gateway->order.POST /create"]
-    assert edge["caller_operation"] == "POST /buy"
-    assert (edge["protocol"], edge["calls"], edge["calls_per_request"]) == ("http", 6, 1.0)
-    assert (edge["errors"], edge["retries"], edge["queue_ms"]) == (0, 0, None)
-    middle = {name: edge[name]["p50"] for name in ("client_ms", "server_ms", "tax_ms")}
+    assert edge.caller_operation == "POST /buy"
+    assert (edge.protocol, edge.calls, edge.calls_per_request) == ("http", 6, 1.0)
+    assert (edge.errors, edge.retries, edge.queue_ms) == (0, 0, None)
+    middle = {name: getattr(edge, name).p50 for name in ("client_ms", "server_ms", "tax_ms")}
     assert middle == {"client_ms": 10.0, "server_ms": 6.0, "tax_ms": 4.0}
-    assert (edge["request_bytes"]["p50"], edge["request_bytes"]["max"]) == (102.0, 105.0)
-    assert edge["response_bytes"]["p50"] == 7.0
+    assert (edge.request_bytes.p50, edge.request_bytes.max) == (102.0, 105.0)
+    assert edge.response_bytes.p50 == 7.0
 
 
 def test_a_batch_is_one_call_and_a_retry_none() -> None:
@@ -45,11 +43,11 @@ def test_a_batch_is_one_call_and_a_retry_none() -> None:
         request.call("stock", "reserve", 1, 5, error=True, said={"hopbench.items": 20})
         request.call("stock", "reserve", 6, 9, said={"http.request.resend_count": 1})
     edge = rows(made)["gateway->stock.POST /reserve"]
-    assert (edge["calls"], edge["retries"], edge["errors"]) == (4, 4, 0)
-    assert edge["calls_per_request"] == 1.0
-    assert edge["client_ms"]["max"] == 8.0
-    assert edge["client_ms"]["n"] == 4
-    assert edge["server_ms"]["n"] == 8
+    assert (edge.calls, edge.retries, edge.errors) == (4, 4, 0)
+    assert edge.calls_per_request == 1.0
+    assert edge.client_ms.max == 8.0
+    assert edge.client_ms.n == 4
+    assert edge.server_ms.n == 8
 
 
 def test_a_message_waits_in_a_queue_and_has_no_tax() -> None:
@@ -57,16 +55,18 @@ def test_a_message_waits_in_a_queue_and_has_no_tax() -> None:
     for t in range(6):
         made.request(f"t{t}").publish("stock", "placed", 1, 3, (10, 20), link_only=t % 2 == 0)
     edge = rows(made)["gateway->stock.stock.placed"]
-    assert edge["queue_ms"]["p50"] == 7.0
-    assert edge["tax_ms"]["n"] == 0
-    assert (edge["client_ms"]["p50"], edge["server_ms"]["p50"]) == (2.0, 10.0)
+    assert edge.queue_ms is not None
+    assert edge.queue_ms.p50 == 7.0
+    assert edge.tax_ms.n == 0
+    assert (edge.client_ms.p50, edge.server_ms.p50) == (2.0, 10.0)
 
 
-def test_calls_are_divided_by_the_requests_given() -> None:
+def test_calls_are_divided_by_the_traces_that_were_judged() -> None:
     made = Traces()
     made.request("t").call("order", "create", 1, 9)
-    assert rows(made, requests=4)["gateway->order.POST /create"]["calls_per_request"] == 0.25
-    assert rows(made, requests=0)["gateway->order.POST /create"]["calls_per_request"] is None
+    for t in range(3):
+        made.request(f"idle{t}")
+    assert rows(made)["gateway->order.POST /create"].calls_per_request == 0.25
 
 
 def test_an_edge_that_several_operations_use_is_one_row() -> None:
@@ -74,9 +74,9 @@ def test_an_edge_that_several_operations_use_is_one_row() -> None:
     made.request("a").call("order", "create", 1, 9)
     made.request("b", operation="sell").call("order", "create", 1, 9)
     (edge,) = made.analysed().edges
-    assert edge["caller_operation"] is None
-    assert edge["caller_operations"] == ["POST /buy", "POST /sell"]
-    assert edge["calls"] == 2
+    assert edge.caller_operation is None
+    assert edge.caller_operations == ("POST /buy", "POST /sell")
+    assert edge.calls == 2
 
 
 def test_traffic_counts_calls_between_services_alone() -> None:
@@ -98,10 +98,11 @@ def test_shares_of_the_path_add_up_to_one_for_each_root() -> None:
     path = made.analysed().critical_path
     shares: dict[str, float] = {}
     for row in path:
-        shares[row["root"]] = shares.get(row["root"], 0.0) + row["share"]
+        shares[row.root] = shares.get(row.root, 0.0) + row.share
     assert shares == pytest.approx({"gateway.POST /buy": 1.0, "stock.stock.placed": 1.0})
-    served = next(row for row in path if row["service"] == "order")
-    assert (served["share"], served["self_ms"]["p50"]) == (pytest.approx(0.4), 40.0)
+    served = next(row for row in path if row.service == "order")
+    assert served.share == pytest.approx(0.4)
+    assert served.self_ms.p50 == 40.0
 
 
 def test_a_root_whose_path_never_touches_an_operation_counts_as_zero() -> None:
@@ -110,15 +111,8 @@ def test_a_root_whose_path_never_touches_an_operation_counts_as_zero() -> None:
         request = made.request(f"t{t}")
         if t < 2:
             request.call("order", "create", 10, 60, tax=0)
-    served = next(row for row in made.analysed().critical_path if row["service"] == "order")
-    assert served["self_ms"] == {
-        "n": 8,
-        "p50": 0.0,
-        "p90": None,
-        "p95": None,
-        "p99": None,
-        "max": 50.0,
-    }
+    served = next(row for row in made.analysed().critical_path if row.service == "order")
+    assert served.self_ms == Quantiles(n=8, p50=0.0, p90=None, p95=None, p99=None, max=50.0)
 
 
 def test_about_a_scenario_waiting_on_the_wire_is_its_callers() -> None:
@@ -128,11 +122,9 @@ def test_about_a_scenario_waiting_on_the_wire_is_its_callers() -> None:
         fan.call("order", "create", 10, 60, tax=5)
     known = replace(EMPTY, known=True)
     path = made.analysed(facts=known).critical_path
-    told = {row["service"]: (row["share"], row["wire_share"]) for row in path}
-    assert told == {
-        "gateway": (pytest.approx(0.6), pytest.approx(0.1)),
-        "order": (pytest.approx(0.4), 0.0),
-    }
+    assert {row.service: row.share for row in path} == pytest.approx({"gateway": 0.6, "order": 0.4})
+    on_wire = {row.service: row.wire_share for row in path}
+    assert on_wire == pytest.approx({"gateway": 0.1, "order": 0.0})
 
 
 def test_own_time_is_duration_minus_the_union_of_children() -> None:
@@ -142,7 +134,7 @@ def test_own_time_is_duration_minus_the_union_of_children() -> None:
         request.call("a", "get", 10, 60)
         request.call("b", "get", 40, 80)
         request.publish("mail", "sent", 85, 90, (86, 99))
-    services = {row["service"]: row for row in made.analysed().services}
-    assert services["gateway"]["self_ms"]["max"] == 25.0
-    assert (services["gateway"]["requests"], services["mail"]["requests"]) == (6, 6)
-    assert services["a"]["spans"] == 6
+    services = {row.service: row for row in made.analysed().services}
+    assert services["gateway"].self_ms.max == 25.0
+    assert (services["gateway"].requests, services["mail"].requests) == (6, 6)
+    assert services["a"].spans == 6

@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from analysis.analyse import analyse
-from analysis.document import critical_path_document
 from analysis.findings.settings import Settings
 from analysis.reading.inputs import read
+from analysis.rows.roots import root_rows
 from services.scenario.facts import EMPTY
 
 SHARED = Path(os.environ.get("HOPBENCH_SHARED", Path(__file__).parents[3] / "shared")) / "traces"
@@ -26,8 +26,8 @@ needs_deathstar = pytest.mark.skipif(not DEATHSTAR.exists(), reason=f"{DEATHSTAR
 @pytest.mark.parametrize("path", CRISP or [Path("none")], ids=lambda path: path.stem)
 def test_crisps_own_cases_come_out_as_crisp_says(path: Path) -> None:
     expected = orjson.loads(path.read_bytes())["testing"][0]
-    (trace,) = critical_path_document(read([path]), "crisp")["traces"]
-    assert trace["exclusive_ns"] == {name: us * 1000 for name, us in expected.items()}
+    (root,) = root_rows(read([path]).spans, "crisp")
+    assert root.exclusive_ns == {name: us * 1000 for name, us in expected.items()}
 
 
 @needs_deathstar
@@ -43,4 +43,4 @@ def test_the_social_network_is_read_whole() -> None:
 def test_hops_are_told_without_a_single_span_kind() -> None:
     analysis = analyse(read([DEATHSTAR]).spans, EMPTY, Settings(), "analyze")
     assert (analysis.total_inter_service_calls, analysis.unique_service_pairs) == (220, 11)
-    assert all(edge["calls_per_request"] == 1.0 for edge in analysis.edges)
+    assert all(edge.calls_per_request == 1.0 for edge in analysis.edges)

@@ -2,9 +2,22 @@ from __future__ import annotations
 
 import polars as pl
 
-from hopbench.results.latency import counts, headline, latency
+from hopbench.results.latency import LoadRow, headline, latency, load_row
+from services.scenario.file.parser import parse_text
 
 MS = 1_000_000
+LOAD = parse_text(
+    """
+version: 1
+services:
+  order: {operations: {create: [{sleep: 1ms}]}}
+load: {rate: 10/s, duration: 10s, entry: order.create}
+"""
+).load
+
+
+def loaded(*rows: tuple[str, str, bool, int | None, int | None]) -> LoadRow:
+    return load_row(LOAD, 100, samples(*rows))
 
 
 def samples(*rows: tuple[str, str, bool, int | None, int | None]) -> pl.DataFrame:
@@ -34,7 +47,7 @@ def test_response_counts_from_when_a_request_was_due() -> None:
     of = latency(samples(*OK))
     assert of.response.p50 == 15.0
     assert of.service.p50 == 14.0
-    assert of.lag.p50 == 1.0
+    assert loaded(*OK).lag_ms.p50 == 1.0
 
 
 def test_sampled_and_unsampled_are_told_apart() -> None:
@@ -70,8 +83,9 @@ def test_requests_are_counted_by_how_they_ended() -> None:
         ("measured", "dropped", False, None, None),
         ("warmup", "ok", False, 1, 2),
     ]
-    of = counts(samples(*OK, *rest))
-    assert (of.scheduled, of.sent, of.ok, of.failed, of.dropped) == (15, 14, 12, 2, 1)
+    of = loaded(*OK, *rest)
+    assert (of.sent, of.ok, of.failed, of.dropped) == (14, 12, 2, 1)
+    assert (of.offered_rps, of.achieved_rps) == (10.0, 1.4)
 
 
 def test_the_headline_is_unsampled_where_some_are() -> None:

@@ -7,7 +7,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_D
 
 from hopbench.collector.spool import open_spool
 from hopbench.runs import metrics
-from hopbench.runs.metrics import Point
+from hopbench.runs.metrics import Point, Total
 from services.scenario.file.parser import parse_text
 
 ENTRIES = parse_text(
@@ -61,24 +61,20 @@ def test_deltas_of_all_replicas_add_up(tmp_path: Path) -> None:
     )
     assert metrics.handled_at(points, ENTRIES) == 6
     retries, calls = metrics.totals(points)
-    assert (retries["name"], retries["sum"], retries["count"]) == (
-        "service.call.retries",
-        4.0,
-        None,
-    )
-    assert calls == {
-        "name": "service.calls_per_request",
-        "attributes": {
+    assert (retries.name, retries.sum, retries.count) == ("service.call.retries", 4.0, None)
+    assert calls == Total(
+        name="service.calls_per_request",
+        attributes={
             "rpc.method": "create",
             "rpc.protocol": "http",
             "service.name": "order",
             "target.service": "order",
         },
-        "count": 6,
-        "sum": 12.0,
-        "min": 0.0,
-        "max": 6.0,
-    }
+        count=6,
+        sum=12.0,
+        min=0.0,
+        max=6.0,
+    )
 
 
 def test_points_survive_parquet(tmp_path: Path) -> None:

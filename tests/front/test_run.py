@@ -20,11 +20,12 @@ from hopbench.engines.port import Evidence, Progress, RoundPlan, Settings
 from hopbench.engines.virtual import VirtualEngine
 from hopbench.exits import Exit
 from hopbench.front import documents
-from hopbench.results.summary import summarise
+from hopbench.results.summary import Summary, summarise
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan, rounds
 from hopbench.runs.directory import RunDir
 from hopbench.runs.limits import Limits
+from services import codec
 from services.errors import CannotStart
 from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
@@ -92,6 +93,11 @@ def test_a_run_ends_with_a_summary_of_the_published_form(done: Done) -> None:
     assert done.code == Exit.DONE
     conforms(done.summary)
     assert orjson.loads(done.run.summary.read_bytes()) == done.summary
+
+
+def test_a_summary_reads_itself(done: Done) -> None:
+    text = done.run.summary.read_bytes()
+    assert orjson.loads(codec.encode(codec.decode(Summary, text))) == orjson.loads(text)
 
 
 def test_every_document_of_a_run_directory_has_the_published_form(done: Done) -> None:
@@ -372,9 +378,9 @@ def test_a_part_that_dies_is_exit_5_and_voids_its_round(tmp_path: Path) -> None:
     assert ended.code == Exit.BROKEN
     hit = planned.order[1].variant
     assert ended.messages == [f"{hit}, round 2: order/0 died (SIGKILL)\nits last words"]
-    first, second = summarise(planned, directory)["trials"]
-    assert (first["void"], second["void"]) == (False, True)
-    assert "broken" in [d["code"] for d in second["doubts"]]
+    first, second = summarise(planned, directory).trials
+    assert (first.void, second.void) == (False, True)
+    assert "broken" in [d.code for d in second.doubts]
     assert [t.round for t in rounds.missing(planned, directory)] == [1]
 
 
@@ -382,7 +388,7 @@ def test_a_part_that_does_not_come_up_is_exit_5_and_keeps_what_was_measured(tmp_
     ended, planned, directory = executed(Refusing(), tmp_path)
     assert ended.code == Exit.BROKEN
     assert ended.messages == ["stock/0: did not come up\nport taken"]
-    assert [t["void"] for t in summarise(planned, directory)["trials"]] == [False, True]
+    assert [t.void for t in summarise(planned, directory).trials] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -393,13 +399,13 @@ def test_a_signal_stops_the_engine_and_keeps_what_was_measured(
 ) -> None:
     ended, planned, directory = executed(Hanging(number), tmp_path)
     assert ended.code == code
-    first, second = summarise(planned, directory)["trials"]
-    assert not first["void"]
-    assert "interrupted" in [d["code"] for d in second["doubts"]]
+    first, second = summarise(planned, directory).trials
+    assert not first.void
+    assert "interrupted" in [d.code for d in second.doubts]
     # The spools of the round that broke off were recovered.
-    assert second["load"]["sent"] == first["load"]["sent"]
-    assert second["requests"]["complete"] > 0
-    conforms(summarise(planned, directory))
+    assert second.load.sent == first.load.sent
+    assert second.requests.complete > 0
+    conforms(orjson.loads(directory.summary.read_bytes()))
 
 
 def test_a_resumed_run_ends_as_if_it_had_never_stopped(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.report.calls import Node, call_tree, carrier, edge_rows
+from analysis.report.calls import Node, call_tree, carrier, edge_views
 from tests.report import build
 
 
@@ -13,10 +13,10 @@ def drawn(node: Node) -> object:
 def test_an_edge_that_two_operations_share_is_drawn_below_both() -> None:
     rows = [
         build.edge("a.x", "b.only-x"),
-        build.edge("a.x", "b.shared", caller_operation=None, caller_operations=["x", "y"]),
+        build.edge("a.x", "b.shared", caller_operation=None, caller_operations=("x", "y")),
         build.edge("a.y", "b.only-y"),
     ]
-    roots = call_tree(edge_rows([build.trial("baseline", 0, rows)]), {"a.x": 0.5, "a.y": 0.5})
+    roots = call_tree(edge_views(rows, traced=1), {"a.x": 0.5, "a.y": 0.5})
     assert {root.operation: drawn(root) for root in roots} == {
         "x": {"b.only-x": {}, "b.shared": {}},
         "y": {"b.only-y": {}, "b.shared": {}},
@@ -26,25 +26,17 @@ def test_an_edge_that_two_operations_share_is_drawn_below_both() -> None:
 
 
 def test_an_edge_is_one_row_whoever_of_its_callers_a_round_saw() -> None:
-    rounds = [
-        build.trial("baseline", 0, [build.edge("a.x", "b.z", calls=2.0)]),
-        build.trial(
-            "baseline",
-            1,
-            [build.edge("a.x", "b.z", calls=2.0, caller_operations=["x", "y"])],
-        ),
+    edges = [
+        build.edge("a.x", "b.z", calls=2.0),
+        build.edge("a.x", "b.z", calls=2.0, caller_operations=("x", "y")),
     ]
-    (row,) = edge_rows(rounds)
+    (row,) = edge_views(edges, traced=2)
     assert row.caller_operations == ("x", "y")
     assert row.calls_per_request == 2.0
 
 
 def test_a_round_in_which_an_edge_was_not_used_counts_as_none() -> None:
-    rounds = [
-        build.trial("baseline", 0, [build.edge("a.x", "b.z", calls=1.0)]),
-        build.trial("baseline", 1, []),
-    ]
-    (row,) = edge_rows(rounds)
+    (row,) = edge_views([build.edge("a.x", "b.z", calls=1.0)], traced=2)
     assert row.calls_per_request == 0.5
 
 

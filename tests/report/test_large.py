@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import replace
 
-from analysis.report.calls import edge_rows
+from analysis.findings.finding import Where
+from analysis.report.calls import edge_views
 from analysis.report.terminal import FINDINGS, TREE_LINES
 from analysis.report.topology import MOST_SERVICES, topology_svg
+from analysis.rows.edges import EdgeRow
+from hopbench.results.summary import Summary
 from tests.report import build
 from tests.report.test_report import printed
 
 
-def tree(services: int) -> list[dict[str, Any]]:
+def tree(services: int) -> tuple[EdgeRow, ...]:
     """Service n calls 3n+1, 3n+2, 3n+3."""
-    return [build.edge(f"s{(n - 1) // 3}.get", f"s{n}.get") for n in range(1, services)]
+    return tuple(build.edge(f"s{(n - 1) // 3}.get", f"s{n}.get") for n in range(1, services))
 
 
-def of(services: int, findings: int = 0) -> dict[str, Any]:
-    summary = build.shop()
-    for trial in summary["trials"]:
-        trial["edges"] = tree(services)
-    summary["variants"] = summary["variants"][:1]
-    summary["variants"][0]["findings"] = [
-        build.finding(fingerprint=f"f{n}", where={"caller": "a", "callee": f"s{n}"})
+def of(services: int, findings: int = 0) -> Summary:
+    found = [
+        build.finding(fingerprint=f"f{n}", where=Where(caller="a", callee=f"s{n}"))
         for n in range(findings)
     ]
-    return summary
+    trial = build.trial("baseline", 0, tree(services))
+    return build.summary([trial], [build.variant("baseline", 60.0, found)])
 
 
 def drawn(text: str) -> int:
@@ -55,10 +55,10 @@ def test_a_drawing_holds_so_many_services_and_counts_the_others() -> None:
     def services(svg: str) -> int:
         return svg.count('<g class="service">')
 
-    whole = topology_svg(edge_rows([build.trial("baseline", 0, tree(MOST_SERVICES))]))
+    whole = topology_svg(edge_views(tree(MOST_SERVICES), traced=1))
     assert services(whole) == MOST_SERVICES
     assert "more services" not in whole
-    part = topology_svg(edge_rows([build.trial("baseline", 0, tree(1000))]))
+    part = topology_svg(edge_views(tree(1000), traced=1))
     assert services(part) == MOST_SERVICES
     assert f"and {1000 - MOST_SERVICES} more services" in part
 
@@ -66,7 +66,7 @@ def test_a_drawing_holds_so_many_services_and_counts_the_others() -> None:
 def test_packed_services_are_told_with_what_they_took() -> None:
     summary = of(5)
     assert "packed" not in printed(summary)
-    summary["processes"] = 4
-    summary["trials"][0] |= {"start_s": 2.5, "memory_mb": 463.2}
+    trial = replace(summary.trials[0], start_s=2.5, memory_mb=463.2)
+    summary = replace(summary, processes=4, trials=(trial,))
     text = " ".join(printed(summary).split())
     assert "packed services in 4 processes, ready in 2.5 s, resident 463 MB" in text

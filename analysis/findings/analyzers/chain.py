@@ -14,9 +14,9 @@ import numpy as np
 
 from analysis.arrays import I32, I64, intervals
 from analysis.arrays.grouping import distinct, summed
-from analysis.arrays.quantiles import median
+from analysis.arrays.quantiles import NS_PER_MS, median
 from analysis.findings.finding import Hop, Where
-from analysis.findings.observed import NS_PER_MS, Candidate, Observed, Shown, conclude
+from analysis.findings.observed import Candidate, Observed, Shown, conclude
 from analysis.traces.pairs import Place
 
 _SHOWN_ENDS: Final = 8

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.arrays.quantiles import median
-from analysis.findings.observed import NS_PER_MS, Candidate, Observed, Shown, conclude, where_of
+from analysis.arrays.quantiles import NS_PER_MS, median
+from analysis.findings.observed import Candidate, Observed, Shown, conclude, where_of
 from analysis.traces.pairs import Place
 from services.scenario.protocols import PROTOCOLS
 

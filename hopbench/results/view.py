@@ -1,0 +1,175 @@
+"""A summary as its report shows it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from analysis.report.calls import edge_views
+from analysis.report.figures import UNKNOWN, plural, ratio
+from analysis.report.view import (
+    DoubtView,
+    EntryView,
+    ExpectationView,
+    VariantView,
+    View,
+    finding_view,
+    one_line,
+    path_views,
+    place,
+)
+from hopbench.results.round import Account, usable
+from hopbench.results.summary import Summary, VariantRow
+from hopbench.runs.directory import RunDir
+from services.scenario.refactors import BASELINE
+
+
+def view(summary: Summary) -> View:
+    facts = [
+        ("engine", f"{summary.engine} ({summary.clock} clock)"),
+        ("instrumentation", summary.instrumentation),
+        ("traces", summary.trace_store),
+        ("seed", str(summary.seed)),
+        ("run", summary.run_dir),
+    ]
+    if summary.processes is not None:
+        facts.insert(1, ("packed", _packed(summary.processes, summary.trials)))
+    if summary.broker:
+        facts.insert(1, ("broker", summary.broker))
+    baseline = next((v for v in summary.variants if v.name == BASELINE), None)
+    return View(
+        title=summary.scenario,
+        facts=tuple(facts),
+        headline=summary.headline,
+        variants=tuple(_variant(summary, v, baseline) for v in summary.variants),
+        doubts=_doubts(summary),
+        environment=tuple(_flat(summary.environment)),
+    )
+
+
+def _variant(summary: Summary, variant: VariantRow, baseline: VariantRow | None) -> VariantView:
+    mine = summary.of(variant)
+    counted = usable(mine)
+    loads = [trial.load for trial in counted]
+    findings = tuple(map(finding_view, variant.findings))
+    minor = tuple(map(finding_view, variant.minor))
+    there = {finding.identity for finding in (*findings, *minor)}
+    before = () if baseline is None else tuple(map(finding_view, baseline.findings))
+    # What a scenario that expects nothing does not expect is no news.
+    planned = any(v.expectations for v in summary.variants)
+    places = [RunDir(Path(summary.run_dir)).trial(trial.round, trial.variant) for trial in mine]
+    return VariantView(
+        name=variant.name,
+        description=variant.description,
+        refactors=tuple(map(one_line, variant.refactors)),
+        rounds=variant.rounds,
+        void_rounds=variant.void_rounds,
+        p50=variant.response_p50_ms,
+        p95=variant.response_p95_ms,
+        p99=variant.response_p99_ms,
+        against_baseline=UNKNOWN
+        if variant is baseline
+        else ratio(variant.response_p50_ms, None if baseline is None else baseline.response_p50_ms),
+        entries=_entries(variant, baseline, counted),
+        calls_per_request=variant.calls_per_request,
+        direct_tax=variant.direct_tax_ms,
+        findings=findings,
+        minor=minor,
+        gone=tuple(finding for finding in before if finding.identity not in there),
+        kept=frozenset(f.identity for f in before) if variant is not baseline else frozenset(),
+        expectations=tuple(
+            ExpectationView(e.kind, one_line(e.where), e.met) for e in variant.expectations
+        ),
+        unexpected=tuple(
+            f"{f.kind} at {place(f.where)}" for f in (variant.unexpected if planned else ())
+        ),
+        edges=edge_views(
+            (edge for trial in counted for edge in trial.edges),
+            traced=sum(trial.requests.complete > 0 for trial in counted),
+            broker=summary.broker,
+        ),
+        critical_path=path_views(
+            [trial.critical_path for trial in counted],
+            frozenset(row.entry for row in variant.entries),
+        ),
+        sent=sum(load.sent for load in loads),
+        failed=sum(load.failed for load in loads),
+        dropped=sum(load.dropped for load in loads),
+        achieved_rps=fmean(load.achieved_rps for load in loads) if loads else None,
+        samples=tuple(place.samples for place in places if place.samples.is_file()),
+        spans=tuple(place.spans for place in places if place.spans.is_file()),
+    )
+
+
+def _entries(
+    variant: VariantRow, baseline: VariantRow | None, trials: Sequence[Account]
+) -> tuple[EntryView, ...]:
+    before = {} if baseline is None else {e.entry: e.response_p50_ms for e in baseline.entries}
+    sampled: Counter[str] = Counter()
+    sent: Counter[str] = Counter()
+    for row in (row for trial in trials for row in trial.entries):
+        sampled[row.entry] += row.sampled
+        sent[row.entry] += row.sent
+    requests = sampled if sampled.total() else sent
+    return tuple(
+        EntryView(
+            entry=row.entry,
+            share=requests[row.entry] / requests.total() if requests.total() else 0.0,
+            p50=row.response_p50_ms,
+            against_baseline=UNKNOWN
+            if variant is baseline
+            else ratio(row.response_p50_ms, before.get(row.entry)),
+            p95=row.response_p95_ms,
+            p99=row.response_p99_ms,
+        )
+        for row in variant.entries
+    )
+
+
+def _doubts(summary: Summary) -> tuple[DoubtView, ...]:
+    """Each once, with all that raised it; what voids comes first."""
+    places: dict[tuple[str, str], list[str]] = {}
+    voiding: set[tuple[str, str]] = set()
+    for trial in summary.trials:
+        for doubt in trial.doubts:
+            identity = (doubt.code.value, doubt.text)
+            places.setdefault(identity, []).append(f"{trial.variant} round {trial.round + 1}")
+            if doubt.voids:
+                voiding.add(identity)
+    for of_run in summary.doubts:
+        places.setdefault((of_run.code.value, of_run.text), []).append("the run")
+    rows = [
+        DoubtView(
+            code=code,
+            text=text,
+            where="every round" if len(where) == len(summary.trials) > 1 else ", ".join(where),
+            voids=(code, text) in voiding,
+        )
+        for (code, text), where in places.items()
+    ]
+    return tuple(sorted(rows, key=lambda doubt: (not doubt.voids, doubt.code, doubt.text)))
+
+
+def _packed(processes: int, trials: Sequence[Account]) -> str:
+    """What it took, at worst, to have them all; an interrupted round may not know it."""
+    text = f"services in {plural(processes, 'process', 'processes')}"
+    if ready := [trial.start_s for trial in trials if trial.start_s is not None]:
+        text += f", ready in {max(ready):.1f} s"
+    if memory := [trial.memory_mb for trial in trials if trial.memory_mb is not None]:
+        text += f", resident {max(memory):,.0f} MB"
+    return text
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested mappings as dotted names, for a table."""
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(item, Mapping):
+            yield from _flat(item, f"{name}.")
+        elif isinstance(item, list | tuple):
+            yield name, ", ".join(str(one) for one in item)
+        else:
+            yield name, "" if item is None else str(item)
