@@ -8,7 +8,7 @@ map and ``links`` a list of {trace, span}. Times are Unix ns.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import polars as pl
@@ -58,11 +58,8 @@ _SCHEMA: Final = pa.schema(
 )
 
 
-def write_parquet(spans: SpanTable, path: Path) -> None:
-    """Write ``spans``, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    pq.write_table(_arrow(spans), temporary, compression="zstd")
-    temporary.replace(path)
+def write_parquet(spans: SpanTable, file: BinaryIO) -> None:
+    pq.write_table(_arrow(spans), file, compression="zstd")
 
 
 def holds_spans(path: Path) -> bool:

@@ -104,7 +104,8 @@ def _made(place: TrialDir, variant: str) -> Tables:
     spans = read_spools(traces) if traces else empty()
     phases = dict(frame.select("trace_id", "phase").drop_nulls().iter_rows())
     spans = spans.named(variant=variant, phase=[phases.get(trace, "") for trace in spans.trace_ids])
-    write_parquet(spans, place.spans)
+    with disk.whole(place.spans) as file:
+        write_parquet(spans, file)
     points = (
         tuple(metrics.read_points(place.metrics_spool)) if place.metrics_spool.is_file() else ()
     )

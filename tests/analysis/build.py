@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,7 @@ from analysis.findings.observed import Mode
 from analysis.findings.settings import Settings
 from analysis.reading.normalisation import Normalised, normalise
 from analysis.reading.recorder import Recorder
+from analysis.spans.parquet import write_parquet
 from analysis.spans.table import Kind, SpanTable
 from analysis.traces.critical_path import CriticalPath, Policy, critical_path
 from services import codec
@@ -249,6 +251,13 @@ def _wire(protocol: str, service: str, operation: str) -> Attributes:
                 "messaging.system": "kafka",
                 "messaging.destination.name": f"{service}.{operation}",
             }
+
+
+def written(spans: SpanTable, path: Path) -> Path:
+    """A span table as Parquet."""
+    with path.open("wb") as file:
+        write_parquet(spans, file)
+    return path
 
 
 def told(value: object) -> Any:

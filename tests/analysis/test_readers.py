@@ -18,9 +18,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from analysis.reading.formats.content import uncompressed
 from analysis.reading.inputs import Read, read, read_spools
 from analysis.reading.recorder import Unreadable
-from analysis.spans.parquet import write_parquet
 from analysis.spans.table import Kind, SpanTable, Status
 from services.errors import BadInput
+from tests.analysis.build import written
 
 TRACE, ROOT, CHILD = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7", "b7ad6b7169203331"
 
@@ -519,7 +519,7 @@ def test_a_trials_table_is_read_instead_of_its_spool(tmp_path: Path) -> None:
     trial = tmp_path / "trial"
     trial.mkdir()
     (trial / "traces.otlp").write_bytes(framed(BINARY))
-    write_parquet(table.named(variant="batched", phase=["measured"]), trial / "spans.parquet")
+    written(table.named(variant="batched", phase=["measured"]), trial / "spans.parquet")
     spans = read([trial]).spans
     assert told(spans) == EXPECTED
     assert {spans.name(int(v)) for v in spans.variant} == {"batched"}
@@ -528,7 +528,7 @@ def test_a_trials_table_is_read_instead_of_its_spool(tmp_path: Path) -> None:
 def test_in_a_directory_other_tables_are_passed_over_and_broken_ones_are_not(
     tmp_path: Path,
 ) -> None:
-    write_parquet(of(tmp_path, BINARY).spans, tmp_path / "spans.parquet")
+    written(of(tmp_path, BINARY).spans, tmp_path / "spans.parquet")
     pq.write_table(pa.table({"name": ["a"], "count": [1]}), tmp_path / "metrics.parquet")
     (tmp_path / "any.thing").unlink()
     assert read([tmp_path]).files == 1

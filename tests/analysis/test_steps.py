@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.spans.parquet import read_parquet, write_parquet
+from analysis.spans.parquet import read_parquet
 from analysis.spans.table import Flag, Kind
 from analysis.traces.critical_path import PRESETS, critical_path
 from analysis.traces.pairs import pair
-from tests.analysis.build import Span, Traces
+from tests.analysis.build import Span, Traces, written
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 GENERATOR = TRACE[16:]
@@ -266,7 +266,7 @@ def test_of_a_message_whose_sender_is_missing_the_handler_alone_is_an_orphan(
     assert found.spans.parent.tolist() == [-1, 2, -1]
     assert found.spans.has(Flag.ORPHAN).tolist() == [False, False, True]
     assert found.repairs["orphan"] == 1
-    write_parquet(found.spans, tmp_path / "spans.parquet")
+    written(found.spans, tmp_path / "spans.parquet")
     again = read_parquet(tmp_path / "spans.parquet")
     assert again.has(Flag.STEP).tolist() == [False, True, False]
     assert again.absent.row.tolist() == found.spans.absent.row.tolist() == [2]

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.spans.parquet import read_parquet, write_parquet
+from analysis.spans.parquet import read_parquet
 from analysis.spans.table import COLUMNS, Messages, SpanTable, concat, empty
 from services.errors import BadInput
-from tests.analysis.build import Traces
+from tests.analysis.build import Traces, written
 
 
 def rich(name: str = "t") -> SpanTable:
@@ -74,7 +74,7 @@ def told(table: SpanTable) -> list[dict[str, Any]]:
 
 def test_a_table_survives_parquet(tmp_path: Path) -> None:
     table = rich().named(variant="batched", phase=["measured", "drain"])
-    write_parquet(table, tmp_path / "spans.parquet")
+    written(table, tmp_path / "spans.parquet")
     assert told(read_parquet(tmp_path / "spans.parquet")) == told(table)
     assert [path.name for path in tmp_path.iterdir()] == ["spans.parquet"]
 
@@ -83,7 +83,7 @@ def test_a_table_survives_parquet(tmp_path: Path) -> None:
 def test_a_message_of_many_gigabytes_keeps_its_size(said: int, tmp_path: Path) -> None:
     traces = Traces()
     traces.request("t").client("store", "put", 1, 9, said={"http.request.body.size": said})
-    write_parquet(traces.table(), tmp_path / "spans.parquet")
+    written(traces.table(), tmp_path / "spans.parquet")
     for table in (traces.table(), read_parquet(tmp_path / "spans.parquet")):
         assert table.messages.request_bytes.tolist() == [-1, said]
 
@@ -98,12 +98,12 @@ def test_what_no_column_holds_is_the_largest_that_it_does() -> None:
 
 
 def test_an_empty_table_survives_parquet(tmp_path: Path) -> None:
-    write_parquet(empty(), tmp_path / "spans.parquet")
+    written(empty(), tmp_path / "spans.parquet")
     assert len(read_parquet(tmp_path / "spans.parquet")) == 0
 
 
 def test_any_tool_can_read_ids_names_and_kinds_as_text(tmp_path: Path) -> None:
-    write_parquet(rich(), tmp_path / "spans.parquet")
+    written(rich(), tmp_path / "spans.parquet")
     frame = pl.read_parquet(tmp_path / "spans.parquet")
     assert [*frame.columns][: len(COLUMNS)] == [c.name for c in COLUMNS]
     assert {
@@ -140,7 +140,7 @@ def test_a_table_that_holds_something_else_is_refused(
     column: str, value: object, reason: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "spans.parquet"
-    write_parquet(rich(), path)
+    written(rich(), path)
     table = pq.read_table(path)
     at = table.column_names.index(column)
     pq.write_table(table.set_column(at, column, pa.array([value] * table.num_rows)), path)
@@ -151,7 +151,7 @@ def test_a_table_that_holds_something_else_is_refused(
 
 def test_columns_of_a_wider_type_are_read_all_the_same(tmp_path: Path) -> None:
     path = tmp_path / "spans.parquet"
-    write_parquet(rich(), path)
+    written(rich(), path)
     table = pq.read_table(path)
     for column, kind in (("service", pa.large_string()), ("attempt", pa.int64())):
         at = table.column_names.index(column)

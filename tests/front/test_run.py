@@ -26,6 +26,7 @@ from hopbench.runs import plan, rounds
 from hopbench.runs.directory import RunDir
 from hopbench.runs.limits import Limits
 from services import codec
+from services.doubts import Code
 from services.errors import CannotStart
 from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
@@ -380,7 +381,7 @@ def test_a_part_that_dies_is_exit_5_and_voids_its_round(tmp_path: Path) -> None:
     assert ended.messages == [f"{hit}, round 2: order/0 died (SIGKILL)\nits last words"]
     first, second = summarise(planned, directory).trials
     assert (first.void, second.void) == (False, True)
-    assert "broken" in [d.code for d in second.doubts]
+    assert Code.BROKEN in [d.code for d in second.doubts]
     assert [t.round for t in rounds.missing(planned, directory)] == [1]
 
 
@@ -401,7 +402,7 @@ def test_a_signal_stops_the_engine_and_keeps_what_was_measured(
     assert ended.code == code
     first, second = summarise(planned, directory).trials
     assert not first.void
-    assert "interrupted" in [d.code for d in second.doubts]
+    assert Code.INTERRUPTED in [d.code for d in second.doubts]
     # The spools of the round that broke off were recovered.
     assert second.load.sent == first.load.sent
     assert second.requests.complete > 0

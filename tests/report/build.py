@@ -15,7 +15,6 @@ from analysis.report.html import html
 from analysis.report.markdown import markdown
 from analysis.rows.edges import EdgeRow
 from analysis.rows.paths import PathRow
-from analysis.spans.parquet import write_parquet
 from analysis.spans.table import Kind
 from hopbench.results.latency import EntryRow, Latency, LoadRow
 from hopbench.results.round import Account, Requests, Spans
@@ -23,7 +22,7 @@ from hopbench.results.summary import EntryMedians, Summary, VariantRow
 from hopbench.results.view import view
 from hopbench.runs.directory import RunDir
 from hopbench.runs.limits import Limits
-from tests.analysis.build import Traces
+from tests.analysis.build import Traces, written
 
 
 def page(of: Summary) -> str:
@@ -206,5 +205,5 @@ def measured(of: Summary, at: Path, said: str = "reserve") -> Summary:
                 "phase": ["measured"] * 200,
             }
         ).write_parquet(place.samples)
-        write_parquet(traces.table(), place.spans)
+        written(traces.table(), place.spans)
     return replace(of, run_dir=str(at))
