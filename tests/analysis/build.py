@@ -272,21 +272,11 @@ def kinds(findings: Iterable[Finding]) -> list[str]:
 def plain(
     spans: Sequence[tuple[str, str | None, int, int]], *, kind: int = Kind.INTERNAL
 ) -> SpanTable:
-    """One trace of (id, parent, start, end) in ns from 0, one service for each span."""
-    recorder = Recorder()
+    """One trace of (id, parent, start, end) in ns from EPOCH, one service for each span."""
+    made = Traces()
     for own, parent, start, end in spans:
-        recorder.add(
-            trace=recorder.traces["t"],
-            span=recorder.ids[own],
-            parent=NONE if parent is None else recorder.ids[parent],
-            name=own,
-            kind=kind,
-            status=0,
-            start=start,
-            end=end,
-            resource=recorder.add_resource({"service.name": own}),
-        )
-    return normalise(recorder).spans
+        made.span("t", parent, own, own, start / MS, end / MS, kind, id=own)
+    return made.table()
 
 
 def own_time(table: SpanTable, policy: Policy) -> dict[str, int]:
@@ -300,10 +290,10 @@ def own_time(table: SpanTable, policy: Policy) -> dict[str, int]:
 
 
 def drawn(table: SpanTable, policy: Policy) -> list[tuple[str, int, int]]:
-    """The sections as (span id, start, end)."""
+    """The sections as (span id, start, end), in ns from EPOCH."""
     path: CriticalPath = critical_path(table, policy)
     at = path.sections
     return [
-        (table.span_id(int(row)), int(start), int(end))
+        (table.span_id(int(row)), int(start) - EPOCH, int(end) - EPOCH)
         for row, start, end in zip(at.row, at.start, at.end, strict=True)
     ]

@@ -15,19 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.analyse import Analysis, analyse
-from analysis.arrays import NONE
 from analysis.document import analysis_document
 from analysis.findings.observed import Mode
 from analysis.findings.settings import Settings
 from analysis.reading.inputs import Read
-from analysis.reading.normalisation import normalise
-from analysis.reading.recorder import Malformed, Recorder
+from analysis.reading.recorder import Malformed
 from analysis.rows.roots import root_rows
 from analysis.traces.critical_path import PRESETS, Preset
 from services.codec import plain
 from services.errors import BadInput
 from services.scenario.facts import EMPTY
-from tests.analysis.build import EPOCH, Traces, told
+from tests.analysis.build import EPOCH, MS, Span, Traces, told
 
 EAGER = Settings(
     chatty_calls=2,
@@ -91,27 +89,26 @@ ROWS = st.lists(
 
 
 def read(rows: Sequence[Row], *, skew: bool = False) -> Read:
-    recorder = Recorder()
-    resources = {s: recorder.add_resource({"service.name": s}) for s in "abc"}
+    made = Traces()
     for row in rows:
-        recorder.add(
-            trace=recorder.traces[f"t{row.trace}"],
-            span=recorder.ids[f"s{row.id}"],
-            parent=NONE if row.parent is None else recorder.ids[f"s{row.parent}"],
-            name="x",
-            kind=row.kind,
-            status=2 * row.failed,
-            start=EPOCH + row.start,
-            end=EPOCH + row.start + row.length,
-            resource=resources[row.service],
-            attributes=[recorder.pair(*pair) for pair in WIRES[row.wire].items()],
+        made.span(
+            f"t{row.trace}",
+            None if row.parent is None else f"s{row.parent}",
+            row.service,
+            "x",
+            row.start / MS,
+            (row.start + row.length) / MS,
+            row.kind,
+            id=f"s{row.id}",
+            error=row.failed,
+            attributes=WIRES[row.wire],
             links=[]
             if row.link is None
-            else [(recorder.traces[f"t{row.trace}"], recorder.ids[f"s{row.link}"])],
+            else [Span(made, f"t{row.trace}", f"s{row.link}", row.service, 0, 0)],
             follows=row.follows,
             shared=row.shared,
         )
-    found = normalise(recorder, skew=skew)
+    found = made.normalised(skew=skew)
     return Read(found.spans, 1, found.repairs, ())
 
 

@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 
 from analysis.analyse import Analysis, analyse
-from analysis.arrays import NONE
 from analysis.findings.finding import Finding, ranked
 from analysis.findings.settings import Settings
-from analysis.reading.normalisation import normalise
-from analysis.reading.recorder import Recorder
 from analysis.spans.naming import by_scenario
 from analysis.spans.table import Kind, concat, empty
 from services import codec
@@ -222,31 +219,12 @@ def test_operations_have_the_scenarios_name_whatever_the_wire(
     assert np.array_equal(again.operation, table.operation)
 
 
-def wide(children: int) -> Recorder:
-    """One request that calls another service so many times, one after another."""
-    recorder = Recorder()
-    front = recorder.add_resource({"service.name": "front"})
-    root, trace = recorder.ids["root"], recorder.traces["t"]
-    common: dict[str, Any] = {"trace": trace, "status": 0, "resource": front}
-    recorder.add(span=root, parent=NONE, name="all", kind=2, start=0, end=10 * children, **common)
-    said = [recorder.pair("http.request.method", "GET"), recorder.pair("url.path", "/x")]
-    said.append(recorder.pair("server.address", "back"))
-    for i in range(children):
-        recorder.add(
-            span=recorder.ids[f"c{i}"],
-            parent=root,
-            name="GET",
-            kind=3,
-            start=10 * i,
-            end=10 * i + 8,
-            attributes=said,
-            **common,
-        )
-    return recorder
-
-
 def test_100_000_calls_of_one_request_are_one_finding() -> None:
-    analysis = analyse(normalise(wide(100_000)).spans, EMPTY, Settings(), "analyze")
+    made = Traces()
+    request = made.request("t", end=1_000_000)
+    for i in range(100_000):
+        request.client("back", "x", 10 * i, 10 * i + 8)
+    analysis = made.analysed()
     (finding,) = analysis.findings
     assert (finding.kind, finding.count_per_request.max) == ("chatty.sequential", 100_000)
     assert analysis.edges[0].calls == 100_000
