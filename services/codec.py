@@ -1,7 +1,8 @@
 """Frozen values as JSON, and back: how everything that crosses a process or a file is written.
 
 A dataclass is an object with its fields, a tuple a list, an enum its value, a path its text; what
-has a default may be absent, what is unknown is passed over (https://jcristharif.com/msgspec).
+has a default may be absent, what is UNSET is not written, and what is unknown is passed over
+(https://jcristharif.com/msgspec).
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import msgspec
+from msgspec import UNSET, UnsetType
+
+__all__ = ["UNSET", "Tagged", "Unfit", "UnsetType", "decode", "encode", "plain", "typed"]
 
 T = TypeVar("T")
 

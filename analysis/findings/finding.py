@@ -11,9 +11,8 @@ from dataclasses import astuple, dataclass
 from hashlib import blake2b
 from typing import Any, Literal
 
-from msgspec import UNSET, UnsetType
-
 from analysis.arrays.quantiles import Quantiles
+from services.codec import UNSET, UnsetType
 
 Confidence = Literal["high", "medium", "low"]
 

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from msgspec import UNSET, UnsetType
 
 from analysis.arrays import I32, I64, Bool
 from analysis.arrays.grouping import counted, distinct, summed
@@ -22,6 +21,7 @@ from analysis.findings.settings import Settings
 from analysis.spans.table import Kind, SpanTable
 from analysis.traces.critical_path import CriticalPath
 from analysis.traces.pairs import Calls, Hops, Place
+from services.codec import UNSET, UnsetType
 from services.scenario.facts import Facts
 
 Mode = Literal["run", "analyze", "protocols"]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from msgspec import UNSET
-
 from analysis.report.figures import count, ms, share, size
 from analysis.report.view import VariantView, View, errors
+from services.codec import UNSET
 
 
 def _words(text: str) -> str:

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import groupby
 
-from msgspec import UNSET
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -17,6 +16,7 @@ from rich.tree import Tree
 from analysis.report.calls import EdgeView, Node, call_tree
 from analysis.report.figures import count, ms, plural, share
 from analysis.report.view import DoubtView, FindingView, VariantView, View
+from services.codec import UNSET
 from services.scenario.refactors import BASELINE
 
 TREE_LINES = 60

@@ -11,12 +11,11 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from msgspec import UNSET
-
 from analysis.findings.finding import Evidence, Finding, Where
 from analysis.report.calls import EdgeView
 from analysis.report.figures import UNKNOWN, count, ms, plural, ratio, share
 from analysis.rows.paths import PathRow
+from services.codec import UNSET
 from services.scenario.refactors import BASELINE
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from msgspec import UNSET
 
 from analysis.findings.finding import Finding, Hop
+from services.codec import UNSET
 from services.scenario.facts import EMPTY, Facts
 from tests.analysis.build import Traces
 
