@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from analysis.reading.formats import FORMATS
-from analysis.reading.formats.content import Content, uncompressed
+from analysis.reading.formats.content import Content, uncollected, uncompressed
 from analysis.reading.formats.jaeger import JAEGER
 from analysis.reading.formats.otlp_json import OTLP_JSON
-from analysis.reading.garbage import uncollected
 from analysis.reading.normalisation import REPAIRS, normalise
 from analysis.reading.recorder import Recorder, Skipped, Unreadable
 from analysis.spans.parquet import holds_spans, read_parquet
@@ -63,12 +62,7 @@ def read(paths: Sequence[Path], *, skew: bool = False) -> Read:
                 )
         else:
             files += _load(path, recorder, tables, required=True)
-    repairs = dict.fromkeys(REPAIRS, 0)
-    if len(recorder):
-        found = normalise(recorder, skew=skew)
-        repairs = found.repairs
-        tables.insert(0, found.spans)
-    return Read(concat(tables), files, repairs, tuple(recorder.skipped))
+    return _taken(recorder, tables, files, skew=skew)
 
 
 def read_spools(paths: Iterable[Path]) -> SpanTable:
@@ -81,9 +75,7 @@ def read_spools(paths: Iterable[Path]) -> SpanTable:
                 _pages(((str(path), line) for line in lines), recorder)
         else:
             _load(path, recorder, tables, required=False)
-    if len(recorder):
-        tables.append(normalise(recorder).spans)
-    return concat(tables)
+    return _taken(recorder, tables, 0).spans
 
 
 def read_pages(pages: Iterable[tuple[str, bytes]], *, skew: bool = False) -> Read:
@@ -91,11 +83,18 @@ def read_pages(pages: Iterable[tuple[str, bytes]], *, skew: bool = False) -> Rea
     several. What is no trace is skipped and counted; BadInput for one that breaks off the API's
     form."""
     recorder = Recorder()
-    count = _pages(pages, recorder)
-    if not len(recorder):
-        return Read(concat([]), count, dict.fromkeys(REPAIRS, 0), tuple(recorder.skipped))
-    found = normalise(recorder, skew=skew)
-    return Read(found.spans, count, found.repairs, tuple(recorder.skipped))
+    return _taken(recorder, [], _pages(pages, recorder), skew=skew)
+
+
+def _taken(
+    recorder: Recorder, tables: Sequence[SpanTable], files: int, *, skew: bool = False
+) -> Read:
+    """What was recorded, and ``tables`` behind it."""
+    repairs = dict.fromkeys(REPAIRS, 0)
+    if len(recorder):
+        found = normalise(recorder, skew=skew)
+        repairs, tables = found.repairs, [found.spans, *tables]
+    return Read(concat(tables), files, repairs, tuple(recorder.skipped))
 
 
 def _pages(pages: Iterable[tuple[str, bytes]], recorder: Recorder) -> int:

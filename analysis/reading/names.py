@@ -47,7 +47,6 @@ class Said:
 
     def __init__(self, recorder: Recorder, columns: Columns, table_row: I32) -> None:
         self._recorder = recorder
-        self._columns = columns
         self.rows = len(columns.trace)
         names, values = recorder.names, Codes()
         pair_key = np.array([names[key] for key, _ in recorder.pairs], np.int32)

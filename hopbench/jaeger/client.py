@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import grpc
 from aiohttp import ClientError, ClientResponseError, ClientSession, ClientTimeout
 
-from analysis.reading.garbage import uncollected
+from analysis.reading.formats.content import uncollected
 from hopbench.jaeger.answers import EMPTY, NoAnswer, Page, document_of, reason_in, span_ids
 from services.errors import BadInput, CannotStart
 from services.system.endpoints import Endpoint, endpoint, reason, silence
