@@ -149,8 +149,7 @@ def account(trial: Trial, world: World, seen: Observed) -> Account:
             counted=_counted(trial),
             requests_sampled=requests.sampled,
             requests_complete=requests.complete,
-            kafka_used="kafka"
-            in {e.protocol for e in edges(scenario)} | {e.protocol for e in scenario.load.entries},
+            kafka_used="kafka" in _protocols(scenario),
             unidentifiable=_unidentifiable(settings, times, kind),
             changes=()
             if trial.environment is None or world.environment is None
