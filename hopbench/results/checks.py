@@ -14,8 +14,9 @@ from operator import itemgetter
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from analysis.arrays import I64, Bool
+from analysis.arrays.quantiles import NS_PER_MS
 from hopbench.engines.port import BrokerKind, Evidence, Settings
 from hopbench.results import messages
 from hopbench.runs.limits import Limits
@@ -24,7 +25,6 @@ from loadgen.schedule import Schedule, fits
 from services.doubts import Code, Doubt
 from services.scenario.model import Load
 
-NS_PER_MS: Final = 1e6
 SIGMAS: Final = 4.5
 """Chance alone exceeds this once in 150,000 rounds."""
 
@@ -36,14 +36,14 @@ class Sent:
     Times are monotonic ns; NOT_REACHED where a request never came so far.
     """
 
-    seq: NDArray[np.int64]
-    intended_ns: NDArray[np.int64]
-    sent_ns: NDArray[np.int64]
-    done_ns: NDArray[np.int64]
-    measured: NDArray[np.bool_]
-    dropped: NDArray[np.bool_]
-    sampled: NDArray[np.bool_]
-    worker: NDArray[np.int64]
+    seq: I64
+    intended_ns: I64
+    sent_ns: I64
+    done_ns: I64
+    measured: Bool
+    dropped: Bool
+    sampled: Bool
+    worker: I64
     """Which generator process sent it, from 0."""
 
 
@@ -208,7 +208,7 @@ def _drops(o: Observed, limits: Limits) -> Iterator[Doubt]:
         )
 
 
-def _unexplained(sent: Sent, ours: NDArray[np.bool_], bound: int) -> int:
+def _unexplained(sent: Sent, ours: Bool, bound: int) -> int:
     """How many of one worker's requests were dropped with fewer than ``bound`` in flight."""
     dropped = sent.intended_ns[ours & sent.dropped]
     begun = np.sort(sent.sent_ns[ours & ~sent.dropped])
