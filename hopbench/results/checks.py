@@ -11,13 +11,13 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from analysis.arrays import I64, Bool
 from analysis.arrays.quantiles import NS_PER_MS
-from hopbench.engines.port import BrokerKind, Evidence, Settings
+from hopbench.engines.port import BrokerKind, ClockName, Evidence, Settings
 from hopbench.results import messages
 from hopbench.runs.limits import Limits
 from loadgen.plan import in_flight_parts
@@ -51,7 +51,7 @@ class Sent:
 class Observed:
     """What one round showed. ``None`` is not known, never nothing."""
 
-    clock: Literal["wall", "virtual"]
+    clock: ClockName
     broker: BrokerKind | None
     settings: Settings
     load: Load

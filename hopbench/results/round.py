@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import polars as pl
 
@@ -16,7 +16,7 @@ from analysis.arrays import I64
 from analysis.findings.observed import Observed
 from analysis.rows.edges import EdgeRow, edge_rows
 from analysis.rows.paths import PathRow, path_rows
-from hopbench.engines.port import BrokerKind, Instrumentation, Settings
+from hopbench.engines.port import BrokerKind, ClockName, Instrumentation, Settings
 from hopbench.results import checks, latency
 from hopbench.results.checks import Sent
 from hopbench.results.latency import EntryRow, Headline, Latency, LoadRow
@@ -39,14 +39,11 @@ HEADLINE_PERCENTS: Final = (50, 95, 99)
 """Those that a variant is summed up by."""
 
 
-Clock = Literal["wall", "virtual"]
-
-
 @dataclass(frozen=True, slots=True)
 class World:
     """What all rounds of a run have in common."""
 
-    clock: Clock
+    clock: ClockName
     broker: BrokerKind | None
     limits: Limits
     environment: Environment | None

@@ -18,13 +18,13 @@ from analysis.findings.settings import Settings as AnalysisSettings
 from analysis.spans.table import SpanTable, concat
 from hopbench import disk
 from hopbench.engines import ENGINES, is_virtual
-from hopbench.engines.port import BrokerKind, Instrumentation
+from hopbench.engines.port import BrokerKind, ClockName, Instrumentation
 from hopbench.engines.wall import trace_stores
 from hopbench.engines.wall.trace_stores import StoreName
 from hopbench.jaeger.links import linked
 from hopbench.results import latency
 from hopbench.results.latency import EntryRow, Headline
-from hopbench.results.round import Account, Clock, World, account, edges, usable
+from hopbench.results.round import Account, World, account, edges, usable
 from hopbench.runs import evidence, trial
 from hopbench.runs.directory import RunDir
 from hopbench.runs.environment import Environment
@@ -93,7 +93,7 @@ class Summary:
     seed: int
     engine: str
     processes: int | None
-    clock: Clock
+    clock: ClockName
     broker: BrokerKind | None
     trace_store: StoreName
     instrumentation: Instrumentation

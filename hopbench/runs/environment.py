@@ -14,12 +14,12 @@ from importlib import metadata
 from pathlib import Path
 from shutil import which
 from subprocess import DEVNULL, PIPE, SubprocessError, run
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import psutil
 import uvloop
 
-from hopbench.engines.port import BrokerKind, Engine, Instrumentation, Settings
+from hopbench.engines.port import BrokerKind, ClockName, Engine, Instrumentation, Settings
 from hopbench.host.machine import cpu_model, steal_since_boot
 from services import transports
 
@@ -69,7 +69,7 @@ class Environment:
     """``0.1.0`` of an installed package; of a checkout the commit, ``+`` where it was changed."""
     seed: int
     engine: str
-    clock: Literal["wall", "virtual"]
+    clock: ClockName
     instrumentation: Instrumentation
     tracing: bool
     trace_ratio: float
