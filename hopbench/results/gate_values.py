@@ -10,7 +10,8 @@ from analysis.analyse import Analysis
 from analysis.findings.finding import Finding
 from hopbench.results.gates import EDGE_FIELDS, EdgeRow, Subject, Subjects
 from hopbench.results.round import Account, usable
-from hopbench.results.summary import Summary, VariantRow
+from hopbench.results.summary import Summary
+from hopbench.results.variant import VariantRow
 from hopbench.runs.plan import RunPlan
 from services.scenario.findings import FINDINGS
 from services.scenario.model import Scenario

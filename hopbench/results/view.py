@@ -22,7 +22,8 @@ from analysis.report.view import (
     place,
 )
 from hopbench.results.round import Account, usable
-from hopbench.results.summary import Summary, VariantRow
+from hopbench.results.summary import Summary
+from hopbench.results.variant import VariantRow
 from hopbench.runs.directory import RunDir
 from services.scenario.refactors import BASELINE
 

@@ -18,7 +18,8 @@ from analysis.rows.paths import PathRow
 from analysis.spans.table import Kind
 from hopbench.results.latency import EntryRow, Latency, LoadRow
 from hopbench.results.round import Account, Requests, Spans
-from hopbench.results.summary import EntryMedians, Summary, VariantRow
+from hopbench.results.summary import Summary
+from hopbench.results.variant import EntryMedians, VariantRow
 from hopbench.results.view import view
 from hopbench.runs.directory import RunDir
 from hopbench.runs.limits import Limits

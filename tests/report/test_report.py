@@ -19,7 +19,8 @@ from analysis.report.terminal import terminal
 from analysis.report.topology import layers, topology_svg
 from analysis.report.waterfall import Bar, read_trace, waterfall_svg
 from hopbench.results.round import Raised
-from hopbench.results.summary import EntryMedians, Expected, Summary
+from hopbench.results.summary import Summary
+from hopbench.results.variant import EntryMedians, Expected
 from hopbench.results.view import view
 from services.doubts import Code, Doubt
 from tests.report import build
