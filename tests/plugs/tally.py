@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from analysis.arrays import NONE
 from analysis.reading.formats.content import Content, Format
-from analysis.reading.recorder import NONE, Recorder
+from analysis.reading.recorder import Recorder
 
 _MAGIC = b"tally 1\n"
 
