@@ -218,7 +218,7 @@ class Site:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._started = 0
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def scenario(self, text: str = SCENARIO, name: str = "small.yaml") -> Path:
         path = self.path / name
@@ -234,8 +234,7 @@ class Site:
         stdin: bytes | None = None,
     ) -> Bench:
         """``hopbench arguments``; ``run`` is the directory that it makes or continues."""
-        self._started += 1
-        out = self.path / f"said-{self._started}"
+        out = self.path / f"said-{len(self._started) + 1}"
         with (
             out.with_suffix(".out").open("wb") as stdout,
             out.with_suffix(".err").open("wb") as stderr,
@@ -250,6 +249,7 @@ class Site:
                 preexec_fn=before,  # noqa: PLW1509  # no other thread here; it sets a limit
                 start_new_session=True,
             )
+        self._started.append(process)
         if stdin is not None and process.stdin is not None:
             process.stdin.write(stdin)
             process.stdin.close()
@@ -261,6 +261,8 @@ class Site:
     def clear(self) -> None:
         for pid in alive(self.path):
             os.kill(pid, signal.SIGKILL)
+        for process in self._started:
+            process.wait(GONE_S)
 
 
 def _records(spool: Path) -> int:

@@ -30,9 +30,12 @@ class Disk:
         mount(f"remount,size={size}", self.path)
 
     def fill(self, leave_bytes: int) -> None:
-        free = os.statvfs(self.path)
-        room = free.f_bavail * free.f_frsize - leave_bytes
-        (self.path / "filler").write_bytes(b"\0" * room)
+        """Whatever else is written meanwhile."""
+        with (self.path / "filler").open("wb", buffering=0) as filler:
+            with pytest.raises(OSError, match="No space left on device"):
+                while filler.write(b"\0" * 4096):
+                    pass
+            filler.truncate(filler.tell() - leave_bytes)
 
     def free(self) -> None:
         (self.path / "filler").unlink()
