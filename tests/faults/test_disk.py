@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class Disk:
     def fill(self, leave_bytes: int) -> None:
         """Whatever else is written meanwhile."""
         with (self.path / "filler").open("wb", buffering=0) as filler:
-            with pytest.raises(OSError, match="No space left on device"):
+            with suppress(OSError):
                 while filler.write(b"\0" * 4096):
                     pass
             filler.truncate(filler.tell() - leave_bytes)
