@@ -49,6 +49,7 @@ def test_there_is_something_to_check() -> None:
     assert "hopbench run chatty" in COMMANDS
 
 
+@pytest.mark.slow
 def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
     """In the order in which a reader types them. What starts processes is planned only."""
     with contextlib.chdir(tmp_path):

@@ -274,6 +274,7 @@ def test_a_chain_of_10_000_is_followed_to_its_end() -> None:
     assert len(path.sections.row) == 2 * deep - 1
 
 
+@pytest.mark.slow
 def test_100_000_children_one_after_another_are_all_on_the_path() -> None:
     wide = 100_000
     rows: list[tuple[str, str | None, int, int]] = [("r", None, 0, 10 * wide)]

@@ -70,6 +70,7 @@ def test_every_handler_ends_and_every_attempt_is_recorded() -> None:
     assert all(record[4] in spans for record in clients)
 
 
+@pytest.mark.slow
 def test_a_chain_of_ten_thousand_hops_does_not_reach_the_recursion_limit() -> None:
     hops = 10_000
     services = "\n".join(
@@ -85,6 +86,7 @@ def test_a_chain_of_ten_thousand_hops_does_not_reach_the_recursion_limit() -> No
     assert len(world.calls) == hops
 
 
+@pytest.mark.slow
 def test_a_fan_out_of_a_hundred_thousand_runs_at_once() -> None:
     world = run(scenario(LEAF, steps="- {call: b.one, count: 100000, max_parallel: all}"))
     assert world.outcome.done_ns == 1_000_000

@@ -84,6 +84,7 @@ def test_a_taken_port_is_told_with_its_holder_and_the_flag(collector: Running) -
     assert "--http-port" in said
 
 
+@pytest.mark.slow
 def test_two_collectors_never_share_a_grpc_port(collector: Running) -> None:
     status, said = _second(collector, f"--grpc-port={collector.grpc_port}")
     assert status == 5

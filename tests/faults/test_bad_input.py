@@ -188,6 +188,7 @@ def test_a_document_that_cannot_be_written_is_refused_before_the_run(
     assert sorted(things.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "line"),
     [(b"", None), (b"\x80", 1), (changed("services:", "servces:").encode(), 4)],
@@ -203,6 +204,7 @@ def test_a_bad_scenario_on_standard_input_is_a_document_and_nothing_else(
     assert not (site.path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_good_scenario_on_standard_input_runs(site: Site) -> None:
     ended = site.run(
         *("run", "-", "--engine", "virtual", "--variant", "baseline", "--json", "-"),

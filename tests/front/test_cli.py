@@ -163,6 +163,7 @@ def test_every_way_to_end_has_its_exit_code(
         path.unlink()
 
 
+@pytest.mark.slow
 def test_sigterm_is_143(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "hopbench", "run", "-"], stdin=subprocess.PIPE, cwd=tmp_path

@@ -167,6 +167,7 @@ def test_what_is_sought_is_what_the_schedule_samples() -> None:
     assert min(min(times) for times in what.due_ns.values()) == T0 + schedule.offset_ns[row]
 
 
+@pytest.mark.slow
 def test_a_jaeger_that_goes_is_noticed_and_one_that_stays_is_not() -> None:
     async def live() -> str:
         async with serving(Store(shop(1, T0))) as url:
@@ -181,6 +182,7 @@ def test_a_jaeger_that_goes_is_noticed_and_one_that_stays_is_not() -> None:
     assert "jaeger is gone: http://127.0.0.1:" in asyncio.run(live())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", ["answers", "refuses"])
 def test_stalls_and_refusals_in_turn_do_not_add_up_to_gone(last: str) -> None:
     """A stall ends when the client gives up, after 3 s; a refusal may last 1 s here."""
@@ -206,6 +208,7 @@ def test_stalls_and_refusals_in_turn_do_not_add_up_to_gone(last: str) -> None:
     assert asyncio.run(live())
 
 
+@pytest.mark.slow
 def test_a_jaeger_that_stalls_for_long_is_gone() -> None:
     async def live() -> str:
         async with serving(Store(ailing=["stall"] * 9)) as url:

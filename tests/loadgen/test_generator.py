@@ -124,7 +124,7 @@ def test_without_tracing_no_traceparent_is_sent(
     assert not records["sampled"].any()
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", ONE_FAST)
 def test_a_request_that_takes_too_long_is_a_timeout_without_an_answer(
     protocol: Protocol, shop: Shop, tmp_path: Path
 ) -> None:
@@ -152,7 +152,7 @@ def test_a_callee_that_hangs_up_is_an_error_without_an_answer(shop: Shop, tmp_pa
     assert set(records["status"][~cut].tolist()) == {OK}
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", ONE_FAST)
 def test_what_exceeds_max_in_flight_is_dropped_and_counted_not_delayed(
     protocol: Protocol, shop: Shop, tmp_path: Path
 ) -> None:
@@ -192,6 +192,7 @@ def test_a_stop_cuts_what_is_in_flight_and_keeps_every_sample(
     assert set(records["status"][(records["entry"] == 1)].tolist()) <= {ERROR, DROPPED}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ONE_FAST)
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_it_with_its_samples(
@@ -209,6 +210,7 @@ def test_a_signal_ends_it_with_its_samples(
     assert len(spool.records) == counts.sent + counts.dropped > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before the start", "during the round"])
 def test_it_leaves_when_the_bench_is_gone(when: str, shop: Shop, tmp_path: Path) -> None:
     with generator(plan(load(seconds=60), shop.address, tmp_path), tmp_path) as running:
@@ -223,6 +225,7 @@ def test_it_leaves_when_the_bench_is_gone(when: str, shop: Shop, tmp_path: Path)
         assert len(running.samples().records) > 0
 
 
+@pytest.mark.slow
 def test_killed_outright_it_leaves_what_it_had_written(shop: Shop, tmp_path: Path) -> None:
     with generator(plan(load(seconds=60), shop.address, tmp_path), tmp_path) as running:
         running.start()
@@ -265,6 +268,7 @@ def test_connections_are_open_before_the_first_request(
         assert shop.received() == []
 
 
+@pytest.mark.slow
 def test_an_entry_that_does_not_answer_is_said_and_ends_it(tmp_path: Path) -> None:
     port = _free_port()
     nobody = Address("127.0.0.1", {"http": port})
@@ -273,6 +277,7 @@ def test_an_entry_that_does_not_answer_is_said_and_ends_it(tmp_path: Path) -> No
         assert running.end() == 5
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_round_and_keeps_what_was_written(shop: Shop, tmp_path: Path) -> None:
     with generator(plan(load(rate=2000, seconds=60), shop.address, tmp_path), tmp_path) as running:
         running.hear(Ready)
@@ -284,6 +289,7 @@ def test_a_full_disk_ends_the_round_and_keeps_what_was_written(shop: Shop, tmp_p
     assert len(running.samples().records) > 0
 
 
+@pytest.mark.slow
 def test_the_web_page_shows_the_running_load(shop: Shop, tmp_path: Path) -> None:
     port = _free_port()
     asked = plan(load(seconds=1.5), shop.address, tmp_path)
@@ -335,6 +341,7 @@ def test_by_hand_every_press_of_start_is_a_round_of_its_own(shop: Shop, tmp_path
     assert set(one["trace_lo"].tolist()).isdisjoint(two["trace_lo"].tolist())
 
 
+@pytest.mark.slow
 def test_by_hand_it_runs_the_plan_that_is_up_and_writes_locusts_own_reports(
     shop: Shop, tmp_path: Path
 ) -> None:
@@ -353,6 +360,7 @@ def test_by_hand_it_runs_the_plan_that_is_up_and_writes_locusts_own_reports(
     assert "shop.fast" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_by_hand_without_a_running_scenario_it_says_what_to_do(tmp_path: Path) -> None:
     done = _by_hand(tmp_path, "--headless", TMPDIR=str(tmp_path))
     assert done.returncode == 2
@@ -360,6 +368,7 @@ def test_by_hand_without_a_running_scenario_it_says_what_to_do(tmp_path: Path) -
     assert "hopbench up SCENARIO" in done.stderr
 
 
+@pytest.mark.slow
 def test_by_hand_a_plan_that_is_no_plan_is_bad_input(tmp_path: Path) -> None:
     wrong = tmp_path / "plan.json"
     wrong.write_text('{"schema": "hopbench.summary/1"}')

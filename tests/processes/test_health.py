@@ -22,7 +22,11 @@ from services.scenario.packing import Pack
         (70, "ended while starting (exit 70)"),
         (0, "ended while starting (exit 0)"),
         (-9, "ended while starting (SIGKILL)"),
-        (None, "closed its channel while starting, and has not ended in 2 s"),
+        pytest.param(
+            None,
+            "closed its channel while starting, and has not ended in 2 s",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_channel_that_closes_is_told_by_how_the_process_ended_if_it_did(

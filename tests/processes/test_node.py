@@ -77,6 +77,7 @@ def directory_of(replicas: Iterable[Running]) -> Directory:
     return found
 
 
+@pytest.mark.slow
 def test_logs_that_a_node_keeps_come_with_the_last_reports(tmp_path: Path) -> None:
     async def talk(node: Supervisor, work: Job) -> None:
         order, *_ = await node.start(replace(work, logs=None))
@@ -144,6 +145,7 @@ def test_processes_are_named_for_what_they_run_and_connect_to_each_other(tmp_pat
     on_a_node(tmp_path, talk)
 
 
+@pytest.mark.slow
 def test_new_processes_replace_those_of_the_round_before(tmp_path: Path) -> None:
     async def talk(node: Supervisor, work: Job) -> None:
         first = {p.pid for p in await node.start(work)}
@@ -178,6 +180,7 @@ def _no_scenario(work: Job) -> Job:
     return replace(work, source="version: 1\nservicess: {}\n")
 
 
+@pytest.mark.slow
 def test_a_bug_in_the_node_is_told_with_its_log(tmp_path: Path) -> None:
     async def talk(node: Supervisor, _work: Job) -> None:
         with pytest.raises(CannotStart, match=r"failed at /deaths\?\S+ \(HTTP 500\)") as raised:
@@ -196,6 +199,7 @@ def test_a_node_says_what_it_does_not_understand_of_an_order(tmp_path: Path) -> 
     on_a_node(tmp_path, talk)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "part", "text"),
     [

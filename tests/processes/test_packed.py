@@ -158,6 +158,7 @@ def test_a_process_takes_the_files_that_it_may_and_says_when_they_are_too_few(
         assert "processes" in said[0]
 
 
+@pytest.mark.slow
 def test_a_pack_that_does_not_come_up_is_named(tmp_path: Path) -> None:
     async def talk(node: Supervisor, work: Job) -> None:
         nowhere = replace(work, host="203.0.113.1")  # TEST-NET-3: no address of any host

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from time import monotonic
 
+import pytest
+
 from services.telemetry.sender import Request, Sender
 from tests.telemetry.test_pipeline import receiving
 
@@ -32,6 +34,7 @@ def test_each_signal_goes_to_its_own_receiver() -> None:
     assert sender.lost == {"traces": 0, "metrics": 0}
 
 
+@pytest.mark.slow
 def test_metrics_arrive_while_spans_find_nobody() -> None:
     with receiving() as metrics:
         sender = Sender(nobody(), metrics.endpoint, timeout_s=60.0)

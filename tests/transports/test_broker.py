@@ -56,6 +56,7 @@ def test_it_leaves_when_its_parents_pipe_closes(broker_process: BrokerProcess) -
     assert broker_process.process.wait(timeout=20) != 0
 
 
+@pytest.mark.slow
 def test_it_dies_with_a_parent_that_is_killed() -> None:
     script = """
 import asyncio, pathlib, sys

@@ -32,6 +32,7 @@ def test_a_cancelled_call_leaves_no_broken_connection_behind(run: Run) -> None:
     run(main)
 
 
+@pytest.mark.slow
 def test_a_callee_that_does_not_listen_cannot_be_connected_to(run: Run) -> None:
     async def main() -> None:
         to = wire("http")
