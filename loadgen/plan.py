@@ -141,7 +141,7 @@ class Plan(_Terms):
         except ValueError as error:
             raise BadInput(f"this is not JSON: {error}", file=str(path)) from error
         except BadInput as error:
-            raise BadInput(error.text, file=str(path)) from error
+            raise BadInput(error.text, file=str(path), hint=error.hint) from error
 
 
 def up_file() -> Path:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import gevent
 from gevent import subprocess
-from gevent.event import AsyncResult, Event
+from gevent.event import AsyncResult
 
 from loadgen.counts import Counts
 from loadgen.kafka.messages import Said, Told
@@ -43,7 +43,6 @@ class KafkaEntries:
         self._watcher: gevent.Greenlet | None = None
         self._ready: AsyncResult = AsyncResult()
         self._finished: AsyncResult = AsyncResult()
-        self._over = Event()
         self._heard_ns = 0
         self._closing = False
 

@@ -6,8 +6,9 @@ honest, and the reason is given instead.
 
 Spans of a hop, under both instrumentations: CLIENT and SERVER, or PRODUCER and CONSUMER; the entry
 has its SERVER span alone; a parallel fan-out has one INTERNAL span. ``official`` opens a second
-span (INTERNAL, ``call.<service>.<operation>``) around each call of a fan-out, one more where a
-message of any mode is sent over Kafka, and one where it is received.
+span (INTERNAL, ``call.<service>.<operation>``) around each call of a fan-out that an
+instrumentation traces, one more where a message of any mode is sent over Kafka, and one where it is
+received.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from services.scenario.model import Scenario
 from services.scenario.steps.calls import Call
 from services.scenario.tree import walk
 from services.simulation.round import Arrival, SimulationResult, simulate
+from services.telemetry.conventions import INSTRUMENTED
 from services.telemetry.port import Attempt, Fanout, Scope
 from services.wire.ports import Incoming, Outgoing, Reply, Status, TraceContext, Wire
 
@@ -41,6 +43,7 @@ class SpanCount:
         self.attempts = 0
         self.fanouts = 0
         self.calls_in_fanout = 0
+        """Of those that an instrumentation traces."""
         self.sent = 0
         """Of the attempts, over Kafka."""
         self.received = 0
@@ -66,7 +69,7 @@ class SpanCount:
     def attempt_begin(self, wire: Wire, parent: TraceContext, *, fanout: bool) -> Attempt:
         self.attempts += 1
         self.sent += wire.protocol == "kafka"
-        self.calls_in_fanout += fanout
+        self.calls_in_fanout += fanout and wire.protocol in INSTRUMENTED
         return Attempt(wire, parent, parent, 0, fanout)
 
     def attempt_end(self, attempt: Attempt, out: Outgoing, items: int, reply: Reply) -> None:

@@ -26,6 +26,9 @@ from services.wire.ports import Status
 from services.wire.statuses import GRPC as GRPC_CODES
 from services.wire.statuses import HTTP as HTTP_CODES
 
+INSTRUMENTED: Final = ("http", "grpc")
+"""Protocols whose hops an official instrumentation opens, and carries ``traceparent`` for."""
+
 
 class End(NamedTuple):
     """One end of a hop: what decides the words of its protocol."""

@@ -37,6 +37,7 @@ from opentelemetry.trace import (
 )
 
 from services.telemetry import protobuf as otlp
+from services.telemetry.conventions import INSTRUMENTED
 from services.telemetry.lean import LeanTelemetry
 from services.telemetry.official.hooks import hooks, judge
 from services.telemetry.pipeline import DEFAULT_PACE, Pace, Pipeline
@@ -59,10 +60,6 @@ _KINDS: Final = {
     PRODUCER: SpanKind.PRODUCER,
     CONSUMER: SpanKind.CONSUMER,
 }
-
-
-INSTRUMENTED: Final = ("http", "grpc")
-"""Protocols whose hops an instrumentation opens, and carries ``traceparent`` for."""
 
 
 class OfficialScope(Scope):
