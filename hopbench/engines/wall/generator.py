@@ -228,11 +228,12 @@ async def start_generator(
     Above one, ``workers`` are processes beside a master, and each writes ``samples-K.spool``. Call
     from the main thread.
     """
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
     process: asyncio.subprocess.Process | None = None
     started: list[_Worker] = []
-    with theirs, log.open("ab") as output:
+    output = log.open("ab")
+    ours, theirs = socket.socketpair()
+    with theirs, output:
+        ours.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_BYTES)
         try:
             process = await asyncio.create_subprocess_exec(
