@@ -220,8 +220,8 @@ async def by_hand(
     )
     tracer = provider.get_tracer("benchmarks.hop")
     client, server = (
-        span_shape(topology, Shape(kind, site, 0, 0, 1, 0, 0, keyed=False))
-        for kind, site in ((CLIENT, 0), (SERVER, 1))
+        span_shape(topology, Shape(kind, site, 0, 0, 1, 0, peer, keyed=False))
+        for kind, site, peer in ((CLIENT, 0, 0), (SERVER, 1, protocol))
     )
 
     def within(trace: TraceContext) -> Context:
