@@ -44,7 +44,7 @@ def shop(protocol: ProtocolName) -> Topology:
     return Topology(
         operations,
         (wire,),
-        {"order.create/1": wire},
+        {("order", "create", "order.create/1"): wire},
         {operation: i for i, operation in enumerate(operations)},
     )
 

@@ -22,11 +22,13 @@ _STYLES = {"+": "green", "-": "red"}
 
 def report(a: str, b: str, found: Difference) -> RenderableType:
     """Figures side by side, then the edges that differ, then the steps."""
-    if not found.edges and not found.steps:
+    if not (found.edges or found.steps or found.others):
         return Text(f"{a} and {b} do the same")
     parts: list[RenderableType] = [_figures(a, b, found)]
     if found.edges:
         parts += ["", _edges(a, b, found)]
+    if found.others:
+        parts += ["", *map(Text, found.others)]
     for change in found.steps:
         parts += ["", _steps(change)]
     return Group(*parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import resources
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from hopbench import disk
 from hopbench.exits import Exit
-from hopbench.front.output import STDOUT, Output
-from services.errors import BadInput
+from hopbench.front.output import STDOUT, Output, write
+from services.errors import BadInput, CannotStart
 from services.scenario.file.parser import bundled
 from services.scenario.text.reader import did_you_mean
 
@@ -32,12 +34,13 @@ def starter(name: str | None) -> str:
 
 def write_new(path: Path, text: str, *, force: bool) -> None:
     """Write the file; BadInput where it exists already, unless forced, or can't be written."""
+    if not force and os.path.lexists(path):
+        raise BadInput("exists already", str(path), hint="--force overwrites it")
     try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise BadInput("exists already", str(path), hint="--force overwrites it") from None
+        write(str(path), text.encode())
     except OSError as error:
+        if isinstance(disk.refusal(error), CannotStart):
+            raise
         raise BadInput(f"cannot be written: {error.strerror}", str(path)) from None
 
 

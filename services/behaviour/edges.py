@@ -1,8 +1,7 @@
-"""An edge at work: items become calls, calls become attempts.
+"""An edge at work: calls become attempts.
 
 Rules:
 
-- Items are filtered by their probability first, then batched.
 - A call's own ``timeout`` bounds each attempt, not all of them together; what is left of the
   request's deadline bounds everything. The smaller of the two goes downstream.
 - A timer is set only for an edge's own timeout: the deadline has one in the handler already.
@@ -16,29 +15,26 @@ Rules:
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
 from services.behaviour.amounts import Bytes
 from services.behaviour.balance import Balancer, Only, another
-from services.behaviour.groups import together
+from services.behaviour.calls import Calls
 from services.behaviour.hedging import Hedge, Latencies
-from services.behaviour.items import Carried, carried, items_of
+from services.behaviour.items import Carried
 from services.behaviour.replica import Alarm, DeadlinePassed, Frame, Replica, StepFailed
-from services.behaviour.steps import prepare
 from services.scenario.chance import item_key, uniform
-from services.scenario.model import OnErrorFallback, OnErrorIgnore
 from services.scenario.steps.calls import Talk
 from services.telemetry.port import Fanout
 from services.wire.ports import Outgoing, Reply, Status, TraceContext
+from services.wire.ticket import Item
 
 CANCELLED: Final = Reply(Status.CANCELLED, 0, "cancelled")
 TIMED_OUT: Final = Reply(Status.TIMEOUT, 0, "deadline passed")
 
 _OK: Final = Status.OK
-_CACHED_CALLS: Final = 8192
-"""Of one edge, over all iterations around it: 2 MB."""
 
 
 @dataclass(slots=True)
@@ -56,27 +52,18 @@ class Sent:
     fanout: bool
 
 
-class EdgeRunner:
+class EdgeRunner(Calls):
     """A call or publish step of one replica."""
 
     __slots__ = (
         "_balancer",
-        "_batch",
-        "_by_shift",
-        "_cached",
         "_calls",
         "_clock",
-        "_counters",
         "_distinct",
         "_draws",
-        "_fallback",
         "_hedge_after_ns",
-        "_ignore",
         "_latencies",
         "_now",
-        "_origins",
-        "_parallel",
-        "_probability",
         "_replicas",
         "_request",
         "_response",
@@ -84,16 +71,14 @@ class EdgeRunner:
         "_retry",
         "_send",
         "_simple",
-        "_telemetry",
         "_timeout_ns",
         "_wire",
-        "_workers",
     )
 
     def __init__(self, replica: Replica, step: Talk) -> None:
         edge = step.edge
-        on_error = edge.on_error
-        wire = replica.topology.wire_of_step[step.id]
+        super().__init__(replica, edge)
+        wire = replica.wire_of(step)
         transport = replica.transports[edge.protocol]
         self._wire = wire
         self._send: Callable[[Outgoing], Awaitable[Reply]] = (
@@ -101,26 +86,15 @@ class EdgeRunner:
         )
         self._clock = replica.clock
         self._now = replica.clock.now_ns
-        self._telemetry = replica.telemetry
-        self._counters = replica.counters
         # Kafka's partitions decide who gets a message; there is nothing to balance or to hedge.
         brokered = edge.protocol == "kafka"
         self._balancer: Balancer = Only() if brokered else replica.balancer(edge.target.service)
         self._replicas = 1 if brokered else replica.scenario.services[edge.target.service].replicas
-        self._origins = edge.origins
-        self._batch = edge.batch
-        self._probability = edge.probability
         self._request = Bytes(edge.request_bytes, "request")
         self._response = Bytes(edge.response_bytes, "response")
         self._distinct = edge.key_distinct
-        self._parallel = edge.max_parallel is None or edge.max_parallel > 1
-        self._workers = edge.max_parallel
         self._timeout_ns = edge.timeout_ns
         self._retry = edge.retry
-        self._ignore = isinstance(on_error, OnErrorIgnore)
-        self._fallback = (
-            prepare(replica, on_error.steps) if isinstance(on_error, OnErrorFallback) else None
-        )
         hedged = edge.hedge is not None and self._replicas > 1
         self._latencies = Latencies() if hedged else None
         self._hedge_after_ns = edge.hedge.after_ns if edge.hedge is not None else None
@@ -129,66 +103,10 @@ class EdgeRunner:
         self._draws = self._balancer.draws or not self._simple
         self._calls = 0
         self._retries = 0
-        self._by_shift: dict[int, list[Carried]] = {}
-        self._cached = 0
-
-    async def run(self, frame: Frame, keys: list[int], shift: int, fanout: Fanout | None) -> None:
-        calls = self._calls_of(keys[0], shift)
-        if len(calls) == 1:
-            await self._call(frame, keys, calls[0], fanout)
-        elif self._parallel and calls:
-            await self._fan_out(frame, keys, calls, fanout)
-        else:
-            for call in calls:
-                await self._call(frame, keys, call, fanout)
-
-    def _calls_of(self, parent: int, shift: int) -> list[Carried]:
-        probability = self._probability
-        if probability >= 1.0:
-            calls = self._by_shift.get(shift)
-            if calls is None:
-                calls = carried(items_of(self._origins, shift), self._batch)
-                if self._cached < _CACHED_CALLS:
-                    self._by_shift[shift] = calls
-                    self._cached += len(calls)
-            return calls
-        return carried(
-            [
-                item
-                for item in items_of(self._origins, shift)
-                if uniform(item_key(parent, item.step, item.number), "probability") < probability
-            ],
-            self._batch,
-        )
-
-    async def _fan_out(
-        self, frame: Frame, keys: list[int], calls: list[Carried], outer: Fanout | None
-    ) -> None:
-        scope = frame.scope
-        fanout = self._telemetry.fanout_begin(scope, scope.trace if outer is None else outer.trace)
-        try:
-            if self._workers is None or self._workers >= len(calls):
-                await together(
-                    self._counters, (self._call(frame, keys, call, fanout) for call in calls)
-                )
-            else:
-                rest = iter(calls)
-                await together(
-                    self._counters,
-                    (self._work_off(frame, keys, rest, fanout) for _ in range(self._workers)),
-                )
-        finally:
-            self._telemetry.fanout_end(scope, fanout)
-
-    async def _work_off(
-        self, frame: Frame, keys: list[int], rest: Iterator[Carried], fanout: Fanout
-    ) -> None:
-        for call in rest:
-            await self._call(frame, keys, call, fanout)
 
     async def _call(
         self, frame: Frame, keys: list[int], call: Carried, fanout: Fanout | None
-    ) -> None:
+    ) -> bool:
         scope = frame.scope
         scope.calls += 1
         if fanout is None:
@@ -198,14 +116,13 @@ class EdgeRunner:
             trace = fanout.trace
         parent = keys[0]
         items = call.items
-        distinct = self._distinct
         sent = Sent(
             f"{parent:016x};{call.suffix}",
             len(items),
             self._request.total(parent, items),
             self._response.total(parent, items),
-            None if distinct is None else str(int(uniform(_key(parent, call), "key") * distinct)),
-            _key(parent, call) if self._draws else 0,
+            None if self._distinct is None else self._key_of(parent, items[0]),
+            item_key(parent, *items[0]) if self._draws else 0,
             trace,
             fanout is not None,
         )
@@ -213,10 +130,16 @@ class EdgeRunner:
             reply = await self._attempt(frame, sent, 0, self._balancer.pick(sent.chance, 0))
         else:
             reply = await self._persist(frame, sent)
-        if reply.status is not _OK:
-            if fanout is not None:
-                fanout.failures += 1
-            await self._failed(frame, keys, call, fanout, reply)
+        if reply.status is _OK:
+            return True
+        if fanout is not None:
+            fanout.failures += 1
+        await self._failed(frame, keys, call, fanout, reply)
+        return False
+
+    def _key_of(self, parent: int, item: Item) -> str:
+        assert self._distinct is not None
+        return str(int(uniform(item_key(parent, item.step, item.number), "key") * self._distinct))
 
     async def _failed(
         self,
@@ -228,11 +151,7 @@ class EdgeRunner:
     ) -> None:
         if frame.deadline_ns is not None and self._now() >= frame.deadline_ns:
             raise DeadlinePassed
-        if self._ignore:
-            return
-        if self._fallback is not None:
-            # The failed call's first item tells fallbacks of one edge apart, as an iteration does.
-            await self._fallback.run(frame, keys, call.items[0].number, fanout)
+        if await self._make_do(frame, keys, call, fanout):
             return
         wire = self._wire
         detail = f": {reply.detail}" if reply.detail else ""
@@ -363,9 +282,3 @@ class EdgeRunner:
         finally:
             timer.cancel()
             await hedge.end()
-
-
-def _key(parent: int, call: Carried) -> int:
-    """The key of the first item, under which a call draws what is drawn once."""
-    first = call.items[0]
-    return item_key(parent, first.step, first.number)

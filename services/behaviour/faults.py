@@ -15,19 +15,20 @@ Caller = tuple[str, str]
 """Service and operation."""
 
 
-def callers(scenario: Scenario) -> Mapping[str, Caller]:
-    """Who sends the items that a step first named, by step id.
+def callers(scenario: Scenario) -> Mapping[str, tuple[Caller, ...]]:
+    """Who sends the items that a step first named, by step id: several where it was merged.
 
     A ticket names steps, never callers; and a joined edge carries items under the ids of the steps
     that it replaced, which exist no longer.
     """
-    found: dict[str, Caller] = {}
+    found: dict[str, tuple[Caller, ...]] = {}
     for service in scenario.services.values():
         for operation in service.operations.values():
             for step in walk(operation.steps):
                 if isinstance(step, Talk):
                     for origin in step.edge.origins:
-                        found[origin.step] = (service.name, operation.name)
+                        caller = (service.name, operation.name)
+                        found[origin.step] = (*found.get(origin.step, ()), caller)
     return found
 
 
@@ -37,7 +38,7 @@ class Faults:
 
     by_operation: Mapping[str, tuple[Fault, ...]]
     pauses: tuple[Fault, ...]
-    callers: Mapping[str, Caller]
+    callers: Mapping[str, tuple[Caller, ...]]
 
     def at(self, incoming: Incoming, now_ns: int, measured_from_ns: int | None) -> list[Fault]:
         """Those in force for this call, in the scenario's order.
@@ -57,7 +58,9 @@ class Faults:
 
     def _called_by(self, fault: Fault, incoming: Incoming) -> bool:
         step = incoming.ticket.partition(";")[2].partition("@")[0]
-        service, operation = self.callers.get(step, (incoming.peer.partition("/")[0], ""))
+        peer = incoming.peer.partition("/")[0]
+        known = self.callers.get(step, ((peer, ""),))
+        service, operation = next((each for each in known if each[0] == peer), known[0])
         return fault.scope.caller in (None, service) and fault.scope.caller_operation in (
             None,
             operation,

@@ -10,7 +10,7 @@ from typing import Any
 from services.behaviour.replica import Counters, DeadlinePassed, StepFailed, current_task
 
 
-async def together(counters: Counters, members: Iterable[Coroutine[Any, Any, None]]) -> None:
+async def together(counters: Counters, members: Iterable[Coroutine[Any, Any, object]]) -> None:
     """All at once; the first failure cancels the others and is the group's."""
     group = asyncio.TaskGroup()
     try:

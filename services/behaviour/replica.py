@@ -9,9 +9,10 @@ from typing import Protocol
 
 from services.behaviour.balance import Balancer, balancer
 from services.scenario.model import Protocol as WireProtocol
-from services.scenario.model import Scenario
+from services.scenario.model import Scenario, Target
+from services.scenario.steps.calls import Talk
 from services.telemetry.port import Fanout, Scope, Telemetry
-from services.wire.ports import Cancellable, Clock, Transport
+from services.wire.ports import Cancellable, Clock, Transport, Wire
 from services.wire.topology import Topology
 
 
@@ -34,6 +35,19 @@ class Counters:
 
 
 @dataclass(slots=True)
+class Answer:
+    """What a cache keeps under one key: an answer in flight, and then a good one, or none."""
+
+    landed: asyncio.Event
+    good: bool = False
+    until_ns: int | None = None
+
+
+Answers = dict[str, Answer]
+"""By the key on the wire."""
+
+
+@dataclass(slots=True)
 class Replica:
     """One replica of one service. ``round_seed`` keys requests that come without a ticket."""
 
@@ -45,8 +59,12 @@ class Replica:
     telemetry: Telemetry
     transports: Mapping[WireProtocol, Transport]
     round_seed: int
+    operation: str = ""
+    """The one whose steps are being prepared."""
     counters: Counters = field(default_factory=Counters)
     balancers: dict[str, Balancer] = field(default_factory=dict)
+    answers: dict[Target, Answers] = field(default_factory=dict)
+    """What caches of the whole replica keep, by whom they ask."""
 
     def balancer(self, callee: str) -> Balancer:
         """One for each callee, shared by all edges to it, as a client's pool is."""
@@ -54,6 +72,9 @@ class Replica:
         if found is None:
             found = self.balancers[callee] = balancer(self.scenario.services[callee], self.number)
         return found
+
+    def wire_of(self, step: Talk) -> Wire:
+        return self.topology.wire_of_step[self.service, self.operation, step.id]
 
 
 class StepFailed(Exception):
@@ -101,13 +122,29 @@ def current_task() -> asyncio.Task[object]:
 class Frame:
     """One request being handled: what all steps of its operation share."""
 
-    __slots__ = ("alarm", "attempt", "deadline_ns", "scope")
+    __slots__ = ("alarm", "answers", "attempt", "deadline_ns", "scope")
 
     def __init__(self, scope: Scope, attempt: int, deadline_ns: int | None) -> None:
         self.scope = scope
         self.attempt = attempt
         self.deadline_ns = deadline_ns
         self.alarm: Alarm | None = None
+        self.answers: dict[Target, Answers] | None = None
+        """What caches of this request keep, by whom they ask; made where one needs it."""
+
+    def as_first(self) -> Frame:
+        """The same, for draws of what this handler's caller tried once, however often it asks."""
+        if self.attempt == 0:
+            return self
+        first = Frame(self.scope, 0, self.deadline_ns)
+        first.alarm = self.alarm
+        first.answers = self.answers = {} if self.answers is None else self.answers
+        return first
+
+    def answers_of(self, target: Target) -> Answers:
+        if self.answers is None:
+            self.answers = {}
+        return self.answers.setdefault(target, {})
 
     @property
     def expired(self) -> bool:

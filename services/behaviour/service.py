@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import CancelledError
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -171,7 +172,9 @@ class Behaviour:
         found = self._operations.get(operation)
         if found is None:
             return None
-        steps = self._prepared[operation] = prepare(self._replica, found.steps)
+        steps = self._prepared[operation] = prepare(
+            replace(self._replica, operation=operation), found.steps
+        )
         if self._faults is not None or hangs_on_items(found.steps):
             self._keyed.add(operation)
         return steps

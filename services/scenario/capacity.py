@@ -17,6 +17,7 @@ from typing import NamedTuple
 from services.scenario.graph import callees, ordered
 from services.scenario.model import Edge, Protocol, Scenario, Step, Steps, Target
 from services.scenario.steps.calls import Call, Publish, Talk
+from services.scenario.steps.merged import Merged
 from services.scenario.tree import operations, walk
 
 
@@ -187,12 +188,15 @@ def _binomial(n: int, p: float) -> Iterator[tuple[int, float]]:
 def _calls(step: Step, below: Of, *, expected: bool) -> _Linear:
     """Calls caused by the step, itself included, for each run of its operation."""
     blocks = [_sum(_calls(s, below, expected=expected) for s in block) for block in step.blocks]
-    if isinstance(step, Talk):
+    if isinstance(step, Talk | Merged):
         edge = step.edge
-        callee = below.get(edge.target, _NOTHING)
         calls = _expected_calls(edge) if expected else calls_of(edge)
         items = edge.count * edge.probability if expected else edge.count
-        found = _Linear(calls * (1 + callee.fixed) + items * callee.per_item)
+        if isinstance(step, Talk):
+            callee = below.get(edge.target, _NOTHING) + _Linear(1)
+        else:
+            callee, *blocks = blocks
+        found = _Linear(calls * callee.fixed + items * callee.per_item)
         if not expected:
             found += _sum(blocks)
     elif step.one_of and not expected:
@@ -204,19 +208,19 @@ def _calls(step: Step, below: Of, *, expected: bool) -> _Linear:
 
 def _time(step: Step, below: Of) -> _Linear:
     """Declared ns of waiting and work of the step, for each run of its operation."""
-    found = _Linear(*step.time_ns)
-    if isinstance(step, Call):
-        edge = step.edge
-        calls = _expected_calls(edge)
-        rounds = calls / min(edge.max_parallel or inf, max(calls, 1))
-        items = edge.count * edge.probability / calls if calls else 0
-        found += _Linear(rounds * below.get(edge.target, _NOTHING).at(items))
     blocks = []
     for block in step.blocks:
         times = [_time(s, below) for s in block]
         at_once = min(step.at_once or inf, max(len(times), 1))
         blocks.append(_most([*times, _sum(times) * (1 / at_once)]))
-    return _as_run(step, found + _shared(step, blocks))
+    if not isinstance(step, Call | Merged):
+        return _as_run(step, _Linear(*step.time_ns) + _shared(step, blocks))
+    edge = step.edge
+    calls = _expected_calls(edge)
+    rounds = calls / min(edge.max_parallel or inf, max(calls, 1))
+    items = edge.count * edge.probability / calls if calls else 0
+    callee = blocks[0] if isinstance(step, Merged) else below.get(edge.target, _NOTHING)
+    return _as_run(step, _Linear(rounds * callee.at(items)))
 
 
 def _depth(step: Step, below: Mapping[Target, int]) -> int:
@@ -230,10 +234,13 @@ def in_flight(step: Step) -> int:
     if isinstance(step, Talk):
         calls = calls_of(step.edge)
         return min(calls, step.edge.max_parallel or calls)
-    return max(
+    most = max(
         (sum(sorted(map(in_flight, block), reverse=True)[: step.at_once]) for block in step.blocks),
         default=0,
     )
+    if isinstance(step, Merged):
+        return most * min(calls_of(step.edge), step.edge.max_parallel or calls_of(step.edge))
+    return most
 
 
 def _traffic(
@@ -262,6 +269,11 @@ def _runs(steps: Steps, runs: float, items: float) -> list[tuple[Step, float, fl
     for step in steps:
         often = items if step.per_item else runs
         found.append((step, often, items))
+        if isinstance(step, Merged):
+            edge = step.edge
+            carried = often * edge.count * edge.probability
+            found += _runs(step.steps, often * _expected_calls(edge), carried)
+            continue
         for block, share in zip(step.blocks, step.shares, strict=True):
             if share:
                 found += _runs(block, often * share, items * share)

@@ -4,8 +4,8 @@ Invariants, checked by :mod:`services.scenario.file.validation` and relied on ev
 
 - every target names a service and an operation that exist;
 - synchronous calls form no cycle;
-- step ids are unique within a scenario, and every ``after`` names an earlier step of the same
-  sequence;
+- step ids are unique within a scenario, but for those of a callee that is merged at its callers;
+  every ``after`` names an earlier step of the same sequence;
 - counts, batches and replicas are at least 1, weights are positive, probabilities lie in 0..1;
 - times are integer nanoseconds, sizes are bytes, rates are per second.
 
@@ -58,6 +58,15 @@ class HedgePolicy:
     """A second attempt at another replica after ``after_ns``, or after the observed P95 (None)."""
 
     after_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """Answers are kept by key, for the request or as long as the caller's replica lives, and used
+    for ``ttl_ns`` (None: always)."""
+
+    scope: Literal["request", "process"]
+    ttl_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +136,8 @@ class Edge:
     kafka: KafkaOptions
     origins: tuple[Origin, ...]
     """Never empty; the counts add up to ``count``."""
+    cache: CachePolicy | None = None
+    """Of the answers, at the caller; operators alone give one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +225,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where requests come in. ``protocol`` ``kafka`` is parsed and refused for now."""
+    """Where requests come in."""
 
     target: Target
     protocol: Protocol

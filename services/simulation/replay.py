@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from services.scenario.model import Scenario
+from services.scenario.model import CachePolicy, Scenario
 from services.scenario.steps.calls import Call
 from services.scenario.tree import walk
 from services.simulation.round import Arrival, SimulationResult, simulate
@@ -78,6 +78,8 @@ class SpanCount:
 
 
 _UNSAMPLED = TraceContext(0, 0, False)
+_OF_REQUESTS = (None, CachePolicy("request", None))
+"""Caches whose hits hang on the request alone."""
 
 
 def expected_spans(
@@ -144,4 +146,6 @@ def _why_not(scenario: Scenario, result: SimulationResult[SpanCount]) -> str:
             for step in walk(operation.steps):
                 if isinstance(step, Call) and step.edge.hedge is not None:
                     return f"{step.id} is hedged, and how often hangs on time"
+                if isinstance(step, Call) and step.edge.cache not in _OF_REQUESTS:
+                    return f"{step.id} is cached over time"
     return ""

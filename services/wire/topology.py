@@ -27,8 +27,8 @@ class Topology:
     operations: tuple[Target, ...]
     wires: tuple[Wire, ...]
     """One for each call or publish step, in the order of services, operations and steps."""
-    wire_of_step: Mapping[str, Wire]
-    """By step id."""
+    wire_of_step: Mapping[tuple[str, str, str], Wire]
+    """By service, operation and step id: a merged callee's steps are at several callers."""
     operation_index: Mapping[Target, int]
     doors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By service: the operations that requests from outside enter over Kafka."""
@@ -50,7 +50,7 @@ class Topology:
 def topology(scenario: Scenario) -> Topology:
     operations: list[Target] = []
     wires: list[Wire] = []
-    by_step: dict[str, Wire] = {}
+    by_step: dict[tuple[str, str, str], Wire] = {}
     for service in scenario.services.values():
         for operation in service.operations.values():
             operations.append(Target(service.name, operation.name))
@@ -58,7 +58,7 @@ def topology(scenario: Scenario) -> Topology:
                 if isinstance(step, Talk):
                     wire = wire_of(len(wires), service.name, operation.name, step.edge)
                     wires.append(wire)
-                    by_step[step.id] = wire
+                    by_step[service.name, operation.name, step.id] = wire
     return Topology(
         operations=tuple(operations),
         wires=tuple(wires),

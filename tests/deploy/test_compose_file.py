@@ -173,7 +173,7 @@ def test_a_dollar_in_a_scenario_is_no_variable(tmp_path: Path) -> None:
 
 def test_a_long_run_gets_a_jaeger_that_holds_it(tmp_path: Path) -> None:
     file = tmp_path / "long.yaml"
-    file.write_text(bundled()["chatty"].replace("duration: 8s", "duration: 60min"), "utf-8")
+    file.write_text(bundled()["chatty"].replace("duration: 10s", "duration: 60min"), "utf-8")
     services = rendered(str(file))["services"]
     usual = FILES["chatty"]["services"]
     assert int(services["jaeger"]["mem_limit"][:-1]) > int(usual["jaeger"]["mem_limit"][:-1])

@@ -37,4 +37,4 @@ def _write(twice: Twice, place: WritePlace) -> dict[str, object]:
     return {"twice": place.write(twice.steps)}
 
 
-TWICE = Kind(Twice, _read, _write, STEPS.schema, f"{__name__}:Again")
+TWICE = Kind(Twice, _write, f"{__name__}:Again", _read, STEPS.schema)

@@ -424,16 +424,6 @@ def test_two_names_that_are_one_over_grpc_are_refused() -> None:
         (("rate: 10/s", "model: closed, users: 5, think: 1s"), "load:", "closed load"),
         (("rate: 10/s", "rate: 10/s, arrivals: replay, replay: x.csv"), "load:", "replay"),
         (("rate: 10/s", "rate: 10/s, ramp: [{to: 20/s, over: 5s}]"), "load:", "ramps"),
-        (
-            ("load:", "variants: {v: [{op: merge, edge: a->b.one}]}\nload:"),
-            "variants:",
-            "merge",
-        ),
-        (
-            ("load:", "variants: {v: [{op: cache, edge: a->b.one, scope: request}]}\nload:"),
-            "variants:",
-            "cache",
-        ),
     ],
 )
 def test_what_comes_later_is_read_and_refused_with_its_line(

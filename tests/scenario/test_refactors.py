@@ -441,9 +441,8 @@ def test_protocol_moves_calls_and_leaves_publishes() -> None:
         ("- {call: b.one, protocol: kafka}", Hedge(ONE, None), "goes over Kafka"),
         ("- call: c.one", Hedge(EdgeRef("a", None, "c", "one"), None), "has one replica"),
         ("- {call: b.one, hedge: {after: p95}}", Hedge(ONE, None), "hedged so already"),
-        ("- {call: b.one, key: {distinct: 5}}", Cache(ONE, "request", None), "not yet"),
         ("- call: b.one", Cache(ONE, "request", None), "has no key"),
-        ("- call: b.one", Merge(ONE), "not yet"),
+        ("- publish: b.one", Merge(ONE), "is published"),
     ],
 )
 def test_an_operator_that_does_not_apply_says_why(

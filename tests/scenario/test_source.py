@@ -71,6 +71,19 @@ def test_a_broken_file_is_refused_with_its_line(text: str, line: int | None, sai
     assert said in error.text
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "hint"),
+    [
+        ("a:\n\tb: 1", 2, "begins with a tab"),
+        ("a: 1\ndescription: Request: a ride", 2, "is quoted"),
+    ],
+)
+def test_what_the_parser_names_by_its_effect_has_a_hint(text: str, line: int, hint: str) -> None:
+    error = refusal(text)
+    assert error.line == line
+    assert hint in str(error.hint)
+
+
 def test_words_stay_words() -> None:
     text = "[no, on, 12:30, 1_000, 0x1f, 010, 1e3, .5, 'true', true, null, ~, -7]"
     words = ["no", "on", "12:30", "1_000", "0x1f", 10, 1000.0, 0.5, "true", True, None, None, -7]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from difflib import ndiff
+from typing import Final
 
 import yaml
 
@@ -14,9 +15,14 @@ from services.scenario.model import Edge, Operation, Scenario
 from services.scenario.steps import write_steps
 from services.scenario.steps.calls import Talk
 from services.scenario.steps.kind import WritePlace
-from services.scenario.text.edges import HEDGE_DELAY
+from services.scenario.steps.merged import Merged
+from services.scenario.text.amounts import DURATION
+from services.scenario.text.edges import HEDGE_DELAY, written_options
+from services.scenario.text.forms import written
+from services.scenario.text.services import OF_SERVICE
 from services.scenario.tree import operations, walk
 
+_OF_SERVICE: Final = tuple(replace(key, always=True) for key in OF_SERVICE)
 EdgeName = tuple[str, str, str, str]
 """Caller, its operation, callee, operation."""
 
@@ -54,6 +60,8 @@ class Difference:
     edges: tuple[EdgeChange, ...]
     """Those that differ, in the order of the scenario."""
     steps: tuple[StepsChange, ...]
+    others: tuple[str, ...]
+    """What else changes, in words: services, faults, and what goes with merged calls."""
 
 
 def difference(before: Scenario, after: Scenario) -> Difference:
@@ -62,6 +70,7 @@ def difference(before: Scenario, after: Scenario) -> Difference:
         after=shape(after),
         edges=_edges(before, after),
         steps=_steps(before, after),
+        others=(*_services(before, after), *_faults(before, after), *_gone(before, after)),
     )
 
 
@@ -103,6 +112,9 @@ def _how(edge: Edge) -> str:
         parts.append("one by one" if bound == 1 else at_once)
     if edge.hedge is not None:
         parts.append(f"hedged after {HEDGE_DELAY.write(edge.hedge.after_ns)}")
+    if edge.cache is not None:
+        kept = "" if edge.cache.ttl_ns is None else f" for {DURATION.write(edge.cache.ttl_ns)}"
+        parts.append(f"answers kept by the {edge.cache.scope}{kept}")
     return ", ".join(parts)
 
 
@@ -130,6 +142,56 @@ def _steps(before: Scenario, after: Scenario) -> tuple[StepsChange, ...]:
                 )
             )
     return tuple(changes)
+
+
+def _services(before: Scenario, after: Scenario) -> Iterator[str]:
+    for name, service in before.services.items():
+        old, new = (written(_OF_SERVICE, side) for side in (service, after.services[name]))
+        for key in old:
+            if old[key] != new[key]:
+                yield f"{name}: {key} {old[key]}, now {new[key]}"
+
+
+def _faults(before: Scenario, after: Scenario) -> Iterator[str]:
+    kept = {fault.id for fault in after.faults}
+    for fault in before.faults:
+        if fault.id not in kept:
+            yield f"the fault {fault.id} does not happen"
+
+
+def _gone(before: Scenario, after: Scenario) -> Iterator[str]:
+    merged = {
+        (s.name, o.name, step.id)
+        for s, o in operations(after)
+        for step in walk(o.steps)
+        if isinstance(step, Merged)
+    }
+    for service, operation in operations(before):
+        for step in walk(operation.steps):
+            if isinstance(step, Talk) and (service.name, operation.name, step.id) in merged:
+                lost = [*_lost(before, service.name, operation.name, step.edge)]
+                if lost:
+                    to = step.edge.target
+                    edge = f"{service.name}.{operation.name}->{to}"
+                    yield f"{edge}: gone with the call: {', '.join(lost)}"
+
+
+def _lost(scenario: Scenario, caller: str, operation: str, edge: Edge) -> Iterator[str]:
+    said = written_options(edge)
+    yield from (option for option in ("timeout", "retry", "hedge") if option in said)
+    to = edge.target
+    workers = scenario.services[to.service].max_concurrent
+    if workers is not None:
+        yield f"{to.service}'s limit of {workers} at once"
+    for fault in scenario.faults:
+        scope = fault.scope
+        if (
+            scope.service in (None, to.service)
+            and scope.operation in (None, to.operation)
+            and scope.caller in (None, caller)
+            and scope.caller_operation in (None, operation)
+        ):
+            yield f"the fault {fault.id}"
 
 
 def _written(service: str, operation: Operation) -> list[str]:

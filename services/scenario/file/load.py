@@ -69,8 +69,8 @@ _ARRIVALS: Final = Key("arrivals", word(("poisson", "uniform", "replay")), "pois
 _REPLAY: Final = Key("replay", TEXT, None, example="replay: arrivals.csv")
 _RAMP: Final = Key("ramp", raw(list_schema(_STAGE.schema)), None)
 _PACE: Final = (
-    Key("duration", positive(DURATION), 8_000_000_000, "duration_ns", always=True),
-    Key("warmup", DURATION, 2_000_000_000, "warmup_ns", always=True),
+    Key("duration", positive(DURATION), 10_000_000_000, "duration_ns", always=True),
+    Key("warmup", DURATION, 5_000_000_000, "warmup_ns", always=True),
     Key("max_in_flight", integer(1), 1000, always=True),
 )
 _ENTRY_ALONE: Final = Key("entry", raw(ENTRY.schema), None)

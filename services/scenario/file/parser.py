@@ -18,8 +18,8 @@ from services.scenario.file.expectations import EXPECTATIONS, read_expectations
 from services.scenario.file.faults import FAULTS, read_faults
 from services.scenario.file.load import LOAD, Later, read_load
 from services.scenario.file.validation import errors
-from services.scenario.limits import MAX_NAME, MAX_PROCESSES, MAX_REPLICAS
-from services.scenario.model import Balance, Operation, Refactor, Scenario, Service, Variant
+from services.scenario.limits import MAX_NAME, MAX_PROCESSES
+from services.scenario.model import Operation, Refactor, Scenario, Service, Variant
 from services.scenario.names import is_name
 from services.scenario.refactors import BASELINE, apply_refactor, read_refactor
 from services.scenario.steps import read_steps
@@ -36,10 +36,8 @@ from services.scenario.text.forms import (
     list_schema,
     mapping_schema,
     named_schema,
-    optional,
     raw,
     read,
-    word,
 )
 from services.scenario.text.reader import (
     Lines,
@@ -51,6 +49,7 @@ from services.scenario.text.reader import (
     mapping,
     shown,
 )
+from services.scenario.text.services import OF_SERVICE
 from services.scenario.text.source import MAX_BYTES, Leaf, List, Map, Node, decode, tree
 
 VERSION: Final = 1
@@ -146,19 +145,6 @@ def _stem(file: str) -> str:
 
 
 _TITLE: Final = Form(_title, {"type": "string", "minLength": 1, "maxLength": MAX_NAME})
-_BALANCES: Final[tuple[Balance, ...]] = ("round_robin", "random", "least_pending")
-
-OF_SERVICE: Final = (
-    Key("replicas", integer(1, MAX_REPLICAS), 1),
-    Key("balance", word(_BALANCES), "round_robin"),
-    Key(
-        "workers",
-        optional(integer(1), "unlimited"),
-        None,
-        "max_concurrent",
-        about="Requests one replica handles at once.",
-    ),
-)
 _OF_STEPS: Final = (*OPTIONS, WHERE)
 _OF_FILE: Final = (*_OF_STEPS, *OF_SERVICE)
 """What ``defaults`` may speak of: of steps everywhere, and those of the file of services, too."""

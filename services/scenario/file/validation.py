@@ -40,6 +40,7 @@ from services.scenario.names import camel
 from services.scenario.packing import packed
 from services.scenario.protocols import PROTOCOLS
 from services.scenario.steps.calls import Call, Talk
+from services.scenario.steps.merged import Merged
 from services.scenario.text.edges import KAFKA
 from services.scenario.text.reader import did_you_mean
 from services.scenario.tree import operations, walk
@@ -92,10 +93,18 @@ def _errors(scenario: Scenario) -> Iterator[Problem]:
     ids: set[str] = set()
     for _, operation in operations(scenario):
         yield from _order(operation.steps)
+        merged = {
+            inner
+            for step in walk(operation.steps)
+            if isinstance(step, Merged)
+            for inner in map(id, walk(step.steps))
+        }
         for step in walk(operation.steps):
-            if step.id in ids:
-                yield _error(f"the id {step.id!r} is given twice", "step", step.id)
-            ids.add(step.id)
+            # A callee's steps keep their ids wherever they are merged.
+            if id(step) not in merged:
+                if step.id in ids:
+                    yield _error(f"the id {step.id!r} is given twice", "step", step.id)
+                ids.add(step.id)
             yield from _step(scenario, names, step)
     for service in scenario.services.values():
         if service.replicas < 1 or (service.max_concurrent or 1) < 1:
@@ -241,7 +250,7 @@ def _load(scenario: Scenario, names: _Names) -> Iterator[Problem]:
         yield _error("load has no entry", "load")
     if not load.rate_rps > 0 or load.duration_ns < 1 or load.warmup_ns < 0:
         text = "rate and duration must be more than zero, warm-up not less"
-        yield _error(text, "load", hint="for example rate: 50/s, duration: 8s, warmup: 2s")
+        yield _error(text, "load", hint="for example rate: 50/s, duration: 10s, warmup: 5s")
     elif (many := arrivals(load)) is not None:
         yield many
     if load.max_in_flight < 1:

@@ -14,7 +14,7 @@ import yaml
 from services.scenario.file.expectations import write_expectations
 from services.scenario.file.faults import write_faults
 from services.scenario.file.load import write_load
-from services.scenario.file.parser import DESCRIPTION, FIGURES, OF_SERVICE, VERSION
+from services.scenario.file.parser import DESCRIPTION, FIGURES, VERSION
 from services.scenario.model import Origin, Scenario, Service, Variant
 from services.scenario.names import is_name
 from services.scenario.refactors import to_mapping
@@ -22,6 +22,7 @@ from services.scenario.steps import write_steps
 from services.scenario.steps.calls import Talk
 from services.scenario.steps.kind import WritePlace
 from services.scenario.text.forms import written
+from services.scenario.text.services import OF_SERVICE
 from services.scenario.tree import operations, walk
 
 _DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

@@ -28,6 +28,8 @@ OPERATORS: Final[Mapping[str, str]] = {
     "merge": "services.scenario.refactors.merge:MERGE",
     "bound": "services.scenario.refactors.bound:BOUND",
     "hedge": "services.scenario.refactors.hedge:HEDGE",
+    "set": "services.scenario.refactors.set:SET",
+    "without": "services.scenario.refactors.without:WITHOUT",
 }
 """Name → ``module:name`` of the operator, imported when first used."""
 BASELINE: Final = "baseline"

@@ -1,15 +1,24 @@
-"""``cache``: the caller keeps answers by key; a hit makes no call. Read and checked only."""
+"""``cache``: the caller keeps answers by key; a hit makes no call and no span."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from services.errors import BadInput
-from services.scenario.model import EdgeRef, Refactor, Scenario
-from services.scenario.refactors.operator import EDGE, Operator, calls_of
-from services.scenario.text.amounts import DURATION
-from services.scenario.text.forms import Key, optional, positive, word
+from services.scenario.model import (
+    CachePolicy,
+    EdgeRef,
+    Operation,
+    Refactor,
+    Scenario,
+    Service,
+    Step,
+)
+from services.scenario.refactors.operator import EDGE, Operator, calls_of, matches, rewritten
+from services.scenario.steps.calls import Call
+from services.scenario.text.edges import CACHE as POLICY
+from services.scenario.tree import with_operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +29,27 @@ class Cache(Refactor):
 
 
 def _apply(scenario: Scenario, refactor: Cache) -> Scenario:
-    if all(s.edge.key_distinct is None for s in calls_of(scenario, "cache", refactor.edge)):
-        raise BadInput(
-            f"cache: {refactor.edge} has no key", hint="give the call key: {distinct: N}"
-        )
-    raise BadInput("cache: not yet", hint="this version reads the operator, but cannot run it")
+    ref = refactor.edge
+    calls = [step for step in calls_of(scenario, "cache", ref) if isinstance(step, Call)]
+    if not calls:
+        raise BadInput(f"cache: {ref} is published: there is no answer to keep")
+    if all(call.edge.key_distinct is None for call in calls):
+        raise BadInput(f"cache: {ref} has no key", hint="give the call key: {distinct: N}")
+    policy = CachePolicy(refactor.scope, refactor.ttl_ns)
+
+    def rewrite(service: Service, operation: Operation) -> Operation:
+        def cached(step: Step) -> Step:
+            if (
+                isinstance(step, Call)
+                and step.edge.key_distinct is not None
+                and matches(ref, service.name, operation.name, step)
+            ):
+                return replace(step, edge=replace(step.edge, cache=policy))
+            return step
+
+        return replace(operation, steps=rewritten(operation.steps, cached))
+
+    return with_operations(scenario, rewrite)
 
 
-CACHE: Final = Operator(
-    Cache,
-    (
-        EDGE,
-        Key("scope", word(("request", "process")), example="scope: request"),
-        Key("ttl", optional(positive(DURATION), "none"), None, "ttl_ns"),
-    ),
-    _apply,
-)
+CACHE: Final = Operator(Cache, (EDGE, *POLICY), _apply)

@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 from typing import Final
 
 from services.scenario.model import Step, Steps
-from services.scenario.steps.kind import Common, Kind, Place, WritePlace, child
+from services.scenario.steps.kind import Common, Kind, Made, Place, WritePlace, child
 from services.scenario.text.forms import (
     BOOLEAN,
     NAME,
@@ -41,6 +41,8 @@ KINDS: Final[Mapping[str, str]] = {
     "fail": "services.scenario.steps.fail:FAIL",
 }
 """Key in a file → ``module:name`` of its Kind, imported when first used."""
+MADE: Final[Mapping[str, str]] = {"merged": "services.scenario.steps.merged:MERGED"}
+"""The same of what operators make: written for people to see, and never read."""
 
 
 @cache
@@ -49,9 +51,15 @@ def _kind(path: str) -> Kind:
     return kind
 
 
-def kind_of(step: Step) -> tuple[str, Kind]:
-    for name, path in KINDS.items():
-        kind = _kind(path)
+@cache
+def _made(path: str) -> Made:
+    made: Made = resolve_name(path)
+    return made
+
+
+def kind_of(step: Step) -> tuple[str, Made]:
+    for name, path in (*KINDS.items(), *MADE.items()):
+        kind = _made(path)
         if kind.type is type(step):
             return name, kind
     raise AssertionError(f"{type(step).__name__} is missing in the table of kinds")

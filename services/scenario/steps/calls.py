@@ -108,26 +108,30 @@ def _read_publish(node: Node, r: Reader, common: Common, place: Place) -> Publis
     return Publish(**common, edge=edge(to, "publish", common["id"], options))
 
 
-def _written(key: str, talk: Talk, place: WritePlace) -> dict[str, object]:
-    said = {key: str(talk.edge.target), **written_options(talk.edge)}
-    if isinstance(talk.edge.on_error, OnErrorFallback):
-        said["on_error"] = {"fallback": place.write(talk.edge.on_error.steps)}
+def written_edge(key: str, edge: Edge, place: WritePlace) -> dict[str, object]:
+    said = {key: str(edge.target), **written_options(edge)}
+    if isinstance(edge.on_error, OnErrorFallback):
+        said["on_error"] = {"fallback": place.write(edge.on_error.steps)}
     return said
+
+
+def _written(key: str, talk: Talk, place: WritePlace) -> dict[str, object]:
+    return written_edge(key, talk.edge, place)
 
 
 CALL: Final = Kind(
     Call,
-    _read_call,
     partial(_written, "call"),
+    "services.behaviour.caching:caller",
+    _read_call,
     TARGET.schema,
-    "services.behaviour.edges:EdgeRunner",
     tuple(_CALL.values()),
 )
 PUBLISH: Final = Kind(
     Publish,
-    _read_publish,
     partial(_written, "publish"),
-    TARGET.schema,
     "services.behaviour.edges:EdgeRunner",
+    _read_publish,
+    TARGET.schema,
     tuple(_PUBLISH.values()),
 )

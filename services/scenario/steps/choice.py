@@ -80,8 +80,8 @@ def _write(choice: Choice, place: WritePlace) -> dict[str, object]:
 
 CHOICE: Final = Kind(
     Choice,
-    _read,
     _write,
-    list_schema(mapping_schema(_OPTION), minItems=1),
     "services.behaviour.steps:Choosing",
+    _read,
+    list_schema(mapping_schema(_OPTION), minItems=1),
 )

@@ -41,4 +41,4 @@ def _write(fail: Fail, place: WritePlace) -> dict[str, object]:
     return {"fail": PROBABILITY.write(fail.probability)}
 
 
-FAIL: Final = Kind(Fail, _read, _write, PROBABILITY.schema, "services.behaviour.steps:Failing")
+FAIL: Final = Kind(Fail, _write, "services.behaviour.steps:Failing", _read, PROBABILITY.schema)

@@ -120,19 +120,19 @@ def _write_repeat(repeat: Repeat, place: WritePlace) -> dict[str, object]:
 
 
 SEQUENCE: Final = Kind(
-    Sequence, _read_sequence, _write_sequence, STEPS.schema, "services.behaviour.steps:in_order"
+    Sequence, _write_sequence, "services.behaviour.steps:in_order", _read_sequence, STEPS.schema
 )
 PARALLEL: Final = Kind(
     Parallel,
-    _read_parallel,
     _write_parallel,
-    {"anyOf": [STEPS.schema, mapping_schema(_PARALLEL)]},
     "services.behaviour.steps:at_once",
+    _read_parallel,
+    {"anyOf": [STEPS.schema, mapping_schema(_PARALLEL)]},
 )
 REPEAT: Final = Kind(
     Repeat,
-    _read_repeat,
     _write_repeat,
-    mapping_schema(_REPEAT),
     "services.behaviour.steps:Repeating",
+    _read_repeat,
+    mapping_schema(_REPEAT),
 )

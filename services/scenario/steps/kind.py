@@ -83,19 +83,25 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of step, as the table holds it."""
+class Made:
+    """A kind of step that operators make and no file says, as the table holds it."""
 
     type: type[Step]
-    read: Callable[[Node, Reader, Common, Place], Step]
-    """From the value of the kind's key, and the whole mapping for its siblings."""
     write: Callable[[Any, WritePlace], Mapping[str, object]]
     """The kind's key with its value, and its siblings."""
-    schema: Schema
-    """Of that value."""
     runner: str
     """``module:name`` of what makes a :class:`services.behaviour.replica.Runner` of a replica and
     a step; imported when first used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Made):
+    """A kind of step that files say."""
+
+    read: Callable[[Node, Reader, Common, Place], Step]
+    """From the value of the kind's key, and the whole mapping for its siblings."""
+    schema: Schema
+    """Of that value."""
     siblings: tuple[Key, ...] = ()
 
 

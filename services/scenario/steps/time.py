@@ -105,15 +105,15 @@ def _read_sleep(node: Node, r: Reader, common: Common, place: Place) -> Sleep:
 
 WORK: Final = Kind(
     Work,
-    _read_work,
     partial(_write, "work", _WORK),
-    _schema(_WORK),
     "services.behaviour.steps:Working",
+    _read_work,
+    _schema(_WORK),
 )
 SLEEP: Final = Kind(
     Sleep,
-    _read_sleep,
     partial(_write, "sleep", _SLEEP),
-    _schema(_SLEEP),
     "services.behaviour.steps:Sleeping",
+    _read_sleep,
+    _schema(_SLEEP),
 )

@@ -170,6 +170,12 @@ OPTIONS: Final = (
 )
 """Their fields are those of :class:`~services.scenario.model.Edge`."""
 
+CACHE: Final = (
+    Key("scope", word(("request", "process")), example="scope: request"),
+    Key("ttl", optional(positive(DURATION), "none"), None, "ttl_ns"),
+)
+"""Their fields are those of :class:`~services.scenario.model.CachePolicy`; no option of a file."""
+
 
 def edge(to: Target, mode: Mode, step: str, options: Mapping[str, Any]) -> Edge:
     """``options`` hold every one, by field."""
@@ -183,4 +189,6 @@ def written_options(edge: Edge) -> dict[str, object]:
         del said["protocol"]
     if isinstance(edge.on_error, OnErrorFallback):
         del said["on_error"]
+    if edge.cache is not None:
+        said["cache"] = written(CACHE, edge.cache)
     return said

@@ -58,6 +58,8 @@ class Form(Generic[T]):
 
 
 _NEEDED: Final = object()
+UNSAID: Final[Any] = object()
+"""The default of a key that changes nothing where it is not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Key:
         said = dict(self.form.schema)
         if self.about:
             said["description"] = self.about
-        if not self.needed and self.default is not None:
+        if not self.needed and self.default is not None and self.default is not UNSAID:
             default = self.form.write(self.default)
             if isinstance(default, str | int | float) and default != "":
                 said["default"] = default

@@ -96,11 +96,14 @@ def tree(text: str, file: str) -> Node:
         last = len(text.splitlines())
         if mark is not None and mark.line >= last:
             mark = error.context_mark or mark  # at the end of the file: where it was opened
+        line = None if mark is None else min(mark.line + 1, last)
+        problem = str(error.problem or error.context)
         raise BadInput(
-            f"not YAML: {error.problem or error.context}"
+            f"not YAML: {problem}"
             + (f" ({error.context})" if error.problem and error.context else ""),
             file,
-            None if mark is None else min(mark.line + 1, last),
+            line,
+            None if line is None else _mend(problem, text.splitlines()[line - 1]),
         ) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -108,6 +111,15 @@ def tree(text: str, file: str) -> Node:
     if builder.root is None:
         raise BadInput("the file holds no YAML document", file, None, "hopbench init writes one")
     return builder.root
+
+
+def _mend(problem: str, line: str) -> str | None:
+    """What would help, for mistakes that the parser names by their effect."""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "the line begins with a tab; YAML is indented with spaces"
+    if problem.startswith("mapping values are not allowed"):
+        return 'text that holds ": " is quoted, as in description: "Request: a ride"'
+    return None
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
