@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import Final
 
 from analysis.analyse import Analysis
 from analysis.findings.finding import Finding
-from hopbench.results.gates import EDGE_FIELDS, EdgeRow, Subject, Subjects
+from analysis.rows.edges import EdgeRow as Row
+from hopbench.results.gates import (
+    EDGE_FIELDS,
+    EDGE_SUMS,
+    EDGE_TIMES,
+    EdgeRow,
+    Subject,
+    Subjects,
+    Value,
+)
 from hopbench.results.round import Account, usable
 from hopbench.results.summary import Summary
 from hopbench.results.variant import VariantRow
@@ -19,42 +29,58 @@ from services.scenario.refactors import BASELINE
 from services.scenario.steps.calls import Talk
 from services.scenario.tree import operations, walk
 
+ROUNDS: Final = ("rounds", "void_rounds")
+"""Known of a variant without a valid round, too."""
 SUMMARY_VALUES: Final = (
-    "rounds",
-    "void_rounds",
+    *ROUNDS,
     "response_p50_ms",
     "response_p95_ms",
     "response_p99_ms",
     "calls_per_request",
     "direct_tax_ms",
 )
+AGAINST_BASELINE: Final = ("response_p50_ratio", "response_p95_ratio", "response_p99_ratio")
+"""The variant's by the baseline's; both need a valid round."""
+OF_REQUESTS: Final = ("failed_share", "dropped_share")
+"""Of the requests sent, and of those that were due, 0..1."""
 ANALYSIS_VALUES: Final = ("total_inter_service_calls", "unique_service_pairs")
 
 
-def planned(plan: RunPlan) -> Subjects:
-    """The names that a run of ``plan`` will have; every value is unknown."""
+def planned(scenarios: Mapping[str, Scenario]) -> Subjects:
+    """The names that a run of these variants will have; every value is unknown."""
     return Subjects(
-        _default(tuple(plan.scenarios)),
+        _default(tuple(scenarios)),
         {
             name: Subject(
-                dict.fromkeys(SUMMARY_VALUES),
-                dict.fromkeys(FINDINGS, 0),
+                dict.fromkeys((*SUMMARY_VALUES, *OF_REQUESTS, *AGAINST_BASELINE)),
+                dict.fromkeys(FINDINGS),
                 [EdgeRow(*place, operations, {}) for place, operations in _places(of).items()],
             )
-            for name, of in plan.scenarios.items()
+            for name, of in scenarios.items()
         },
     )
 
 
 def of_summary(plan: RunPlan, summary: Summary) -> Subjects:
     """The values of a summary of ``plan``."""
+    baseline = next((v for v in summary.variants if v.name == BASELINE), None)
     return Subjects(
         _default(tuple(plan.scenarios)),
         {
             variant.name: Subject(
-                {name: _number(getattr(variant, name)) for name in SUMMARY_VALUES},
+                {
+                    name: _number(getattr(variant, name))
+                    if _valid(variant) or name in ROUNDS
+                    else None
+                    for name in SUMMARY_VALUES
+                }
+                | _of_requests(summary.of(variant))
+                | _against(baseline, variant),
                 _counts(variant.findings, known=_enough(plan, variant)),
-                _rows(plan.scenarios[variant.name], usable(summary.of(variant))),
+                _rows(
+                    plan.scenarios[variant.name],
+                    usable(summary.of(variant)) if _valid(variant) else (),
+                ),
             )
             for variant in summary.variants
         },
@@ -72,12 +98,35 @@ def of_analysis(found: Analysis) -> Subjects:
                 edge.callee,
                 edge.operation,
                 frozenset(edge.caller_operations),
-                {name: _number(getattr(edge, name)) for name in EDGE_FIELDS},
+                {name: _number(getattr(edge, name)) for name in EDGE_SUMS} | _times([edge]),
             )
             for edge in found.edges
         ],
     )
     return Subjects(BASELINE, {BASELINE: subject})
+
+
+def _of_requests(trials: Iterable[Account]) -> dict[str, Value]:
+    loads = [trial.load for trial in trials if not trial.void]
+    sent = sum(load.sent for load in loads)
+    dropped = sum(load.dropped for load in loads)
+    shares = (
+        sum(load.failed for load in loads) / sent if sent else None,
+        dropped / (sent + dropped) if sent + dropped else None,
+    )
+    return dict(zip(OF_REQUESTS, shares, strict=True))
+
+
+def _against(baseline: VariantRow | None, variant: VariantRow) -> dict[str, Value]:
+    found: dict[str, Value] = dict.fromkeys(AGAINST_BASELINE)
+    if baseline is None or not (_valid(baseline) and _valid(variant)):
+        return found
+    for name in AGAINST_BASELINE:
+        of = name.replace("ratio", "ms")
+        before, after = getattr(baseline, of), getattr(variant, of)
+        if before and after is not None:
+            found[name] = after / before
+    return found
 
 
 def _default(variants: Sequence[str]) -> str:
@@ -90,7 +139,15 @@ def _number(value: float | None) -> float | None:
 
 def _enough(plan: RunPlan, variant: VariantRow) -> bool:
     """Whether there were traces enough to say that something was *not* found."""
-    return plan.settings.tracing and variant.complete_traces >= plan.limits.complete_traces
+    return (
+        _valid(variant)
+        and plan.settings.tracing
+        and variant.complete_traces >= plan.limits.complete_traces
+    )
+
+
+def _valid(variant: VariantRow) -> bool:
+    return variant.rounds > variant.void_rounds
 
 
 def _counts(findings: Iterable[Finding], *, known: bool = True) -> dict[str, int | None]:
@@ -111,14 +168,29 @@ def _places(scenario: Scenario) -> dict[tuple[str, str, str], frozenset[str]]:
     return {place: frozenset(names) for place, names in found.items()}
 
 
+def _times(rows: Sequence[Row]) -> dict[str, float | None]:
+    """Medians over rounds; None where a round has several rows of the edge, by protocol, or one of
+    them cannot tell."""
+    found: dict[str, float | None] = {}
+    alone = len({row.protocol for row in rows}) == 1
+    for name in EDGE_TIMES:
+        of, quantile, _ = name.split("_")
+        values = [getattr(getattr(row, f"{of}_ms"), quantile) for row in rows]
+        known = [value for value in values if value is not None]
+        found[name] = median(known) if alone and len(known) == len(values) else None
+    return found
+
+
 def _rows(scenario: Scenario, trials: Sequence[Account]) -> list[EdgeRow]:
     """One row an edge of the scenario, over the rounds used; 0 for an edge without a call, unknown
     where no trace was complete."""
     complete = sum(trial.requests.complete for trial in trials)
     sums: dict[tuple[str, str, str], Counter[str]] = {}
+    alike: dict[tuple[str, str, str], list[Row]] = {}
     for trial in trials:
         for edge in trial.edges:
             place = (edge.caller, edge.callee, edge.operation)
+            alike.setdefault(place, []).append(edge)
             sums.setdefault(place, Counter()).update(
                 calls=edge.calls, errors=edge.errors, retries=edge.retries
             )
@@ -132,6 +204,7 @@ def _rows(scenario: Scenario, trials: Sequence[Account]) -> list[EdgeRow]:
                 "calls_per_request": of["calls"] / complete,
                 "errors": float(of["errors"]),
                 "retries": float(of["retries"]),
+                **_times(alike.get(place, [])),
             }
         rows.append(EdgeRow(*place, callers, values))
     return rows

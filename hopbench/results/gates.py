@@ -39,8 +39,11 @@ COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-EDGE_FIELDS: Final = ("calls", "calls_per_request", "errors", "retries")
-"""Those that add up over the rows that an edge pools; quantiles do not."""
+EDGE_SUMS: Final = ("calls", "calls_per_request", "errors", "retries")
+"""Those that add up over the rows that an edge pools."""
+EDGE_TIMES: Final = ("client_p50_ms", "client_p95_ms", "client_p99_ms", "tax_p50_ms", "tax_p95_ms")
+"""Those that do not: of an edge that pools several rows they are not identifiable."""
+EDGE_FIELDS: Final = (*EDGE_SUMS, *EDGE_TIMES)
 
 _NAME = r"[a-z][a-z0-9_-]*"
 _GATE: Final = re.compile(
@@ -275,6 +278,8 @@ def _value(gate: Gate, subject: Subject) -> Value:
             rows = [row for row in subject.edges if edge.matches(row)]
             if any(edge.splits(row) for row in rows):
                 return None
+            if field in EDGE_TIMES:
+                return rows[0].values.get(field) if len(rows) == 1 else None
             return _sum(row.values.get(field) for row in rows)
         case Named(name):
             return subject.values.get(name)
