@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from hopbench.host.load import Taker
 from services.doubts import Doubt
 from services.report import Messages, ProcessReport, SenderReport
 from services.scenario.model import Scenario
@@ -61,7 +62,7 @@ class RoundPlan:
     """The resolved base as YAML; with ``variant`` it gives ``scenario`` in any process."""
     variant: str
     round: int
-    """From 0, over the whole run."""
+    """From 1, over the whole run."""
     seed: int
     """The round seed (services.scenario.chance.round_seed): equal for rounds of one pair."""
     trace_salt: int
@@ -79,6 +80,8 @@ class Host:
     steal_share: float | None = None
     """Of the CPU time of all cores over the round, as the next two."""
     foreign_cpu_share: float | None = None
+    foreign: tuple[Taker, ...] = ()
+    """Whose that was, the largest first."""
     services_cpu_share: float | None = None
     generator_cpu_share: float | None = None
     """Of one core: that of the generator's busiest process."""

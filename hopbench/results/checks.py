@@ -8,7 +8,7 @@ there, and is silent where it cannot be (simulated rounds have no host).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
@@ -18,6 +18,7 @@ import numpy as np
 from analysis.arrays import I64, Bool
 from analysis.arrays.quantiles import NS_PER_MS
 from hopbench.engines.port import BrokerKind, ClockName, Evidence, Settings
+from hopbench.host.load import Taker
 from hopbench.results import messages
 from hopbench.runs.limits import Limits
 from loadgen.plan import in_flight_parts
@@ -25,6 +26,8 @@ from loadgen.schedule import Schedule, fits
 from services.doubts import Code, Doubt
 from services.scenario.model import Load
 
+_FEW: Final = 20
+"""Requests in a quarter of the warm-up; fewer tell nothing."""
 SIGMAS: Final = 4.5
 """Chance alone exceeds this once in 150,000 rounds."""
 
@@ -86,9 +89,10 @@ class Observed:
     """Services that a fault of the scenario makes stand still."""
 
 
-FOLLOW_FROM_A_DEATH: Final = frozenset({Code.SPANS_MISMATCH, Code.REDELIVERED})
+FOLLOW_FROM_A_DEATH: Final = frozenset({Code.SPANS_MISMATCH, Code.REDELIVERED, Code.UNMEASURED})
 """A part takes its spans and its counts with it, and another member of the group handles its
-messages: beside ``broken`` these are no doubts of their own, and lead away from it."""
+messages; what a round did not live to see is not unknown by the platform. Beside ``broken`` these
+are no doubts of their own, and lead away from it."""
 
 
 def judge(observed: Observed, limits: Limits) -> tuple[Doubt, ...]:
@@ -252,7 +256,7 @@ def _host(o: Observed, limits: Limits) -> Iterator[Doubt]:
             Code.FOREIGN_CPU,
             host.foreign_cpu_share,
             limits.foreign_cpu_share,
-            "of the CPU time went to others' processes",
+            f"of the CPU time went to others' processes{_whose(host.foreign)}",
         ),
     ):
         if share is None:
@@ -260,6 +264,11 @@ def _host(o: Observed, limits: Limits) -> Iterator[Doubt]:
             yield Doubt(Code.UNMEASURED, f"{where} does not tell how much {what}")
         elif share > limit:
             yield Doubt(code, f"{share:.1%} {what}; the limit is {limit:.0%}")
+
+
+def _whose(takers: Iterable[Taker]) -> str:
+    named = ", ".join(f"{taker.name} {taker.share:.1%}" for taker in takers)
+    return f" ({named})" if named else ""
 
 
 def _processes(o: Observed, limits: Limits) -> Iterator[Doubt]:
@@ -369,13 +378,41 @@ def _environment(o: Observed, limits: Limits) -> Iterator[Doubt]:
         yield Doubt(Code.ENVIRONMENT, f"not as in the run's first round: {'; '.join(o.changes)}")
 
 
+def _warming(o: Observed, quarter: int) -> I64:
+    """Response times, ns, of a quarter of the warm-up, counted from 0; none where it is unknown."""
+    if o.evidence is None:
+        return np.empty(0, dtype=np.int64)
+    sent, width = o.sent, o.load.warmup_ns / 4
+    since = sent.intended_ns - o.evidence.start_ns
+    mine = (since >= quarter * width) & (since < (quarter + 1) * width) & (sent.done_ns >= 0)
+    return (sent.done_ns - sent.intended_ns)[mine]
+
+
+def _apart(a: I64, b: I64) -> float:
+    """The rank-sum statistic of two samples, in standard deviations (Mann and Whitney 1947)."""
+    order = np.argsort(np.concatenate((a, b)), kind="stable")
+    ranks = np.empty(order.size)
+    ranks[order] = np.arange(1, order.size + 1)
+    mean = a.size * (order.size + 1) / 2
+    return float(abs(ranks[: a.size].sum() - mean) / math.sqrt(mean * b.size / 6))
+
+
 def _meaning(o: Observed, limits: Limits) -> Iterator[Doubt]:
     """What a reader should know before believing a figure of this round."""
     duration, warmup = o.load.duration_ns / 1e9, o.load.warmup_ns / 1e9
     if duration < limits.short_round_s:
-        yield Doubt(Code.SHORT_ROUND, f"the measured phase is {duration:g} s long; 20 s is usual")
+        yield Doubt(Code.SHORT_ROUND, f"the measured phase is {duration:g} s long")
     if warmup < limits.short_warmup_s:
-        yield Doubt(Code.SHORT_WARMUP, f"the warm-up is {warmup:g} s long; 5 s is usual")
+        yield Doubt(Code.SHORT_WARMUP, f"the warm-up is {warmup:g} s long")
+    before, last = (_warming(o, quarter) for quarter in (2, 3))
+    if min(before.size, last.size) >= _FEW and _apart(before, last) > SIGMAS:
+        earlier, later = float(np.median(before)) / NS_PER_MS, float(np.median(last)) / NS_PER_MS
+        if abs(later / earlier - 1) > limits.cold_share:
+            yield Doubt(
+                Code.COLD,
+                f"P50 was {earlier:.3g} ms in the third quarter of the warm-up and {later:.3g} ms "
+                "in the last",
+            )
     if o.broker == "embedded" and o.kafka_used:
         yield Doubt(
             Code.EMBEDDED_BROKER,

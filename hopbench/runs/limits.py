@@ -34,6 +34,8 @@ class Limits:
     """P50 of how much longer a simulated wait, or simulated work, took than asked."""
     short_round_s: float = 10.0
     short_warmup_s: float = 5.0
+    cold_share: float = 0.1
+    """By which the P50 of the warm-up's last quarter may differ from that of the one before."""
     complete_traces: int = 20
     """Fewer do not judge an expectation."""
 

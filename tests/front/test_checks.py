@@ -93,6 +93,14 @@ def sent(**changes: Any) -> Sent:
     return replace(whole, **changes)
 
 
+def warming(third_ns: int, last_ns: int) -> Sent:
+    """Response times around these in the last two quarters of the warm-up."""
+    due = SCHEDULE.offset_ns
+    luck = np.random.default_rng(1).uniform(0.8, 1.2, len(due))
+    took = np.where(due < LOAD.warmup_ns * 3 // 4, third_ns, last_ns) * luck
+    return sent(done_ns=due + START + took.astype(np.int64))
+
+
 def observed(**changes: Any) -> Observed:
     """A round without fault."""
     whole = Observed(
@@ -160,6 +168,7 @@ WORSE: list[tuple[str, dict[str, Any]]] = [
     ("environment", {"changes": ("numpy 1 → 2",)}),
     ("short_round", {"load": replace(LOAD, duration_ns=8 * 10**9)}),
     ("short_warmup", {"load": replace(LOAD, warmup_ns=2 * 10**9)}),
+    ("cold", {"sent": warming(6 * MS, 4 * MS)}),
     ("embedded_broker", {"broker": "embedded", "kafka_used": True}),
     ("not_identifiable", {"unidentifiable": ("response_p99_ms",)}),
     ("samples_mismatch", {"sent": sent(seq=SCHEDULE.number + 1)}),
@@ -224,6 +233,11 @@ AT_THE_LIMIT: list[dict[str, Any]] = [
 @pytest.mark.parametrize("worse", AT_THE_LIMIT)
 def test_what_is_just_within_its_limit_raises_no_doubt(worse: dict[str, Any]) -> None:
     assert codes(observed(**worse)) == []
+
+
+@pytest.mark.parametrize(("third_ms", "last_ms"), [(4.0, 4.0), (4.2, 4.0), (3.9, 4.0)])
+def test_a_service_that_is_as_fast_as_before_is_warm(third_ms: float, last_ms: float) -> None:
+    assert "cold" not in codes(observed(sent=warming(int(third_ms * MS), int(last_ms * MS))))
 
 
 @pytest.mark.parametrize("ratio", [0.0, 1.0])

@@ -252,6 +252,7 @@ class WallEngine:
             steal_share=seen.steal,
             # The processes of others' containers are not seen from this one.
             foreign_cpu_share=seen.foreign if here else None,
+            foreign=seen.takers if here else (),
             services_cpu_share=services_ns / (whole_ns * cores),
             generator_cpu_share=generator,
         )
