@@ -62,6 +62,15 @@ def share(value: float | None) -> str:
     return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.1f} %"
 
 
+def bounds(low: float | None, high: float | None) -> str:
+    """Of a time in ms: ``7.50 ms to 21.1 ms``; empty where nothing is known, or it is nothing."""
+    if not high:
+        return ""
+    if low == high:
+        return ms(high)
+    return f"up to {ms(high)}" if not low else f"{ms(low)} to {ms(high)}"
+
+
 def ratio(value: float | None, base: float | None) -> str:
     """``×0.42`` of the base; a dash where either is unknown or the base is zero."""
     if value is None or base is None or base == 0:

@@ -37,12 +37,12 @@ def markdown(of: View) -> str:
         lines.extend(["## Variants side by side", ""])
         lines.extend(
             _table(
-                ["variant", "rounds", "P50", "against baseline", "P95", "P99", "calls/request",
-                 "tracing tax", "findings"],
+                ["variant", "rounds", "P50", "against baseline", "could save", "saved", "P95",
+                 "P99", "calls/request", "tracing tax", "findings"],
                 (
                     [v.name, f"{v.rounds}" + (f" ({v.void_rounds} void)" if v.void_rounds else ""),
-                     ms(v.p50), v.against_baseline, ms(v.p95), ms(v.p99),
-                     count(v.calls_per_request), ms(v.direct_tax), str(len(v.findings))]
+                     ms(v.p50), v.against_baseline, v.could_save, ms(v.saved), ms(v.p95), ms(v.p99),
+                     count(v.calls_per_request), ms(v.direct_tax), v.found]
                     for v in of.variants
                 ),
             )
@@ -66,7 +66,8 @@ def markdown(of: View) -> str:
         lines.append("None was raised.")
     for doubt in of.doubts:
         void = "**void** " if doubt.voids else ""
-        lines.append(f"- {void}{_code(doubt.code)} {_words(doubt.text)} ({doubt.where})")
+        said = f"{_words(doubt.text)} ({doubt.where}): {_words(doubt.mend)}"
+        lines.append(f"- {void}{_code(doubt.code)} {said}")
     return "\n".join(lines) + "\n"
 
 
@@ -75,12 +76,13 @@ def _variant(v: VariantView) -> list[str]:
     if v.refactors:
         lines.extend([f"{_code(refactor)}  " for refactor in v.refactors] + [""])
     if not v.findings:
-        lines.extend(["Nothing above the thresholds.", ""])
+        lines.extend([f"{v.nothing.capitalize()}.", ""])
     for f in v.findings:
         said = _words(f"{f.place}, {f.cost} on the critical path. {f.text}")
         lines.append(f"- **{f.kind}** {said}")
         if f.advice:
-            lines.append(f"  Try {_code(f.advice)}: could save {f.saving}.")
+            saves = f": could save {f.saving}" if f.saving else ""
+            lines.append(f"  Try {_code(f.advice)}{saves}.")
         links = [
             f"[{cited.trace_id}]({cited.url})" for cited in f.evidence if cited.url is not UNSET
         ]
@@ -106,7 +108,7 @@ def _variant(v: VariantView) -> list[str]:
     )  # fmt: skip
     lines.extend(
         _table(
-            ["critical path of", "operation", "share of it", "own time P50"],
+            ["critical path of", "operation", "share of it", "on it P50"],
             ([p.root, p.name, share(p.share), ms(p.self_p50)] for p in v.critical_path),
         )
     )

@@ -23,6 +23,8 @@ TREE_LINES = 60
 """Of all call trees together; a scenario of a thousand services has more."""
 ENTRY_LINES = 12
 FINDINGS = 20
+_LEFT_OUT = ("run", "host", "code")
+"""Of the facts: a report is read elsewhere, and later."""
 
 _PROTOCOL_STYLE = {"http": "cyan", "grpc": "magenta", "kafka": "yellow"}
 
@@ -57,7 +59,7 @@ def _title(of: View) -> Text:
     text = Text()
     text.append(of.title, style="bold")
     for name, value in of.facts:
-        if name != "run":
+        if name not in _LEFT_OUT:
             text.append(f"  {name} ", style="dim").append(value)
     return text
 
@@ -164,7 +166,7 @@ def _findings(variant: VariantView) -> RenderableType:
         del rows[FINDINGS:]
         rows.append(Text(f"… and {plural(left, 'cheaper one')} in the report", style="dim"))
     if not rows:
-        rows.append(Text("nothing above the thresholds", style="green"))
+        rows.append(Text(variant.nothing, style="yellow" if variant.unmeasured else "green"))
     if variant.minor:
         rows.append(Text(f"and {plural(len(variant.minor), 'minor one')} in the report", "dim"))
     return Group(*rows)
@@ -180,7 +182,9 @@ def advised(finding: FindingView) -> RenderableType:
         rows.append(("", Text(finding.text)))
     if finding.advice:
         advice = Text("try ").append(finding.advice, style="green")
-        rows.append(("", advice.append(f"  could save {finding.saving}", style="dim")))
+        if finding.saving:
+            advice.append(f"  could save {finding.saving}", style="dim")
+        rows.append(("", advice))
     shown = next((cited.url for cited in finding.evidence if cited.url is not UNSET), None)
     if shown is not None:
         rows.append(("", Text("see ", style="dim").append(shown, style=f"dim link {shown}")))
@@ -204,7 +208,7 @@ def _variants(of: View) -> RenderableType:
     ):
         table.add_column(name, justify="right", no_wrap=True)
     for v in of.variants:
-        rounds = f"{v.rounds - v.void_rounds} of {v.rounds}"
+        rounds = f"{v.valid} of {v.rounds}"
         failed = count(v.failed + v.dropped)
         table.add_row(
             v.name,
@@ -214,7 +218,7 @@ def _variants(of: View) -> RenderableType:
             ms(v.p95),
             ms(v.p99),
             count(None if v.calls_per_request is None else round(v.calls_per_request, 2)),
-            Text(str(len(v.findings)), style="red" if v.findings else "green"),
+            Text(v.found, style="red" if v.findings else "" if v.unmeasured else "green"),
             *([Text(failed, style="red" if v.failed + v.dropped else "")] if any_failed else []),
         )
         for row in v.entries[:ENTRY_LINES] if len(v.entries) > 1 else ():
@@ -230,20 +234,21 @@ def _variants(of: View) -> RenderableType:
         if (left := len(v.entries) - ENTRY_LINES) > 0:
             table.add_row(Text(f" … and {left} more in the report", style="not bold dim"))
     note = (
-        f"response times of {of.headline} requests; {_rounds(of.variants)}: figures, not a "
+        f"response times of {of.headline} requests; {of.rounds}: figures, not a "
         "verdict; – means not identifiable from this many requests"
     )
-    return Group(table, Text(note, style="dim"))
+    return Group(table, *_foretold(of), Text(note, style="dim"))
 
 
-def _rounds(variants: Sequence[VariantView]) -> str:
-    if len({(v.rounds, v.void_rounds) for v in variants}) > 1:
-        return "valid rounds as listed"
-    rounds, void = variants[0].rounds, variants[0].void_rounds
-    words = f"{plural(rounds, 'round')} a variant"
-    if void:
-        words += ", void" if void == rounds == 1 else f", {void} of them void"
-    return words
+def _foretold(of: View) -> list[Text]:
+    return [
+        Text(
+            f"{v.name} could save {v.could_save} where its findings show; "
+            f"it saved {ms(v.saved)} at the P50 of all requests"
+        )
+        for v in of.variants
+        if v.could_save and v.name != BASELINE
+    ]
 
 
 def _expectations(of: View) -> RenderableType | None:
@@ -276,5 +281,6 @@ def _doubts(doubts: tuple[DoubtView, ...]) -> RenderableType:
         text = Text(first.text)
         more = f", and {len(rest)} more like it in the report" if rest else ""
         text.append(f"  ({first.where}{more})", style="dim")
+        text.append(f"\n→ {first.mend}", style="dim")
         table.add_row(Text(f"void {code}" if first.voids else code, style=style), text)
     return table

@@ -30,9 +30,17 @@ class _Link:
     callee: str
     protocol: str
     calls_per_request: float
-    client_p50: float | None
     errors: int
+    label: str
     text: str
+
+
+def _label(rows: Sequence[EdgeView]) -> str:
+    """What one operation takes is no figure of another: several are only counted together."""
+    calls = count(round(sum(row.calls_per_request for row in rows), 2))
+    if len(rows) == 1:
+        return f"{calls}× · {ms(rows[0].client_p50)}"
+    return f"{calls}× · {len(rows)} operations"
 
 
 def _links(edges: Sequence[EdgeView]) -> list[_Link]:
@@ -41,15 +49,14 @@ def _links(edges: Sequence[EdgeView]) -> list[_Link]:
         groups[edge.caller, edge.callee, edge.protocol].append(edge)
     links = []
     for (caller, callee, protocol), rows in sorted(groups.items()):
-        slowest = max((row.client_p50 for row in rows if row.client_p50 is not None), default=None)
         links.append(
             _Link(
                 caller=caller,
                 callee=callee,
                 protocol=protocol,
                 calls_per_request=sum(row.calls_per_request for row in rows),
-                client_p50=slowest,
                 errors=sum(row.errors for row in rows),
+                label=_label(rows),
                 text="; ".join(
                     f"{row.operation}: {count(row.calls_per_request)} calls per request, "
                     f"P50 {ms(row.client_p50)}"
@@ -167,8 +174,7 @@ def topology_svg(edges: Sequence[EdgeView]) -> str:
         y = y0 + (y1 - y0) * (share if share == 0.5 else 0.94) - 5 + lane * 6
         labels.append(
             f'<text class="label" x="{x:.0f}" y="{y:.0f}" text-anchor="middle">'
-            f"{escape(count(round(link.calls_per_request, 2)))}× · {escape(ms(link.client_p50))}"
-            "</text>"
+            f"{escape(link.label)}</text>"
         )
     for name, at in column.items():
         x = _MARGIN + at * _COLUMN

@@ -11,9 +11,10 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from analysis.findings.advice import in_code
 from analysis.findings.finding import Evidence, Finding, Where
 from analysis.report.calls import EdgeView
-from analysis.report.figures import UNKNOWN, count, ms, plural, ratio, share
+from analysis.report.figures import UNKNOWN, bounds, count, ms, plural, ratio, share
 from analysis.rows.paths import PathRow
 from services.codec import UNSET
 from services.scenario.refactors import BASELINE
@@ -26,6 +27,8 @@ class DoubtView:
     where: str
     """The rounds it was raised in, for people: ``baseline round 1, batched round 2``."""
     voids: bool
+    mend: str
+    """What to do about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,11 @@ class FindingView:
     cost: str
     per_request: str
     saving: str
+    """Empty where it is not known, or nothing."""
     confidence: str
     advice: str
-    """The refactor as a variant would write it, one line of YAML; empty where there is none."""
+    """The refactor as a variant would write it, one line of YAML, or in words where no scenario
+    could take it; empty where there is none."""
     evidence: tuple[Evidence, ...]
     hops: tuple[str, ...]
     """The hops of a chain, a line each."""
@@ -86,11 +91,18 @@ class VariantView:
     refactors: tuple[str, ...]
     rounds: int
     void_rounds: int
+    unmeasured: str
+    """Why that nothing was found says nothing: no valid round, no trace; empty where it does."""
     p50: float | None
     p95: float | None
     p99: float | None
     against_baseline: str
     """P50 as a ratio to the baseline's; a dash for the baseline itself."""
+    could_save: str
+    """By those findings in the baseline whose refactors it applies, in requests that show them;
+    empty where none."""
+    saved: float | None
+    """At the P50 of all requests, against the baseline, ms; None for the baseline itself."""
     entries: tuple[EntryView, ...]
     calls_per_request: float | None
     direct_tax: float | None
@@ -114,6 +126,23 @@ class VariantView:
     spans: tuple[Path, ...]
     """spans.parquet likewise."""
 
+    @property
+    def valid(self) -> int:
+        """Rounds that were not void."""
+        return self.rounds - self.void_rounds
+
+    @property
+    def found(self) -> str:
+        """How many findings there are, for a table."""
+        return UNKNOWN if self.unmeasured and not self.findings else str(len(self.findings))
+
+    @property
+    def nothing(self) -> str:
+        """What it means that there is no finding."""
+        if self.unmeasured:
+            return f"not measured: {self.unmeasured}"
+        return "nothing was found above the thresholds"
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -131,6 +160,23 @@ class View:
         return named or (self.variants[0] if self.variants else None)
 
     @property
+    def rounds(self) -> str:
+        """On how many rounds the figures rest, for people."""
+        variants = self.variants
+        if len({(v.rounds, v.void_rounds) for v in variants}) > 1:
+            least = min(v.valid for v in variants)
+            most = max(v.valid for v in variants)
+            return (
+                f"{least} to {most} valid rounds a variant"
+                if most != least
+                else (f"{plural(most, 'valid round')} a variant")
+            )
+        words = f"{plural(variants[0].rounds, 'round')} a variant"
+        if void := variants[0].void_rounds:
+            words += f", {'' if void == 1 == variants[0].rounds else f'{void} of them '}void"
+        return words
+
+    @property
     def lead(self) -> tuple[str, ...]:
         """The answer in a few sentences, most important first."""
         base = self.base
@@ -146,19 +192,21 @@ class View:
                 + (f", and {more:,} more." if more else ".")
             )
         else:
-            lines.append(f"{base.name}: nothing was found above the thresholds.")
+            lines.append(f"{base.name}: {base.nothing}.")
         for variant in self.variants:
             if variant is base:
+                continue
+            if not variant.rounds:
+                lines.append(f"{variant.name}: {variant.nothing}.")
                 continue
             lines.append(
                 f"{variant.name}: P50 {ms(base.p50)} → {ms(variant.p50)} "
                 f"({ratio(variant.p50, base.p50)}), calls per request "
                 f"{count(base.calls_per_request)} → {count(variant.calls_per_request)}, "
-                f"findings {len(base.findings)} → {len(variant.findings)}."
+                f"findings {base.found} → {variant.found}."
             )
         if len(self.variants) > 1:
-            fewest = plural(min(v.rounds for v in self.variants), "round")
-            lines.append(f"{fewest} behind each figure: a measurement, not a verdict.")
+            lines.append(f"{self.rounds}: figures, not a verdict.")
         return tuple(lines)
 
 
@@ -189,16 +237,8 @@ def place(where: Where) -> str:
     return f"{text} ({where.protocol})" if where.protocol else text
 
 
-def finding_view(finding: Finding) -> FindingView:
-    low, high = finding.saving_ms
-    if low is None and high is None:
-        saving = UNKNOWN
-    elif low == high:
-        saving = ms(high)
-    elif low == 0:
-        saving = f"up to {ms(high)}"
-    else:
-        saving = f"{ms(low)} to {ms(high)}"
+def finding_view(finding: Finding, *, scenario: bool = True) -> FindingView:
+    """Without a scenario the advice is about code."""
     return FindingView(
         kind=finding.kind,
         place=place(finding.where),
@@ -206,9 +246,13 @@ def finding_view(finding: Finding) -> FindingView:
         text=finding.text,
         cost=ms(finding.cost_ms.p50),
         per_request=count(finding.count_per_request.p50),
-        saving=saving,
+        saving=bounds(*finding.saving_ms),
         confidence=finding.confidence,
-        advice=one_line(finding.refactor) if finding.refactor else "",
+        advice=in_code(finding)
+        if not scenario
+        else one_line(finding.refactor)
+        if finding.refactor
+        else "",
         evidence=finding.evidence,
         hops=tuple(
             f"{hop.service}.{hop.operation}: {ms(hop.duration_ms)}, own {ms(hop.self_ms)}, "

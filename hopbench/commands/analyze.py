@@ -101,7 +101,7 @@ def command(
     values = gate_values.of_analysis(found)
     check(gates, values)
     outcomes = [judge(gate, values) for gate in gates]
-    output.show(_shown(read, found))
+    output.show(_shown(read, found, facts))
     output.document(plain({**analysis_document(read, found), "gates": outcomes}))
     ending.tell(outcomes, output)
     return worst(outcome.exit for outcome in outcomes)
@@ -151,7 +151,7 @@ def taken(
                 hint="name trace files or directories, or a Jaeger as http://HOST:16686",
             )
     first = RunDir(Path(traces[0]))
-    if len(traces) == 1 and first.plan.is_file():
+    if len(traces) == 1 and first.plan.is_file() and first.trials.is_dir():
         return _of_run(first.path, variant)
     if variant is not None:
         raise BadInput("--variant is for run directories", hint="leave it out")
@@ -183,7 +183,7 @@ def _of_run(path: Path, variant: str | None) -> tuple[Read, Facts]:
     return Read(spans, len(rounds), repairs, ()), facts_of(planned.scenarios[name])
 
 
-def _shown(read: Read, found: Analysis) -> RenderableType:
+def _shown(read: Read, found: Analysis, facts: Facts) -> RenderableType:
     """For people: what was read, the edges, the findings."""
     head = Text()
     head.append(f"{plural(found.traces, 'trace')}", style="bold")
@@ -195,7 +195,7 @@ def _shown(read: Read, found: Analysis) -> RenderableType:
     )
     parts: list[RenderableType] = [head, *_repairs(read, found.outside), _edges(found.edges)]
     parts.append(Text(f"\n{plural(len(found.findings), 'finding')}", style="bold"))
-    parts.extend(advised(finding_view(finding)) for finding in found.findings)
+    parts.extend(advised(finding_view(finding, scenario=facts.known)) for finding in found.findings)
     if found.minor:
         parts.append(Text(f"and {plural(len(found.minor), 'minor one')}, in --json", "dim"))
     return Group(*parts)

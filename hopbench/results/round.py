@@ -84,6 +84,8 @@ class Account:
     variant: str
     round: int
     pair: int
+    repeats: int
+    """How often it was measured before, and was void or broke off."""
     void: bool
     doubts: tuple[Raised, ...]
     service_pids: Mapping[str, tuple[int, ...]]
@@ -158,6 +160,7 @@ def account(trial: Trial, world: World, seen: Observed) -> Account:
         variant=trial.turn.variant,
         round=trial.turn.round,
         pair=trial.turn.pair,
+        repeats=trial.repeats,
         void=void(doubts),
         doubts=tuple(Raised(d.code, d.text, d.voids) for d in doubts),
         service_pids={} if evidence is None else evidence.service_pids,

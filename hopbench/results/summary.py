@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from analysis.findings.finding import Finding
@@ -26,10 +27,21 @@ from hopbench.runs.limits import Limits
 from hopbench.runs.plan import RunPlan
 from services.codec import plain
 from services.doubts import Code, Doubt
+from services.scenario.model import Load
 from services.scenario.packing import packed
 
 Progress = Callable[[str, float], None]
 """The variant under work, and the share of the whole that is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The load of every round, as the plan has it."""
+
+    arrivals: str
+    rate_rps: float
+    warmup_s: float
+    duration_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +60,9 @@ class Summary:
     tracing: bool
     trace_ratio: float
     headline: Headline
+    load: Asked
+    began: str | None
+    """When the first round did, UTC, ISO 8601; None in virtual time, and where none has begun."""
     run_dir: str
     limits: Limits
     environment: Mapping[str, Any]
@@ -109,6 +124,8 @@ def summarise(
         tracing=settings.tracing,
         trace_ratio=settings.trace_ratio,
         headline=latency.headline(settings.tracing, settings.trace_ratio),
+        load=_asked(plan.scenario.load),
+        began=_began(plan, run),
         run_dir=str(run.path),
         limits=plan.limits,
         environment={} if surroundings is None else plain(surroundings),
@@ -119,6 +136,21 @@ def summarise(
     disk.write_json(run.summary, plain(summary))
     disk.write_json(run.findings, plain(_findings(variants)))
     return summary
+
+
+def _asked(load: Load) -> Asked:
+    return Asked(load.arrivals, load.rate_rps, load.warmup_ns / 1e9, load.duration_ns / 1e9)
+
+
+def _began(plan: RunPlan, run: RunDir) -> str | None:
+    if is_virtual(plan.settings):
+        return None
+    for turn in plan.order:
+        found = evidence.read(run.trial(turn.round, turn.variant))
+        if found is not None:
+            at = datetime.fromtimestamp((found.start_ns + found.unix_offset_ns) // 10**9, UTC)
+            return at.isoformat()
+    return None
 
 
 def processes(plan: RunPlan) -> int | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from analysis.report.calls import edge_views
-from analysis.report.figures import UNKNOWN, plural, ratio
+from analysis.report.figures import UNKNOWN, bounds, plural, ratio
 from analysis.report.view import (
     DoubtView,
     EntryView,
@@ -25,21 +26,33 @@ from hopbench.results.round import Account, usable
 from hopbench.results.summary import Summary
 from hopbench.results.variant import VariantRow
 from hopbench.runs.directory import RunDir
+from services.doubts import Code
 from services.scenario.refactors import BASELINE
 
 
 def view(summary: Summary) -> View:
+    load = summary.load
     facts = [
+        *([("measured", _moment(summary.began))] if summary.began else []),
+        (
+            "load",
+            f"{load.rate_rps:g}/s {load.arrivals}, {load.duration_s:g} s after {load.warmup_s:g} s",
+        ),
         ("engine", f"{summary.engine} ({summary.clock} clock)"),
         ("instrumentation", summary.instrumentation),
         ("traces", summary.trace_store),
         ("seed", str(summary.seed)),
         ("run", summary.run_dir),
     ]
-    if summary.processes is not None:
-        facts.insert(1, ("packed", _packed(summary.processes, summary.trials)))
     if summary.broker:
-        facts.insert(1, ("broker", summary.broker))
+        facts.append(("broker", summary.broker))
+    if repeats := sum(trial.repeats for trial in summary.trials):
+        facts.append(("repeated", plural(repeats, "round")))
+    if summary.processes is not None:
+        facts.append(("packed", _packed(summary.processes, summary.trials)))
+    if (around := summary.environment) and summary.clock == "wall":
+        cores = f"{around['cores']} cores, {around['cpu_model'] or 'unknown CPU'}"
+        facts += [("host", f"{around['host']}, {cores}"), ("code", around["code"])]
     baseline = next((v for v in summary.variants if v.name == BASELINE), None)
     return View(
         title=summary.scenario,
@@ -61,25 +74,31 @@ def _variant(summary: Summary, variant: VariantRow, baseline: VariantRow | None)
     before = () if baseline is None else tuple(map(finding_view, baseline.findings))
     # What a scenario that expects nothing does not expect is no news.
     planned = any(v.expectations for v in summary.variants)
-    places = [RunDir(Path(summary.run_dir)).trial(trial.round, trial.variant) for trial in mine]
+    run = RunDir(Path(summary.run_dir))
+    places = [run.trial(trial.round, trial.variant) for trial in counted]
     return VariantView(
         name=variant.name,
         description=variant.description,
         refactors=tuple(map(one_line, variant.refactors)),
         rounds=variant.rounds,
         void_rounds=variant.void_rounds,
+        unmeasured=_unmeasured(summary, variant),
         p50=variant.response_p50_ms,
         p95=variant.response_p95_ms,
         p99=variant.response_p99_ms,
         against_baseline=UNKNOWN
-        if variant is baseline
-        else ratio(variant.response_p50_ms, None if baseline is None else baseline.response_p50_ms),
+        if baseline is None or variant is baseline or _valid(variant) != _valid(baseline)
+        else ratio(variant.response_p50_ms, baseline.response_p50_ms),
+        could_save="" if baseline is None else _could_save(variant, baseline),
+        saved=_saved(variant, baseline),
         entries=_entries(variant, baseline, counted),
         calls_per_request=variant.calls_per_request,
         direct_tax=variant.direct_tax_ms,
         findings=findings,
         minor=minor,
-        gone=tuple(finding for finding in before if finding.identity not in there),
+        gone=()
+        if _unmeasured(summary, variant)
+        else tuple(finding for finding in before if finding.identity not in there),
         kept=frozenset(f.identity for f in before) if variant is not baseline else frozenset(),
         expectations=tuple(
             ExpectationView(e.kind, one_line(e.where), e.met) for e in variant.expectations
@@ -105,10 +124,56 @@ def _variant(summary: Summary, variant: VariantRow, baseline: VariantRow | None)
     )
 
 
+def _moment(began: str) -> str:
+    return f"{datetime.fromisoformat(began):%Y-%m-%d %H:%M} UTC"
+
+
+def _could_save(variant: VariantRow, baseline: VariantRow) -> str:
+    """A finding's refactor counts where the variant applies it at the same place, to whatever
+    extent."""
+    applied = {(r["op"], r.get("edge", r.get("at"))) for r in variant.refactors}
+    low = high = 0.0
+    for finding in baseline.findings:
+        proposed = finding.refactor
+        if proposed is None or (proposed["op"], proposed.get("edge", proposed.get("at"))) not in (
+            applied
+        ):
+            continue
+        least, most = finding.saving_ms
+        low, high = low + (least or 0.0), high + (most or 0.0)
+    return bounds(low, high)
+
+
+def _saved(variant: VariantRow, baseline: VariantRow | None) -> float | None:
+    if baseline is None or variant is baseline or _valid(variant) != _valid(baseline):
+        return None
+    before, after = baseline.response_p50_ms, variant.response_p50_ms
+    return None if before is None or after is None else before - after
+
+
+def _valid(variant: VariantRow) -> bool:
+    return variant.rounds > variant.void_rounds
+
+
+def _unmeasured(summary: Summary, variant: VariantRow) -> str:
+    if not variant.rounds:
+        return "it has not run"
+    if variant.rounds == variant.void_rounds:
+        return "no round is valid"
+    if not summary.tracing:
+        return "it ran without traces"
+    return "" if variant.complete_traces else "no trace is complete"
+
+
 def _entries(
     variant: VariantRow, baseline: VariantRow | None, trials: Sequence[Account]
 ) -> tuple[EntryView, ...]:
-    before = {} if baseline is None else {e.entry: e.response_p50_ms for e in baseline.entries}
+    comparable = baseline is not None and _valid(variant) == _valid(baseline)
+    before = (
+        {e.entry: e.response_p50_ms for e in baseline.entries}
+        if baseline is not None and comparable
+        else {}
+    )
     sampled: Counter[str] = Counter()
     sent: Counter[str] = Counter()
     for row in (row for trial in trials for row in trial.entries):
@@ -137,7 +202,7 @@ def _doubts(summary: Summary) -> tuple[DoubtView, ...]:
     for trial in summary.trials:
         for doubt in trial.doubts:
             identity = (doubt.code.value, doubt.text)
-            places.setdefault(identity, []).append(f"{trial.variant} round {trial.round + 1}")
+            places.setdefault(identity, []).append(f"{trial.variant} round {trial.round}")
             if doubt.voids:
                 voiding.add(identity)
     for of_run in summary.doubts:
@@ -148,6 +213,7 @@ def _doubts(summary: Summary) -> tuple[DoubtView, ...]:
             text=text,
             where="every round" if len(where) == len(summary.trials) > 1 else ", ".join(where),
             voids=(code, text) in voiding,
+            mend=Code(code).mend,
         )
         for (code, text), where in places.items()
     ]

@@ -18,7 +18,7 @@ from analysis.rows.paths import PathRow
 from analysis.spans.table import Kind
 from hopbench.results.latency import EntryRow, Latency, LoadRow
 from hopbench.results.round import Account, Requests, Spans
-from hopbench.results.summary import Summary
+from hopbench.results.summary import Asked, Summary
 from hopbench.results.variant import EntryMedians, VariantRow
 from hopbench.results.view import view
 from hopbench.runs.directory import RunDir
@@ -93,6 +93,7 @@ def trial(variant: str, number: int, edges: Sequence[EdgeRow], **other: Any) -> 
         variant=variant,
         round=number,
         pair=number,
+        repeats=0,
         void=False,
         doubts=(),
         service_pids={},
@@ -161,9 +162,11 @@ def summary(trials: Sequence[Account], variants: Sequence[VariantRow], **other: 
         tracing=True,
         trace_ratio=0.5,
         headline="unsampled",
+        load=Asked("poisson", 20.0, 5.0, 10.0),
+        began="2026-03-01T14:05:09+00:00",
         run_dir="runs/shop",
         limits=Limits(),
-        environment={"cpu": {"cores": 2}},
+        environment={"host": "bench", "cores": 2, "cpu_model": None, "code": "0.1.0"},
         doubts=(),
         trials=tuple(trials),
         variants=tuple(variants),
@@ -179,7 +182,7 @@ def shop(**baseline: Any) -> Summary:
     ]
     found = finding()
     return summary(
-        [trial("baseline", 0, edges), trial("batched", 1, edges[:1])],
+        [trial("baseline", 1, edges), trial("batched", 2, edges[:1])],
         [
             variant("baseline", 60.0, **{"findings": (found,), **baseline}),
             variant("batched", 30.0, refactors=(found.refactor,)),
@@ -200,7 +203,7 @@ def measured(of: Summary, at: Path, said: str = "reserve") -> Summary:
         pl.DataFrame(
             {
                 "intended_ns": due,
-                "done_ns": [ns + (each.round + 1) * 1_000_000 + ns // 2000 for ns in due],
+                "done_ns": [ns + each.round * 1_000_000 + ns // 2000 for ns in due],
                 "status": ["ok"] * 200,
                 "sampled": [False] * 200,
                 "phase": ["measured"] * 200,

@@ -175,10 +175,66 @@ def test_drawings_hold_nothing_but_their_own_shapes() -> None:
 
 def test_void_rounds_and_doubts_are_told() -> None:
     doubt = Raised(Code.STEAL, "steal 4 %", voids=True)
-    trial = build.trial("baseline", 0, [], void=True, doubts=(doubt,))
+    trial = build.trial("baseline", 1, [], void=True, doubts=(doubt,))
     text = printed(build.summary([trial], [build.variant("baseline", 1.0, void_rounds=1)]))
     assert re.search(r"void +steal +steal 4 % +\(baseline round 1\)", text)
     assert "1 round a variant, void" in text
+
+
+NEVER: dict[str, Any] = {
+    "rounds": 0,
+    "complete_traces": 0,
+    "response_p50_ms": None,
+    "calls_per_request": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (NEVER, "it has not run"),
+        ({"void_rounds": 1}, "no round is valid"),
+        ({"complete_traces": 0}, "no trace is complete"),
+    ],
+)
+def test_what_was_not_measured_is_neither_repaired_nor_healthy(
+    row: dict[str, Any], why: str
+) -> None:
+    shop = build.shop()
+    baseline, batched = shop.variants
+    repaired = replace(shop, variants=(baseline, replace(batched, **row)))
+    healthy = replace(shop, variants=(replace(baseline, findings=(), **row), batched))
+    for unmeasured in (repaired, healthy):
+        for text in (printed(unmeasured), build.page(unmeasured), build.marked_down(unmeasured)):
+            assert f"not measured: {why}" in text.replace("Not measured", "not measured")
+            assert "gone" not in re.sub("<style>.*?</style>", "", text, flags=re.DOTALL)
+    assert "nothing was found" not in printed(healthy).partition("Findings in batched")[0]
+
+
+def test_what_was_foretold_stands_beside_what_was_saved() -> None:
+    shop = build.shop()
+    said = "batched could save 12.0 ms to 24.0 ms where its findings show; it saved 30.0 ms"
+    assert said in " ".join(printed(shop).split())
+    assert "| 12.0 ms to 24.0 ms | 30.0 ms |" in build.marked_down(shop)
+    other = replace(shop.variants[1], refactors=({"op": "merge", "edge": "a->b.c"},))
+    assert (
+        "could save"
+        not in printed(replace(shop, variants=(shop.variants[0], other))).partition("side by side")[
+            2
+        ]
+    )
+
+
+def test_every_figure_says_on_how_many_valid_rounds_it_rests() -> None:
+    three = [
+        build.trial(name, number, [], void=number > 2)
+        for name in ("baseline", "batched")
+        for number in (1, 2, 3)
+    ]
+    rows = [build.variant(name, 1.0, rounds=3, void_rounds=1) for name in ("baseline", "batched")]
+    assert "3 rounds a variant, 1 of them void" in printed(build.summary(three, rows))
+    uneven = [rows[0], replace(rows[1], void_rounds=2)]
+    assert "1 to 2 valid rounds a variant" in printed(build.summary(three, uneven))
 
 
 def test_an_operation_reached_twice_is_drawn_with_its_calls_once() -> None:
