@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "report": "Findings, summary and reports again, also of an interrupted run.",
     "analyze": "What is wrong in any trace files or directories.",
     "critical-path": "The critical path of each trace, to the nanosecond.",
+    "gates": "Every name that --fail-on knows, of a scenario or a run.",
     "list": "The bundled scenarios, a line each.",
     "init": "Write a commented scenario to start from.",
     "generate": "Write a scenario of many services, packed into a few processes.",
@@ -81,7 +82,7 @@ def contents() -> Any:
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback(no_args_is_help=True)(_options)
+    app.callback()(_options)
     return typer.main.get_command(app)
 
 
@@ -107,7 +108,8 @@ def _options(
 
 
 def invoke(arguments: Sequence[str]) -> Exit:
-    """Run one command line and return its exit code."""
+    """Run one command line and return its exit code; a bare one asks for help."""
+    arguments = arguments or ("--help",)
     return ended(
         partial(contents().main, args=list(arguments), prog_name="hopbench", standalone_mode=False),
         arguments,
@@ -130,7 +132,7 @@ def ended(command: Callable[[], int | None], arguments: Sequence[str]) -> Exit:
             case BadInput() as refusal:
                 return _refused(arguments, refusal)
             case CannotStart() as refusal:
-                output.deafen()
+                output.deafen(sys.stdout)
                 output.complain(str(refusal))
                 return Exit.BROKEN
             case None:
@@ -146,6 +148,7 @@ def ended(command: Callable[[], int | None], arguments: Sequence[str]) -> Exit:
 
 def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
+    output.be_legible()
     code = invoke(sys.argv[1:])
     # From here on there is nothing left to stop: a late signal must not change how it ended.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -160,7 +163,7 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
 def _refused(arguments: Sequence[str], error: BadInput) -> Exit:
     output.complain(str(error))
     target = output.json_target(arguments)
-    if target is not None:
+    if target is not None and not error.text.startswith("--json"):
         _document(
             target,
             {

@@ -77,6 +77,8 @@ def refusal(error: OSError) -> BadInput | CannotStart | None:
         return BadInput(why, hint="TMPDIR names a directory for temporary files")
     if place is None:
         return None
+    if number == errno.ENOENT:
+        return BadInput(f"cannot be written or read: {why}", place, hint="its directory is gone")
     if number == errno.EROFS:
         hint = f"that file system is read-only: {_ELSEWHERE}"
         return BadInput(f"cannot be written: {why}", place, hint=hint)

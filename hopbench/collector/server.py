@@ -268,7 +268,10 @@ async def collecting(
         # gRPC binds by itself and reports a taken port without a reason, so it is asked for first.
         listen("collector", host, grpc_port, "--grpc-port").close()
         server = _grpc_server(intake)
-        bound_grpc = server.add_insecure_port(str(Endpoint(host, grpc_port)))
+        try:
+            bound_grpc = server.add_insecure_port(str(Endpoint(host, grpc_port)))
+        except RuntimeError as error:
+            raise CannotStart("collector", f"cannot listen on {host!r}: {error}") from None
         runner = web.AppRunner(
             _application(intake), access_log=None, handle_signals=False, auto_decompress=False
         )

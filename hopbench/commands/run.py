@@ -20,16 +20,26 @@ from hopbench.front.output import Output, complain
 from hopbench.front.settings import run_settings, with_load
 from hopbench.results import gate_values
 from hopbench.results.gates import Gate, check, parse
-from hopbench.results.summary import summarise
+from hopbench.results.summary import Summary, summarise
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan
 from hopbench.runs.directory import RunDir
-from hopbench.runs.rounds import STOPS, Course, begin, execute, missing
+from hopbench.runs.plan import RunPlan, Turn
+from hopbench.runs.rounds import STOPS, Course, Ended, begin, execute, missing
 from services.errors import BadInput, CannotStart
 from services.scenario.file.parser import load
 
 TELL_ABOVE_MINUTES: Final = 0.5
-RESUMABLE: Final = {"resume", "json", "fail_on", "dry_run", "strict", "quiet", "keep"}
+RESUMABLE: Final = {
+    "resume",
+    "json",
+    "fail_on",
+    "dry_run",
+    "strict",
+    "quiet",
+    "keep",
+    "repeat_void",
+}
 """Flags that go with ``--resume``; all others are the plan's, which is made already."""
 OWN: Final = {"scenario", "engine", "resume", "out", "json", "web", "keep"}
 """With ``--engine compose``, what the host sees to itself."""
@@ -73,6 +83,7 @@ def command(
     fail_on: options.FailOn = None,
     dry_run: options.DryRun = False,
     strict: options.Strict = False,
+    repeat_void: options.RepeatVoid = 0,
     quiet: options.Quiet = False,
     keep: options.Keep = False,
 ) -> Exit:
@@ -111,7 +122,7 @@ def command(
         directory = _resumed(given, resume)
         planned = plan.read(directory)
         turns = missing(planned, directory)
-    check(gates, gate_values.planned(planned))
+    check(gates, gate_values.planned(planned.scenarios))
     prepared = prepare(planned, turns, os.environ)
     if keep and prepared.deployment is None:
         raise BadInput("--keep is about containers", hint="it goes with --engine compose alone")
@@ -126,22 +137,43 @@ def command(
     if directory is None:
         directory = rundir.create(planned.scenario.name, datetime.now(), out)
         begin(planned, directory)
-    return _run(prepared, directory, gates, output, strict=strict)
+    return _run(
+        prepared,
+        directory,
+        gates,
+        output,
+        strict=strict,
+        repeat_void=repeat_void,
+        fresh=resume is None,
+    )
 
 
 def _run(
-    prepared: Prepared, directory: RunDir, gates: list[Gate], output: Output, *, strict: bool
+    prepared: Prepared,
+    directory: RunDir,
+    gates: list[Gate],
+    output: Output,
+    *,
+    strict: bool,
+    repeat_void: int,
+    fresh: bool,
 ) -> Exit:
-    planned, turns = prepared.plan, prepared.turns
+    planned = prepared.plan
     with rundir.claimed(directory):
-        with progress.rounds(planned, len(turns), output.notes) as show:
-            engine = engines.engine(planned.settings)
-            ended = execute(Course(planned, turns, directory, engine, show))
-        for message in ended.messages:
-            complain(message)
+        # What was missing before somebody else let go of the run may be there by now.
+        turns = prepared.turns if fresh else missing(planned, directory)
+        ended = _executed(planned, turns, directory, output)
+        if fresh and not ended.could_start:
+            rundir.discard(directory)
+            return ended.code
         with _kept(directory, output):
-            with output.working("analysing"):
-                summary = summarise(planned, directory)
+            summary = _analysed(planned, directory, output)
+            while ended.code is Exit.DONE and repeat_void and (void := _void(planned, summary)):
+                again = void[:repeat_void]
+                repeat_void -= len(again)
+                output.note(f"{len(void)} of {len(planned.order)} rounds are void: once more")
+                ended = _executed(planned, again, directory, output)
+                summary = _analysed(planned, directory, output)
             ending.show(summary, directory, output)
     code = ending.code(planned, summary, gates, output, strict=strict)
     if ended.code in STOPS.values():
@@ -149,6 +181,27 @@ def _run(
     if ended.code is Exit.BROKEN:
         output.note(f"to repeat what broke: hopbench run --resume {directory.path}")
     return worst([ended.code, code])
+
+
+def _executed(
+    planned: RunPlan, turns: tuple[Turn, ...], directory: RunDir, output: Output
+) -> Ended:
+    with progress.rounds(planned, len(turns), output.notes) as show:
+        engine = engines.engine(planned.settings)
+        ended = execute(Course(planned, turns, directory, engine, show))
+    for message in ended.messages:
+        complain(message)
+    return ended
+
+
+def _analysed(planned: RunPlan, directory: RunDir, output: Output) -> Summary:
+    with output.working("analysing"):
+        return summarise(planned, directory)
+
+
+def _void(planned: RunPlan, summary: Summary) -> tuple[Turn, ...]:
+    void = {trial.round for trial in summary.trials if trial.void}
+    return tuple(turn for turn in planned.order if turn.round in void)
 
 
 @contextmanager

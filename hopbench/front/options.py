@@ -74,7 +74,7 @@ Workers = Annotated[
 ]
 Web = Annotated[
     int | None,
-    typer.Option("--web", min=0, max=65535, metavar="PORT", help="Locust's own web UI."),
+    typer.Option("--web", min=1, max=65535, metavar="PORT", help="Locust's own web UI."),
 ]
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="The directory to make and fill.")
@@ -91,6 +91,12 @@ FailOn = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and stop.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where no valid round is left.")]
+RepeatVoid = Annotated[
+    int,
+    typer.Option(
+        "--repeat-void", min=0, metavar="N", help="Repeat rounds that are void, at most N in all."
+    ),
+]
 Keep = Annotated[
     bool,
     typer.Option("--keep", help="With --engine compose: leave the containers when it has ended."),

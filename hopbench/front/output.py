@@ -11,7 +11,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 import orjson
 from rich.console import Console, RenderableType
@@ -22,9 +24,15 @@ from services.errors import BadInput
 STDOUT = "-"
 
 
-def _console(*, stderr: bool, quiet: bool = False) -> Console:
+class _Console(Console):
     """Text is shown as it is: ``:bug:`` is a name as good as any."""
-    return Console(stderr=stderr, quiet=quiet, highlight=False, emoji=False)
+
+    def __init__(self, *, stderr: bool, quiet: bool = False) -> None:
+        super().__init__(stderr=stderr, quiet=quiet, highlight=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        """Whoever reads has seen enough (``report | head -1``), which changes nothing else."""
+        deafen(sys.stderr if self.stderr else sys.stdout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +60,11 @@ class Output:
 
     @property
     def people(self) -> Console:
-        return _console(stderr=self.json == STDOUT)
+        return _Console(stderr=self.json == STDOUT)
 
     @property
     def notes(self) -> Console:
-        return _console(stderr=True, quiet=self.quiet)
+        return _Console(stderr=True, quiet=self.quiet)
 
     def show(self, result: RenderableType) -> None:
         """A result, for people. Plain text is printed as it is, whatever the width."""
@@ -69,7 +77,7 @@ class Output:
 
     def reason(self, text: str) -> None:
         """Why the exit code is what it will be: told even when quiet."""
-        _console(stderr=True).print(text, markup=False, soft_wrap=True)
+        _Console(stderr=True).print(text, markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """What goes on, for people."""
@@ -101,8 +109,11 @@ def write(target: str, text: bytes) -> None:
     what they are; or to standard output, by ``-``. Raises OSError where it can't be written."""
     path = Path(target)
     if target == STDOUT or _is_standard_output(path):
-        sys.stdout.buffer.write(text)
-        sys.stdout.flush()
+        try:
+            sys.stdout.buffer.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            deafen(sys.stdout)
     elif _written_through(path):
         with path.open("wb") as file:
             file.write(text)
@@ -124,13 +135,20 @@ def _is_standard_output(path: Path) -> bool:
         return False
 
 
-def deafen() -> None:
-    """Give up standard output where it takes no more: the interpreter would try again at its end,
-    and complain."""
+def deafen(stream: TextIO) -> None:
+    """Give up an output that takes no more: the interpreter would try again at its end, and
+    complain."""
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def be_legible() -> None:
+    """What the terminal's encoding cannot say is replaced, and ends nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def json_target(arguments: Sequence[str]) -> str | None:
@@ -145,7 +163,7 @@ def json_target(arguments: Sequence[str]) -> str | None:
 
 def complain(text: str, log: str = "") -> None:
     """An error, for people; ``log`` is the tail of what the failed part wrote."""
-    console = _console(stderr=True)
+    console = _Console(stderr=True)
     console.print("[bold red]error:[/] ", end="")
     console.print(text, markup=False, soft_wrap=True)
     if log:

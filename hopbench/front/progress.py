@@ -1,4 +1,4 @@
-"""A progress bar for rounds: on standard error, only where that is a terminal."""
+"""How far the rounds are, on standard error: a bar where that is a terminal, else a line each."""
 
 from __future__ import annotations
 
@@ -17,15 +17,22 @@ _OTHER_S: Final = {"start": 4.0, "drain": 2.0, "read": 1.0}
 """Rough lengths of the phases that the load does not set."""
 
 
-def _nothing(turn: Turn, phase: str, share: float) -> None:
-    """Where nobody looks."""
+def _lines(count: int, console: Console) -> RoundProgress:
+    seen: set[int] = set()
+
+    def tell(turn: Turn, phase: str, share: float) -> None:
+        if turn.round not in seen:
+            seen.add(turn.round)
+            console.print(f"round {len(seen)} of {count}: {turn.variant}", markup=False)
+
+    return tell
 
 
 @contextmanager
 def rounds(plan: RunPlan, count: int, console: Console) -> Iterator[RoundProgress]:
     """One bar over ``count`` rounds, each worth the seconds that its phases take."""
-    if console.quiet or not console.is_terminal:
-        yield _nothing
+    if not console.is_terminal:
+        yield _lines(count, console)
         return
     load = plan.scenario.load
     lengths = {

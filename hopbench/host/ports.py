@@ -39,9 +39,9 @@ def listen(part: str, host: str, port: int, flag: str) -> socket.socket:
     try:
         sock = _server(host, port)
     except OSError as error:
-        raise CannotStart(
-            part, _why(host, port, error), hint=f"{flag} takes another port"
-        ) from None
+        another = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        hint = f"{flag} takes another port" if another else "--host names an address of this host"
+        raise CannotStart(part, _why(host, port, error), hint=hint) from None
     sock.setblocking(False)
     return sock
 

@@ -1,7 +1,7 @@
 """A run directory: where everything that a run leaves behind lies.
 
 runs/<time>-<name>/
-  plan.json             what was to run: settings, order, seeds (hopbench.run-plan/1)
+  plan.json             what was to run: settings, order, seeds (hopbench.run-plan/2)
   scenario.yaml         the resolved scenario
   environment.json      of its first round; each round has its own
   logs/                 of what stays for the whole run
@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ class RunDir:
         return self.path / "trials"
 
     def trial(self, number: int, variant: str) -> TrialDir:
-        """``number`` counts rounds from 0 over the whole run."""
+        """``number`` counts rounds from 1 over the whole run."""
         return TrialDir(self.trials / f"{number:02d}-{variant}")
 
 
@@ -158,6 +159,11 @@ def _names(name: str, now: datetime) -> Iterator[Path]:
 def _made(run: RunDir) -> RunDir:
     run.trials.mkdir()
     return run
+
+
+def discard(run: RunDir) -> None:
+    """A run that could not start has nothing to keep: what went wrong has been told."""
+    shutil.rmtree(run.path, ignore_errors=True)
 
 
 def opened(path: Path) -> RunDir:

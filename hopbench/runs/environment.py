@@ -51,6 +51,7 @@ PASSING: Final = frozenset({"load", "steal_since_boot", "broker_address"})
 class Environment:
     """``environment.json`` of a round, and of a run that of its first one."""
 
+    host: str
     cpu_model: str | None
     cores: int | None
     affinity: tuple[int, ...]
@@ -100,6 +101,7 @@ def environment(
     """Now, with ``engine`` open. ``cores`` are all that the bench could use before it was opened:
     an engine may keep the bench itself to one of them."""
     return Environment(
+        host=platform.node(),
         cpu_model=cpu_model(),
         cores=os.cpu_count(),
         affinity=tuple(sorted(cores)),

@@ -28,6 +28,8 @@ class Written:
     pair: int
     seed: str
     evidence: Evidence
+    repeats: int = 0
+    """How often it was measured before, and was void or broke off."""
     schema: Literal["hopbench.trial/1"] = "hopbench.trial/1"
 
 
@@ -45,6 +47,12 @@ def read(trial: TrialDir) -> Evidence | None:
     """None where the round did not end. Raises BadInput for a file that is no trial."""
     written = read_file(Written, trial.evidence)
     return None if written is None else written.evidence
+
+
+def repeats(trial: TrialDir) -> int:
+    """How often the round was measured before. Raises BadInput for a file that is no trial."""
+    written = read_file(Written, trial.evidence)
+    return 0 if written is None else written.repeats
 
 
 def read_file(kind: type[T], path: Path) -> T | None:

@@ -1,4 +1,4 @@
-"""What a run will do: variants, rounds, order, seeds. ``plan.json`` (hopbench.run-plan/1).
+"""What a run will do: variants, rounds, order, seeds. ``plan.json`` (hopbench.run-plan/2).
 
 Round i of every variant makes up pair i and shares its seed; within a pair the order is drawn from
 the scenario's seed, so that no variant always runs first (docs/measurement.md, fact 1).
@@ -23,14 +23,17 @@ from services.scenario.file.writer import to_yaml
 from services.scenario.model import Scenario
 from services.scenario.refactors import BASELINE, apply
 
-SCHEMA: Final = "hopbench.run-plan/1"
+SCHEMA: Final = "hopbench.run-plan/2"
+_BEFORE: Final = "hopbench.run-plan/1"
+"""Counted rounds from 0, in directories' names as well."""
 _ROUND_BITS: Final = 20
 """A salt of 32 bits and the round's number are exact in JSON, together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One round of the order. ``round`` counts over the whole run, ``pair`` within a variant."""
+    """One round of the order. ``round`` counts over the whole run, ``pair`` within a variant; both
+    from 1."""
 
     round: int
     pair: int
@@ -61,7 +64,7 @@ class RunPlan:
             names = list(self.scenarios)
             random.Random(f"order:{self.scenario.seed}:{pair}").shuffle(names)
             seed = round_seed(self.scenario.seed, pair)
-            turns += [Turn(len(turns) + i, pair, name, seed) for i, name in enumerate(names)]
+            turns += [Turn(len(turns) + i, pair + 1, name, seed) for i, name in enumerate(names, 1)]
         return tuple(turns)
 
     def round_plan(self, turn: Turn) -> RoundPlan:
@@ -72,7 +75,7 @@ class RunPlan:
             variant=turn.variant,
             round=turn.round,
             seed=turn.seed,
-            trace_salt=(self.salt << _ROUND_BITS) + turn.round,
+            trace_salt=(self.salt << _ROUND_BITS) + turn.round - 1,
         )
 
     def document(self) -> dict[str, Any]:
@@ -140,7 +143,7 @@ class _Written:
     rounds: int
     settings: Settings
     limits: Limits
-    schema: Literal["hopbench.run-plan/1"]
+    schema: Literal["hopbench.run-plan/2"]
     salt: int = 0
 
 
@@ -152,6 +155,12 @@ def read(run: RunDir) -> RunPlan:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot be read: {error}", file=str(run.plan)) from error
     except codec.Unfit as error:
+        if _BEFORE.encode() in run.plan.read_bytes():
+            raise BadInput(
+                f"is of an earlier hopbench ({_BEFORE}), whose rounds count from 0",
+                file=str(run.plan),
+                hint=f"measure it anew: hopbench run {run.scenario}",
+            ) from error
         raise BadInput(f"is no plan of hopbench: {error}", file=str(run.plan)) from error
     return plan_of(
         parse_text(source, str(run.scenario)),

@@ -39,12 +39,18 @@ class Ended:
     code: Exit = Exit.DONE
     messages: list[str] = field(default_factory=list)
     """What broke, for people; may have the tail of a log."""
+    rounds: int = 0
+    """How many came to an end of their own."""
+    could_start: bool = True
+    """False where parts did not come up before any round had ended."""
 
 
 def begin(plan: RunPlan, run: RunDir) -> None:
     """Write down what is to run, before anything is started."""
+    with disk.whole(run.scenario) as file:
+        file.write(plan.source.encode())
+    # Last: it is what makes the directory a run's.
     disk.write_json(run.plan, plan.document())
-    run.scenario.write_text(plan.source, encoding="utf-8")
 
 
 def missing(plan: RunPlan, run: RunDir) -> tuple[Turn, ...]:
@@ -87,6 +93,7 @@ async def _until_stopped(course: Course, ended: Ended) -> None:
                 raise
         except CannotStart as error:
             ended.code = Exit.BROKEN
+            ended.could_start = ended.rounds > 0
             ended.messages.append(f"{error}\n{error.log}".rstrip())
         except OSError as error:
             if (refusal := disk.refusal(error)) is None:
@@ -132,6 +139,8 @@ async def _rounds(course: Course, ended: Ended) -> None:
 
 async def _round(course: Course, turn: Turn, cores: frozenset[int], ended: Ended) -> None:
     place = course.run.trial(turn.round, turn.variant)
+    again = evidence.read(place) is not None
+    repeats = evidence.repeats(place) + again
     trial.clear(place)
     around = environment(course.plan.settings, course.plan.scenario.seed, course.engine, cores)
     disk.write_json(place.environment, codec.plain(around))
@@ -142,8 +151,10 @@ async def _round(course: Course, turn: Turn, cores: frozenset[int], ended: Ended
     if found.broken is not None:
         # Before anything is written: a full disk is a reason to break, and refuses this as well.
         ended.code = Exit.BROKEN
-        ended.messages.append(f"{turn.variant}, round {turn.round + 1}: {found.broken}")
-    evidence.ended(place, Written(turn.variant, turn.round, turn.pair, str(turn.seed), found))
+        ended.messages.append(f"{turn.variant}, round {turn.round}: {found.broken}")
+    seed = str(turn.seed)
+    evidence.ended(place, Written(turn.variant, turn.round, turn.pair, seed, found, repeats))
+    ended.rounds += 1
     course.progress(turn, "read", 0.0)
     trial.settle(place, turn.variant)
     course.progress(turn, "read", 1.0)

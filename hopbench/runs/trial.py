@@ -38,6 +38,7 @@ class Trial:
     directory: TrialDir
     evidence: Evidence | None
     """None where the round did not end."""
+    repeats: int
     environment: Environment | None
     """None where it did not begin."""
     schedule: Schedule
@@ -146,6 +147,7 @@ def read(run: RunDir, plan: RunPlan, turn: Turn) -> Trial | None:
         settings=settings,
         directory=place,
         evidence=evidence.read(place),
+        repeats=evidence.repeats(place),
         environment=evidence.read_file(Environment, place.environment),
         schedule=arrivals(
             round_plan.scenario.load,

@@ -21,6 +21,7 @@ from time import monotonic
 from typing import Any, Final, Literal
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status as Details
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -108,12 +109,15 @@ def pause_s(error: Any, failed: int) -> float | None:
     which is grpc's own call object; None where that would be in vain."""
     code = error.code()
     if code in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE):
-        details = Details.FromString(dict(error.trailing_metadata() or ()).get(_DETAILS, b""))
-        for detail in details.details:
-            told = RetryInfo()
-            if detail.Unpack(told):
-                delay: float = told.retry_delay.ToTimedelta().total_seconds()
-                return delay
+        try:
+            details = Details.FromString(dict(error.trailing_metadata() or ()).get(_DETAILS, b""))
+            for detail in details.details:
+                told = RetryInfo()
+                if detail.Unpack(told):
+                    delay: float = told.retry_delay.ToTimedelta().total_seconds()
+                    return delay
+        except DecodeError:
+            pass  # as good as no detail
     if code not in _AGAIN:
         return None
     return _PAUSE_S * 2.0**failed * random.uniform(1 - _JITTER, 1 + _JITTER)
@@ -125,9 +129,13 @@ def _text(error: Any) -> str:
 
 def _rejected(signal: SignalName, answer: bytes) -> int:
     """What the receiver refused of a request that it took (partial success)."""
-    if signal == "traces":
-        return ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans
-    return ExportMetricsServiceResponse.FromString(answer).partial_success.rejected_data_points
+    try:
+        if signal == "traces":
+            return ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans
+        return ExportMetricsServiceResponse.FromString(answer).partial_success.rejected_data_points
+    except DecodeError:
+        # It took the request, and says nothing that we understand.
+        return 0
 
 
 class _Lane:

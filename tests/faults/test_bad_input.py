@@ -106,7 +106,8 @@ def things(here: Path) -> Path:
         ("cut", b'{"schema": '),
         ("list", b"[]"),
         ("other", b'{"schema": "hopbench.summary/1"}'),
-        ("hollow", b'{"schema": "hopbench.run-plan/1"}'),
+        ("hollow", b'{"schema": "hopbench.run-plan/2"}'),
+        ("old", b'{"schema": "hopbench.run-plan/1"}'),
     ):
         (here / name).mkdir()
         (here / name / "plan.json").write_bytes(plan)
@@ -146,6 +147,7 @@ COMMANDS: list[tuple[str, str]] = [
     ("run --resume list", "no plan of hopbench: Expected `object`, got `array`"),
     ("run --resume other", "schema"),
     ("run --resume hollow", "no plan of hopbench: Object missing required field"),
+    ("run --resume old", "earlier hopbench (hopbench.run-plan/1), whose rounds count from 0"),
     ("report good.yaml", "no run directory"),
     ("report cut", "no plan of hopbench: Input data was truncated"),
     ("report list", "no plan of hopbench: Expected `object`, got `array`"),

@@ -92,7 +92,7 @@ def test_when_the_bench_is_killed_all_die_and_its_spools_are_recovered(site: Sit
     assert "recovered" in doubt(trial, "interrupted")
     assert "did not end" in reported.err
     assert trial["spans"]["received"] > 0
-    assert pl.read_parquet(site.path / "run/trials/00-baseline/samples.parquet").height >= recorded
+    assert pl.read_parquet(site.path / "run/trials/01-baseline/samples.parquet").height >= recorded
 
     resumed = site.run("run", "--resume", "run", "--json", "-")
     assert resumed.code == Exit.DONE

@@ -76,7 +76,7 @@ def test_a_run_that_is_stopped_after_its_rounds_has_them_all(
 
 def test_a_stopped_run_is_resumed_where_it_was_stopped(site: Site) -> None:
     bench = site.start("run", site.scenario(), "--out", "run")
-    bench.wait("second round", lambda: True if bench.has_trial(1) else None)
+    bench.wait("second round", lambda: True if bench.has_trial(2) else None)
     bench.until("measuring")
     bench.signal(signal.SIGINT)
     assert bench.end().code == Exit.INTERRUPTED

@@ -40,7 +40,7 @@ def test_one_that_is_killed_is_named_and_what_was_measured_is_kept(
     (trial,) = ended.document["trials"]
     assert told in doubt(trial, "broken")
     assert trial["void"]
-    kept = pl.read_parquet(site.path / "run/trials/00-baseline/samples.parquet")
+    kept = pl.read_parquet(site.path / "run/trials/01-baseline/samples.parquet")
     assert kept.height >= recorded
     assert set(kept["worker"]) == {0, 1}
 

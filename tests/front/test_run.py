@@ -30,6 +30,7 @@ from services.doubts import Code
 from services.errors import CannotStart
 from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
+from tests.command_line import Hopbench
 
 SCENARIO = """\
 version: 1
@@ -86,7 +87,7 @@ def done(mine: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 
 def conforms(document: Any) -> None:
-    name = document["schema"].removeprefix("hopbench.").removesuffix("/1")
+    name = document["schema"].removeprefix("hopbench.").partition("/")[0]
     Draft202012Validator(documents.schema(name)).validate(document)
 
 
@@ -115,7 +116,7 @@ def test_a_run_directory_holds_what_it_should(done: Done) -> None:
         "report.html", "report.md", "plan.json",
     }  # fmt: skip
     rounds = sorted(p.name for p in done.run.trials.iterdir())
-    assert [name[:2] for name in rounds] == ["00", "01", "02", "03"]
+    assert [name[:2] for name in rounds] == ["01", "02", "03", "04"]
     assert {name[3:] for name in rounds} == {"baseline", "batched"}
     for trial in done.run.trials.iterdir():
         left = {p.name for p in trial.iterdir()}
@@ -125,11 +126,11 @@ def test_a_run_directory_holds_what_it_should(done: Done) -> None:
 
 def test_rounds_of_a_pair_share_their_seed_and_pairs_do_not(done: Done) -> None:
     order = orjson.loads(done.run.plan.read_bytes())["order"]
-    seeds = {pair: {t["seed"] for t in order if t["pair"] == pair} for pair in (0, 1)}
+    seeds = {pair: {t["seed"] for t in order if t["pair"] == pair} for pair in (1, 2)}
     assert [len(s) for s in seeds.values()] == [1, 1]
-    assert seeds[0] != seeds[1]
+    assert seeds[1] != seeds[2]
     assert all(
-        {t["variant"] for t in order if t["pair"] == p} == {"baseline", "batched"} for p in (0, 1)
+        {t["variant"] for t in order if t["pair"] == p} == {"baseline", "batched"} for p in (1, 2)
     )
 
 
@@ -174,7 +175,7 @@ def test_four_witnesses_agree(done: Done) -> None:
 
 
 def test_samples_have_the_columns_that_scripts_rely_on(done: Done) -> None:
-    samples = pl.read_parquet(done.run.trial(0, done.summary["trials"][0]["variant"]).samples)
+    samples = pl.read_parquet(done.run.trial(1, done.summary["trials"][0]["variant"]).samples)
     assert samples.columns == [
         "seq", "intended_ns", "sent_ns", "done_ns", "status", "code", "trace_id", "sampled",
         "phase", "entry", "protocol", "worker", "request_bytes", "response_bytes",
@@ -231,11 +232,36 @@ def test_a_report_tells_a_run_again(done: Done) -> None:
         ("edge(order->stock).calls_per_request > 2", Exit.FAILED),
         ("variant(batched).edge(order->stock).calls_per_request > 2", Exit.DONE),
         ("response_p50_ms > 100", Exit.DONE),
+        ("failed_share > 0", Exit.DONE),
+        ("dropped_share >= 0", Exit.FAILED),
+        ("variant(batched).response_p50_ratio >= 1", Exit.DONE),
+        ("response_p50_ratio != 1", Exit.DONE),
+        ("edge(order->stock).client_p50_ms > 100", Exit.DONE),
+        ("edge(order->stock).client_p50_ms > 0", Exit.FAILED),
         ("response_p99_ms > 100", Exit.INCONCLUSIVE),
     ],
 )
 def test_a_gate_decides_the_exit_code(done: Done, gate: str, code: Exit) -> None:
     assert invoke("report", done.run.path, "--fail-on", gate) == code
+
+
+def test_every_name_of_a_gate_is_told_with_its_value(done: Done, hopbench: Hopbench) -> None:
+    named = hopbench("gates", done.run.path, "--json", "-").document
+    conforms(named)
+    baseline = named["variants"][0]["values"]
+    assert baseline["edge(order->stock.take).calls_per_request"] == 6
+    assert baseline["findings.chatty.sequential"] == 1
+    before = hopbench("gates", done.run.scenario, "--json", "-").document["variants"][0]["values"]
+    assert before.keys() == baseline.keys()
+    assert set(before.values()) == {None}
+
+
+def test_a_gate_on_a_variant_without_a_valid_round_is_inconclusive(tmp_path: Path) -> None:
+    _, planned, directory = executed(Dying(), tmp_path)
+    hit = planned.order[1].variant
+    for gate in ("response_p50_ms > 100", "findings.chatty > 0", "edge(order->stock).calls > 9"):
+        told = invoke("report", directory.path, "--fail-on", f"variant({hit}).{gate}")
+        assert told == Exit.INCONCLUSIVE
 
 
 def test_a_quiet_command_says_why_it_failed(done: Done, capfd: pytest.CaptureFixture[str]) -> None:
@@ -382,7 +408,7 @@ def test_a_part_that_dies_is_exit_5_and_voids_its_round(tmp_path: Path) -> None:
     first, second = summarise(planned, directory).trials
     assert (first.void, second.void) == (False, True)
     assert Code.BROKEN in [d.code for d in second.doubts]
-    assert [t.round for t in rounds.missing(planned, directory)] == [1]
+    assert [t.round for t in rounds.missing(planned, directory)] == [2]
 
 
 def test_a_part_that_does_not_come_up_is_exit_5_and_keeps_what_was_measured(tmp_path: Path) -> None:
@@ -390,6 +416,40 @@ def test_a_part_that_does_not_come_up_is_exit_5_and_keeps_what_was_measured(tmp_
     assert ended.code == Exit.BROKEN
     assert ended.messages == ["stock/0: did not come up\nport taken"]
     assert [t.void for t in summarise(planned, directory).trials] == [False, True]
+
+
+def test_where_parts_do_not_come_up_at_first_nothing_could_start(tmp_path: Path) -> None:
+    class Never(Refusing):
+        async def round(self, *_: object) -> Evidence:
+            return await self.fail(None)  # type: ignore[arg-type]  # refuses whatever it is given
+
+    ended, _, _ = executed(Never(), tmp_path)
+    assert not ended.could_start
+    assert executed(Refusing(), tmp_path / "second")[0].could_start
+
+
+def test_a_void_round_is_repeated_and_counted(hopbench: Hopbench, tmp_path: Path) -> None:
+    # So few requests that none is left in the measured phase.
+    rare = ("--rate", "0.001/s", "--duration", "1s", "--variant", "baseline")
+    words = ("run", "chatty", "--engine", "virtual", *rare, "--out", "run")
+    told = hopbench(*words, "--repeat-void", "2", "--json", "-")
+    (trial,) = told.document["trials"]
+    assert trial["void"]
+    assert trial["repeats"] == 2
+    assert told.err.count("1 of 1 rounds are void") == 2
+    resumed = hopbench("run", "--resume", "run", "--repeat-void", "1", "--json", "-")
+    assert [trial["repeats"] for trial in resumed.document["trials"]] == [3]
+    assert "repeated 3 rounds" in " ".join(resumed.err.split())
+
+
+def test_a_run_that_cannot_start_tells_its_error_alone_and_leaves_nothing(
+    hopbench: Hopbench, tmp_path: Path
+) -> None:
+    told = hopbench("run", "chain", "--broker", "localhost:1", "--out", "run")
+    assert told.code == Exit.BROKEN
+    assert "broker" in told.err
+    assert told.out == b""
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -444,7 +504,7 @@ def test_a_round_resumed_elsewhere_has_an_environment_of_its_own_and_a_doubt(
     )  # fmt: skip
     assert code == Exit.DONE
     run = RunDir(tmp_path / "r")
-    first, second = run.trial(0, "baseline"), run.trial(1, "baseline")
+    first, second = run.trial(1, "baseline"), run.trial(2, "baseline")
     here = orjson.loads(first.environment.read_bytes())
     for path in (run.environment, first.environment):
         on_another_machine(path)
@@ -477,8 +537,8 @@ def test_a_run_directory_is_run_by_one_at_a_time(tmp_path: Path) -> None:
 
 def test_a_report_leaves_the_spools_of_a_round_that_may_still_run(tmp_path: Path) -> None:
     _, _, directory = executed(Hanging(signal.SIGINT), tmp_path)
-    spools = sorted(directory.trials.glob("01-*/*.otlp")) + sorted(
-        directory.trials.glob("01-*/*.spool")
+    spools = sorted(directory.trials.glob("02-*/*.otlp")) + sorted(
+        directory.trials.glob("02-*/*.spool")
     )
     assert len(spools) == 3
     before = [path.read_bytes() for path in spools]

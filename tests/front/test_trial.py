@@ -76,7 +76,7 @@ def run(whole: RunDir, tmp_path: Path) -> RunDir:
 
 
 def place_of(run: RunDir) -> TrialDir:
-    return run.trial(0, "baseline")
+    return run.trial(1, "baseline")
 
 
 def read(run: RunDir) -> Trial:

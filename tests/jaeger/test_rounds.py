@@ -155,7 +155,7 @@ def test_a_run_has_its_spans_from_jaeger(site: Site, tmp_path: Path) -> None:
     assert trial["spans"]["received"] == trial["spans"]["by_scenario"] > 0
     assert trial["requests"]["complete"] == trial["requests"]["sampled"] > 0
     assert trial["metrics"]
-    assert not (site.path / "run" / "trials" / "00-baseline" / "traces.jaeger").exists()
+    assert not (site.path / "run" / "trials" / "01-baseline" / "traces.jaeger").exists()
     report = (site.path / "run" / "report.md").read_text()
     cited = [e for f in summary["variants"][0]["findings"] for e in f["evidence"]]
     assert all(f"]({e['url']})" in report for e in cited)
@@ -191,7 +191,7 @@ def test_a_resumed_run_looks_for_its_own_traces(site: Site, tmp_path: Path) -> N
         assert started(site, stand_in).end().code == Exit.DONE
         before = json.loads((site.path / "run" / "plan.json").read_bytes())
         assert before["salt"] > 0
-        (site.path / "run" / "trials" / "00-baseline" / "trial.json").unlink()
+        (site.path / "run" / "trials" / "01-baseline" / "trial.json").unlink()
         ended = site.run("run", "--resume", site.path / "run", "--json", "-", "--quiet")
     assert ended.code == Exit.DONE, ended.err
     (trial,) = ended.document["trials"]
