@@ -16,6 +16,7 @@ import pytest
 
 from hopbench.exits import Exit
 from loadgen.samples import RECORD
+from tests.titles import title
 
 SCENARIO = """\
 version: 1
@@ -69,7 +70,7 @@ class Bench:
     def left(self) -> list[str]:
         """Command lines of what is still alive, after a moment to die in."""
         _, alive = psutil.wait_procs(self.seen.values(), timeout=5)
-        return [_line(process) for process in alive]
+        return [title(process) for process in alive]
 
     def close(self) -> None:
         for process in self.seen.values():
@@ -78,13 +79,6 @@ class Bench:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
-
-
-def _line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return ""
 
 
 @pytest.fixture

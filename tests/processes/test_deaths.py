@@ -23,6 +23,7 @@ from hopbench.engines.wall.trace_stores import spooled
 from loadgen.spool.reader import read as read_samples
 from services.errors import CannotStart
 from tests.processes.conftest import EVENTS, SCENARIO, plan, settings
+from tests.titles import title
 
 LONG = SCENARIO.replace("duration: 600ms", "duration: 60s")
 LONG_EVENTS = EVENTS.replace("duration: 600ms", "duration: 60s")
@@ -30,13 +31,8 @@ LONG_EVENTS = EVENTS.replace("duration: 600ms", "duration: 60s")
 
 def ours() -> dict[int, str]:
     """Every process below this one, by pid, with its command line."""
-    found = {}
-    for child in psutil.Process().children(recursive=True):
-        try:
-            found[child.pid] = " ".join(child.cmdline()).strip()
-        except psutil.NoSuchProcess:
-            continue
-    return found
+    below = psutil.Process().children(recursive=True)
+    return {child.pid: line for child in below if (line := title(child))}
 
 
 def pid_of(part: str) -> int:

@@ -26,6 +26,7 @@ from services.system.endpoints import Endpoint
 from tests.fleet import Fleet, Member, fleet
 from tests.processes.conftest import SCENARIO, plan, settings
 from tests.processes.test_round import run
+from tests.titles import title
 
 DRAWN = SCENARIO.replace("replicas: 2", "replicas: 2\n    balance: random")
 """One request asks the same replica in every round; in turn, that hangs on who comes first."""
@@ -99,7 +100,7 @@ def below(members: list[Member]) -> list[str]:
         line
         for member in members
         for child in psutil.Process(member.pid).children(recursive=True)
-        if "/" in (line := " ".join(child.cmdline()).strip().removeprefix("hopbench: "))
+        if "/" in (line := title(child).removeprefix("hopbench: "))
         and not line.startswith(("/", "fork"))
         and "python" not in line
     )
@@ -147,7 +148,7 @@ def service(member: Member, name: str) -> int:
     (pid,) = [
         child.pid
         for child in psutil.Process(member.pid).children(recursive=True)
-        if f"hopbench: {name}" in " ".join(child.cmdline())
+        if f"hopbench: {name}" in title(child)
     ]
     return pid
 

@@ -17,6 +17,7 @@ import pytest
 from hopbench.engines.wall.trace_stores import spooled
 from loadgen.plan import Plan
 from tests.processes.conftest import EVENTS, SCENARIO
+from tests.titles import title
 
 
 @pytest.mark.slow
@@ -92,7 +93,7 @@ def test_a_broker_that_dies_ends_it_too(tmp_path: Path) -> None:
         (broker,) = (
             child
             for child in psutil.Process(process.pid).children()
-            if "hopbench: broker" in " ".join(child.cmdline())
+            if "hopbench: broker" in title(child)
         )
         broker.kill()
         assert process.wait(20) == 5
