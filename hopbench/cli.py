@@ -168,13 +168,15 @@ def _refused(arguments: Sequence[str], error: BadInput) -> Exit:
             target,
             {
                 "schema": "hopbench.error/1",
-                "file": error.file,
-                "line": error.line,
-                "text": error.text,
-                "hint": error.hint,
+                **_told(error),
+                "others": [_told(other) for other in error.others],
             },
         )
     return Exit.BAD_INPUT
+
+
+def _told(error: BadInput) -> dict[str, object]:
+    return {"file": error.file, "line": error.line, "text": error.text, "hint": error.hint}
 
 
 def _document(target: str, document: object) -> None:

@@ -151,7 +151,7 @@ def taken(
                 hint="name trace files or directories, or a Jaeger as http://HOST:16686",
             )
     first = RunDir(Path(traces[0]))
-    if len(traces) == 1 and first.plan.is_file() and first.trials.is_dir():
+    if len(traces) == 1 and first.plan.is_file() and first.scenario.is_file():
         return _of_run(first.path, variant)
     if variant is not None:
         raise BadInput("--variant is for run directories", hint="leave it out")

@@ -126,12 +126,13 @@ def command(
     prepared = prepare(planned, turns, os.environ)
     if keep and prepared.deployment is None:
         raise BadInput("--keep is about containers", hint="it goes with --engine compose alone")
+    if prepared.deployment is None:
+        prepared.check(os.environ)
     if dry_run:
         return _dry(prepared, output)
     if prepared.deployment is not None:
         flags = _passed_on(context, given)
         return drive(Order(prepared, prepared.deployment, text, flags, resume, out, keep, output))
-    prepared.check(os.environ)
     if prepared.estimate.minutes > TELL_ABOVE_MINUTES:
         output.note(_told(prepared))
     if directory is None:

@@ -492,3 +492,28 @@ def test_a_file_without_a_name_is_named_after_itself(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text("- call: b.one").replace("name: small\n", ""))
     assert load(str(path)).scenario.name == "mine"
+
+
+def test_everything_that_is_wrong_with_a_file_is_told_in_its_order() -> None:
+    error = refusal(
+        """
+version: 1
+services:
+  a: {operations: {go: [{call: b.one, tiemout: 1s}], gone: [{slep: 1ms}]}}
+  b: {replicas: none, operations: {one: []}}
+load: {rate: fast, entry: a.go}
+faults: [{latency: 5ms, at: {servce: b}}]
+variants: {v: [{op: bach, edge: a->b.one}]}
+""".lstrip()
+    )
+    every = [error, *error.others]
+    assert [each.line for each in every] == [3, 3, 4, 5, 6, 7]
+    assert "tiemout" in every[0].text
+    assert str(error).count("\n  ") >= 5
+    assert all(f":{each.line}: {each.text}" in str(error) for each in every)
+
+
+def test_what_a_scenario_names_wrongly_is_told_together() -> None:
+    error = refusal(text("- call: b.won\n- {call: b.one, after: [nothing]}"))
+    assert "'won'" in error.text
+    assert ["nothing" in other.text for other in error.others] == [True]

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from services.errors import BadInput
+from services.errors import BadInput, Errors
 from services.scenario.file.expectations import EXPECTATIONS, read_expectations
 from services.scenario.file.faults import FAULTS, read_faults
 from services.scenario.file.load import LOAD, Later, read_load
@@ -204,14 +204,21 @@ def _parse(source: str, file: str) -> tuple[Scenario, Lines]:
     said = read(SCENARIO, r)
     r.done()
     outer = _under(defaults(_OF_FILE), _OF_FILE, file, said["defaults"])
-    scenario = Scenario(
-        **{key.field: said[key.field] for key in FIGURES} | {"name": said["name"] or _stem(file)},
-        services=_services(file, said["services"], outer, lines),
-        load=read_load(mapping(file, said["load"], "load"), later, lines),
-        faults=read_faults(file, said["faults"], lines),
-        variants=_variants(file, said["variants"], lines),
-        expectations=read_expectations(file, said["expectations"], lines),
-    )
+    parts: dict[str, Any] = {}
+    wrong = Errors()
+    with wrong.gathered():
+        parts["services"] = _services(file, said["services"], outer, lines)
+    with wrong.gathered():
+        parts["load"] = read_load(mapping(file, said["load"], "load"), later, lines)
+    with wrong.gathered():
+        parts["faults"] = read_faults(file, said["faults"], lines)
+    with wrong.gathered():
+        parts["variants"] = _variants(file, said["variants"], lines)
+    with wrong.gathered():
+        parts["expectations"] = read_expectations(file, said["expectations"], lines)
+    wrong.end()
+    figures = {key.field: said[key.field] for key in FIGURES}
+    scenario = Scenario(**figures | {"name": said["name"] or _stem(file)} | parts)
     _check(scenario, file, lines)
     for refusal in sorted(later.found, key=lambda error: error.line or 0):
         raise refusal
@@ -235,9 +242,12 @@ def _under(outer: Defaults, keys: Iterable[Key], file: str, node: Node | None) -
 def _services(file: str, node: Node, outer: Defaults, lines: Lines) -> dict[str, Service]:
     found: dict[str, Service] = {}
     r = mapping(file, node, "services")
+    wrong = Errors()
     for name, item in _named(r):
         lines["service", name] = r.node.key_lines[name]
-        found[name] = _service(name, mapping(file, item, f"the service {name}"), outer, lines)
+        with wrong.gathered():
+            found[name] = _service(name, mapping(file, item, f"the service {name}"), outer, lines)
+    wrong.end()
     return found
 
 
@@ -250,14 +260,13 @@ def _service(name: str, r: Reader, outer: Defaults, lines: Lines) -> Service:
     operations = mapping(r.file, said["operations"], f"the operations of {name}")
     for operation, line in operations.node.key_lines.items():
         lines["operation", name, operation] = line
-    return Service(
-        name=name,
-        **figures,
-        operations={
-            operation: _operation(replace(place, operation=operation), item, inner)
-            for operation, item in _named(operations)
-        },
-    )
+    found: dict[str, Operation] = {}
+    wrong = Errors()
+    for operation, item in _named(operations):
+        with wrong.gathered():
+            found[operation] = _operation(replace(place, operation=operation), item, inner)
+    wrong.end()
+    return Service(name=name, **figures, operations=found)
 
 
 def _operation(empty: Place, node: Node, outer: Defaults) -> Operation:
@@ -289,12 +298,15 @@ def _variants(file: str, node: Node | None, lines: Lines) -> dict[str, Variant]:
     if node is None:
         return found
     r = mapping(file, node, "variants")
+    wrong = Errors()
     for name, item in _named(r):
         if name == BASELINE:
             text = f"{BASELINE!r} is the scenario itself, and cannot be a variant"
             raise BadInput(text, file, r.node.key_lines[name])
         lines["variant", name] = r.node.key_lines[name]
-        found[name] = _variant(file, name, item, lines)
+        with wrong.gathered():
+            found[name] = _variant(file, name, item, lines)
+    wrong.end()
     return found
 
 
@@ -321,18 +333,28 @@ def _refactors(file: str, node: Node, variant: str, lines: Lines) -> tuple[Refac
 
 
 def _check(scenario: Scenario, file: str, lines: Lines) -> None:
-    """Raise the first problem of the scenario, then of its variants, with its line."""
+    """Raise the problems of the scenario, else the first of each of its variants, with their
+    lines."""
+    wrong = Errors()
     for problem in errors(scenario):
-        raise BadInput(problem.text, file, lines.get(problem.at), problem.hint)
+        with wrong.gathered():
+            raise BadInput(problem.text, file, lines.get(problem.at), problem.hint)
+    wrong.end()
     for variant in scenario.variants.values():
-        changed = scenario
-        for number, refactor in enumerate(variant.refactors):
-            line = lines.get(("refactor", variant.name, str(number)))
-            try:
-                changed = apply_refactor(changed, refactor)
-            except BadInput as error:
-                raise BadInput(error.text, file, line, error.hint) from None
-        for problem in errors(changed):
-            line = lines.get(("variant", variant.name))
-            text_ = f"the variant {variant.name}: {problem.text}"
-            raise BadInput(text_, file, line, problem.hint)
+        with wrong.gathered():
+            _check_variant(scenario, variant, file, lines)
+    wrong.end()
+
+
+def _check_variant(scenario: Scenario, variant: Variant, file: str, lines: Lines) -> None:
+    changed = scenario
+    for number, refactor in enumerate(variant.refactors):
+        line = lines.get(("refactor", variant.name, str(number)))
+        try:
+            changed = apply_refactor(changed, refactor)
+        except BadInput as error:
+            raise BadInput(error.text, file, line, error.hint) from None
+    for problem in errors(changed):
+        line = lines.get(("variant", variant.name))
+        text_ = f"the variant {variant.name}: {problem.text}"
+        raise BadInput(text_, file, line, problem.hint)
