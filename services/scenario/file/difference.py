@@ -13,7 +13,8 @@ import yaml
 from services.scenario.capacity import Shape, calls_by_edge, calls_of, shape
 from services.scenario.model import Edge, Operation, Scenario
 from services.scenario.steps import write_steps
-from services.scenario.steps.calls import Talk
+from services.scenario.steps.calls import Publish, Talk
+from services.scenario.steps.groups import Parallel
 from services.scenario.steps.kind import WritePlace
 from services.scenario.steps.merged import Merged
 from services.scenario.text.amounts import DURATION
@@ -70,7 +71,12 @@ def difference(before: Scenario, after: Scenario) -> Difference:
         after=shape(after),
         edges=_edges(before, after),
         steps=_steps(before, after),
-        others=(*_services(before, after), *_faults(before, after), *_gone(before, after)),
+        others=(
+            *_services(before, after),
+            *_faults(before, after),
+            *_gone(before, after),
+            *_hasty(before, after),
+        ),
     )
 
 
@@ -192,6 +198,28 @@ def _lost(scenario: Scenario, caller: str, operation: str, edge: Edge) -> Iterat
             and scope.caller_operation in (None, operation)
         ):
             yield f"the fault {fault.id}"
+
+
+def _hasty(before: Scenario, after: Scenario) -> Iterator[str]:
+    """Messages that no longer wait for what ran before them, and may have decided them."""
+    groups = {
+        step.id
+        for _, operation in operations(before)
+        for step in walk(operation.steps)
+        if isinstance(step, Parallel)
+    }
+    for service, operation in operations(after):
+        for step in walk(operation.steps):
+            if not isinstance(step, Parallel) or step.id in groups:
+                continue
+            for number, member in enumerate(step.steps):
+                ahead = [s for s in step.steps[:number] if s.id not in member.after]
+                if isinstance(member, Publish) and ahead:
+                    yield (
+                        f"{service.name}.{operation.name}: the message {member.edge.target} now "
+                        f"leaves beside {', '.join(s.id for s in ahead)}; where one of them "
+                        "decides it, say so with after"
+                    )
 
 
 def _written(service: str, operation: Operation) -> list[str]:
