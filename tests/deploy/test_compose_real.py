@@ -129,7 +129,8 @@ def whole(summary: dict[str, Any], broker: str | None) -> None:
 
 
 def test_up_gives_the_exit_code_of_the_bench(project: Callable[..., Project]) -> None:
-    here = project("chatty", "--fail-on", "'findings.chatty > 0'")
+    # Known whatever the machine is worth: containers that share two cores are often void.
+    here = project("chatty", "--fail-on", "'rounds > 0'")
     up = here.compose("up", "--abort-on-container-exit", "--exit-code-from", "bench")
     assert up.returncode == 1, up.stdout + up.stderr
     assert "Variants side by side" in up.stdout
