@@ -57,7 +57,7 @@ def code(
     for name, expected in unmet:
         where = ", ".join(f"{k} {v}" for k, v in expected.where.items())
         output.reason(f"expectation not met in {name}: {expected.kind} ({where})")
-    void = [v.name for v in summary.variants if v.rounds == v.void_rounds]
+    void = [v.name for v in summary.variants if not v.valid]
     if strict and void:
         output.reason(f"no valid round: {', '.join(void)}")
     return worst(

@@ -397,13 +397,7 @@ def _apart(a: I64, b: I64) -> float:
     return float(abs(ranks[: a.size].sum() - mean) / math.sqrt(mean * b.size / 6))
 
 
-def _meaning(o: Observed, limits: Limits) -> Iterator[Doubt]:
-    """What a reader should know before believing a figure of this round."""
-    duration, warmup = o.load.duration_ns / 1e9, o.load.warmup_ns / 1e9
-    if duration < limits.short_round_s:
-        yield Doubt(Code.SHORT_ROUND, f"the measured phase is {duration:g} s long")
-    if warmup < limits.short_warmup_s:
-        yield Doubt(Code.SHORT_WARMUP, f"the warm-up is {warmup:g} s long")
+def _warm(o: Observed, limits: Limits) -> Iterator[Doubt]:
     before, last = (_warming(o, quarter) for quarter in (2, 3))
     if min(before.size, last.size) >= _FEW and _apart(before, last) > SIGMAS:
         earlier, later = float(np.median(before)) / NS_PER_MS, float(np.median(last)) / NS_PER_MS
@@ -413,6 +407,15 @@ def _meaning(o: Observed, limits: Limits) -> Iterator[Doubt]:
                 f"P50 was {earlier:.3g} ms in the third quarter of the warm-up and {later:.3g} ms "
                 "in the last",
             )
+
+
+def _meaning(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    """What a reader should know before believing a figure of this round."""
+    duration, warmup = o.load.duration_ns / 1e9, o.load.warmup_ns / 1e9
+    if duration < limits.short_round_s:
+        yield Doubt(Code.SHORT_ROUND, f"the measured phase is {duration:g} s long")
+    if warmup < limits.short_warmup_s:
+        yield Doubt(Code.SHORT_WARMUP, f"the warm-up is {warmup:g} s long")
     if o.broker == "embedded" and o.kafka_used:
         yield Doubt(
             Code.EMBEDDED_BROKER,
@@ -446,5 +449,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     _broker,
     _environment,
     _own,
+    _warm,
     _meaning,
 )

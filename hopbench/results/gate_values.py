@@ -70,7 +70,7 @@ def of_summary(plan: RunPlan, summary: Summary) -> Subjects:
             variant.name: Subject(
                 {
                     name: _number(getattr(variant, name))
-                    if _valid(variant) or name in ROUNDS
+                    if variant.valid or name in ROUNDS
                     else None
                     for name in SUMMARY_VALUES
                 }
@@ -79,7 +79,7 @@ def of_summary(plan: RunPlan, summary: Summary) -> Subjects:
                 _counts(variant.findings, known=_enough(plan, variant)),
                 _rows(
                     plan.scenarios[variant.name],
-                    usable(summary.of(variant)) if _valid(variant) else (),
+                    usable(summary.of(variant)) if variant.valid else (),
                 ),
             )
             for variant in summary.variants
@@ -119,7 +119,7 @@ def _of_requests(trials: Iterable[Account]) -> dict[str, Value]:
 
 def _against(baseline: VariantRow | None, variant: VariantRow) -> dict[str, Value]:
     found: dict[str, Value] = dict.fromkeys(AGAINST_BASELINE)
-    if baseline is None or not (_valid(baseline) and _valid(variant)):
+    if baseline is None or not (baseline.valid and variant.valid):
         return found
     for name in AGAINST_BASELINE:
         of = name.replace("ratio", "ms")
@@ -140,14 +140,10 @@ def _number(value: float | None) -> float | None:
 def _enough(plan: RunPlan, variant: VariantRow) -> bool:
     """Whether there were traces enough to say that something was *not* found."""
     return (
-        _valid(variant)
+        variant.valid
         and plan.settings.tracing
         and variant.complete_traces >= plan.limits.complete_traces
     )
-
-
-def _valid(variant: VariantRow) -> bool:
-    return variant.rounds > variant.void_rounds
 
 
 def _counts(findings: Iterable[Finding], *, known: bool = True) -> dict[str, int | None]:

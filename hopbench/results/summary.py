@@ -191,7 +191,7 @@ def _doubts(plan: RunPlan, world: World, variants: Sequence[VariantRow]) -> list
     for of in variants:
         if not of.rounds:
             doubts.append(Doubt(Code.NO_VALID_ROUND, f"{of.name} has not run"))
-        elif of.rounds == of.void_rounds:
+        elif not of.valid:
             what = f"{of.name} has no valid round; its figures are over all"
             doubts.append(Doubt(Code.NO_VALID_ROUND, what))
     return doubts

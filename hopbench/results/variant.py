@@ -73,6 +73,11 @@ class VariantRow:
     expectations: tuple[Expected, ...]
     unexpected: tuple[Finding, ...]
 
+    @property
+    def valid(self) -> bool:
+        """Whether any of its rounds is."""
+        return self.rounds > self.void_rounds
+
 
 def told(
     plan: RunPlan, run: RunDir, name: str, world: World

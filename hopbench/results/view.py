@@ -87,7 +87,7 @@ def _variant(summary: Summary, variant: VariantRow, baseline: VariantRow | None)
         p95=variant.response_p95_ms,
         p99=variant.response_p99_ms,
         against_baseline=UNKNOWN
-        if baseline is None or variant is baseline or _valid(variant) != _valid(baseline)
+        if baseline is None or variant is baseline or variant.valid != baseline.valid
         else ratio(variant.response_p50_ms, baseline.response_p50_ms),
         could_save="" if baseline is None else _could_save(variant, baseline),
         saved=_saved(variant, baseline),
@@ -145,20 +145,16 @@ def _could_save(variant: VariantRow, baseline: VariantRow) -> str:
 
 
 def _saved(variant: VariantRow, baseline: VariantRow | None) -> float | None:
-    if baseline is None or variant is baseline or _valid(variant) != _valid(baseline):
+    if baseline is None or variant is baseline or variant.valid != baseline.valid:
         return None
     before, after = baseline.response_p50_ms, variant.response_p50_ms
     return None if before is None or after is None else before - after
 
 
-def _valid(variant: VariantRow) -> bool:
-    return variant.rounds > variant.void_rounds
-
-
 def _unmeasured(summary: Summary, variant: VariantRow) -> str:
     if not variant.rounds:
         return "it has not run"
-    if variant.rounds == variant.void_rounds:
+    if not variant.valid:
         return "no round is valid"
     if not summary.tracing:
         return "it ran without traces"
@@ -168,7 +164,7 @@ def _unmeasured(summary: Summary, variant: VariantRow) -> str:
 def _entries(
     variant: VariantRow, baseline: VariantRow | None, trials: Sequence[Account]
 ) -> tuple[EntryView, ...]:
-    comparable = baseline is not None and _valid(variant) == _valid(baseline)
+    comparable = baseline is not None and variant.valid == baseline.valid
     before = (
         {e.entry: e.response_p50_ms for e in baseline.entries}
         if baseline is not None and comparable

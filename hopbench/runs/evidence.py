@@ -33,8 +33,8 @@ class Written:
     schema: Literal["hopbench.trial/1"] = "hopbench.trial/1"
 
 
-def ended(trial: TrialDir, written: Written) -> None:
-    disk.write_json(trial.evidence, codec.plain(written))
+def ended(trial: TrialDir, told: Written) -> None:
+    disk.write_json(trial.evidence, codec.plain(told))
 
 
 def is_done(trial: TrialDir) -> bool:
@@ -43,16 +43,15 @@ def is_done(trial: TrialDir) -> bool:
     return evidence is not None and evidence.broken is None
 
 
-def read(trial: TrialDir) -> Evidence | None:
+def written(trial: TrialDir) -> Written | None:
     """None where the round did not end. Raises BadInput for a file that is no trial."""
-    written = read_file(Written, trial.evidence)
-    return None if written is None else written.evidence
+    return read_file(Written, trial.evidence)
 
 
-def repeats(trial: TrialDir) -> int:
-    """How often the round was measured before. Raises BadInput for a file that is no trial."""
-    written = read_file(Written, trial.evidence)
-    return 0 if written is None else written.repeats
+def read(trial: TrialDir) -> Evidence | None:
+    """As :func:`written`."""
+    found = written(trial)
+    return None if found is None else found.evidence
 
 
 def read_file(kind: type[T], path: Path) -> T | None:

@@ -139,8 +139,8 @@ async def _rounds(course: Course, ended: Ended) -> None:
 
 async def _round(course: Course, turn: Turn, cores: frozenset[int], ended: Ended) -> None:
     place = course.run.trial(turn.round, turn.variant)
-    again = evidence.read(place) is not None
-    repeats = evidence.repeats(place) + again
+    before = evidence.written(place)
+    repeats = 0 if before is None else before.repeats + 1
     trial.clear(place)
     around = environment(course.plan.settings, course.plan.scenario.seed, course.engine, cores)
     disk.write_json(place.environment, codec.plain(around))

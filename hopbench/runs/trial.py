@@ -141,13 +141,14 @@ def read(run: RunDir, plan: RunPlan, turn: Turn) -> Trial | None:
     tables = settle(place, turn.variant) or _kept(place)
     round_plan = plan.round_plan(turn)
     settings = plan.settings
+    ended = evidence.written(place)
     return Trial(
         turn=turn,
         plan=round_plan,
         settings=settings,
         directory=place,
-        evidence=evidence.read(place),
-        repeats=evidence.repeats(place),
+        evidence=None if ended is None else ended.evidence,
+        repeats=0 if ended is None else ended.repeats,
         environment=evidence.read_file(Environment, place.environment),
         schedule=arrivals(
             round_plan.scenario.load,

@@ -14,16 +14,19 @@ from services.scenario.model import (
     EdgeRef,
     OnErrorFallback,
     OnErrorIgnore,
-    Operation,
     Refactor,
     Scenario,
-    Service,
     Step,
     Steps,
 )
-from services.scenario.refactors.operator import EDGE, Operator, calls_of, matches, rewritten
-from services.scenario.steps.calls import Call, Publish
-from services.scenario.tree import operations, walk, with_operations
+from services.scenario.refactors.operator import (
+    EDGE,
+    Operator,
+    calls_of,
+    with_edge,
+)
+from services.scenario.steps.calls import Call, Publish, Talk
+from services.scenario.tree import operations, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +46,20 @@ def _apply(scenario: Scenario, refactor: Asyncify) -> Scenario:
                 f"{waiting[1]!r}, and a publish brings no answer"
             )
 
-    def rewrite(service: Service, operation: Operation) -> Operation:
-        def published(step: Step) -> Step:
-            if not isinstance(step, Call):
-                return step
-            if not matches(refactor.edge, service.name, operation.name, step):
-                return step
-            lenient = isinstance(step.edge.on_error, OnErrorFallback)
-            edge = replace(
-                step.edge,
-                protocol="kafka",
-                mode="publish",
-                hedge=None,
-                on_error=OnErrorIgnore() if lenient else step.edge.on_error,
-            )
-            return Publish(id=step.id, after=step.after, per_item=step.per_item, edge=edge)
+    def published(talk: Talk) -> Step:
+        if not isinstance(talk, Call):
+            return talk
+        lenient = isinstance(talk.edge.on_error, OnErrorFallback)
+        edge = replace(
+            talk.edge,
+            protocol="kafka",
+            mode="publish",
+            hedge=None,
+            on_error=OnErrorIgnore() if lenient else talk.edge.on_error,
+        )
+        return Publish(id=talk.id, after=talk.after, per_item=talk.per_item, edge=edge)
 
-        return replace(operation, steps=rewritten(operation.steps, published))
-
-    return with_operations(scenario, rewrite)
+    return with_edge(scenario, refactor.edge, published)
 
 
 def _waiting(steps: Steps, ids: set[str]) -> tuple[str, str] | None:

@@ -14,9 +14,8 @@ from services.scenario.refactors.operator import (
     calls_of,
     matches,
     of_edge,
-    rewritten,
+    with_edge,
 )
-from services.scenario.steps.calls import Talk
 from services.scenario.text.forms import Key, integer
 from services.scenario.tree import with_operations
 
@@ -36,16 +35,6 @@ def _apply(scenario: Scenario, refactor: Batch) -> Scenario:
 
         return replace(operation, steps=joined(operation.steps, is_edge, limit=1))
 
-    def resize(service: Service, operation: Operation) -> Operation:
-        def sized(step: Step) -> Step:
-            if isinstance(step, Talk) and matches(
-                refactor.edge, service.name, operation.name, step
-            ):
-                return replace(step, edge=replace(step.edge, batch=refactor.size))
-            return step
-
-        return replace(operation, steps=rewritten(operation.steps, sized))
-
     together = with_operations(scenario, join)
     edges = [step.edge for step in of_edge(together, refactor.edge)]
     if all(edge.count == 1 for edge in edges):
@@ -59,7 +48,11 @@ def _apply(scenario: Scenario, refactor: Batch) -> Scenario:
             f"batch: a size of {refactor.size} makes no call of {refactor.edge} carry more",
             hint=f"it carries {carried} a call already; give a larger size",
         )
-    return with_operations(together, resize)
+    return with_edge(
+        together,
+        refactor.edge,
+        lambda talk: replace(talk, edge=replace(talk.edge, batch=refactor.size)),
+    )
 
 
 BATCH: Final = Operator(Batch, (EDGE, Key("size", integer(1), example="size: 20")), _apply)

@@ -9,16 +9,18 @@ from services.errors import BadInput
 from services.scenario.model import (
     CachePolicy,
     EdgeRef,
-    Operation,
     Refactor,
     Scenario,
-    Service,
     Step,
 )
-from services.scenario.refactors.operator import EDGE, Operator, calls_of, matches, rewritten
-from services.scenario.steps.calls import Call
+from services.scenario.refactors.operator import (
+    EDGE,
+    Operator,
+    calls_of,
+    with_edge,
+)
+from services.scenario.steps.calls import Call, Talk
 from services.scenario.text.edges import CACHE as POLICY
-from services.scenario.tree import with_operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +39,12 @@ def _apply(scenario: Scenario, refactor: Cache) -> Scenario:
         raise BadInput(f"cache: {ref} has no key", hint="give the call key: {distinct: N}")
     policy = CachePolicy(refactor.scope, refactor.ttl_ns)
 
-    def rewrite(service: Service, operation: Operation) -> Operation:
-        def cached(step: Step) -> Step:
-            if (
-                isinstance(step, Call)
-                and step.edge.key_distinct is not None
-                and matches(ref, service.name, operation.name, step)
-            ):
-                return replace(step, edge=replace(step.edge, cache=policy))
-            return step
+    def cached(talk: Talk) -> Step:
+        if isinstance(talk, Call) and talk.edge.key_distinct is not None:
+            return replace(talk, edge=replace(talk.edge, cache=policy))
+        return talk
 
-        return replace(operation, steps=rewritten(operation.steps, cached))
-
-    return with_operations(scenario, rewrite)
+    return with_edge(scenario, ref, cached)
 
 
 CACHE: Final = Operator(Cache, (EDGE, *POLICY), _apply)

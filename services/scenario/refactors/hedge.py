@@ -9,17 +9,19 @@ from services.errors import BadInput
 from services.scenario.model import (
     EdgeRef,
     HedgePolicy,
-    Operation,
     Refactor,
     Scenario,
-    Service,
     Step,
 )
-from services.scenario.refactors.operator import EDGE, Operator, calls_of, matches, rewritten
-from services.scenario.steps.calls import Call
+from services.scenario.refactors.operator import (
+    EDGE,
+    Operator,
+    calls_of,
+    with_edge,
+)
+from services.scenario.steps.calls import Call, Talk
 from services.scenario.text.edges import HEDGE_DELAY
 from services.scenario.text.forms import Key
-from services.scenario.tree import with_operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +50,12 @@ def _apply(scenario: Scenario, refactor: Hedge) -> Scenario:
     if all(call.edge.hedge == policy for call in calls):
         raise BadInput(f"hedge: {refactor.edge} is hedged so already")
 
-    def rewrite(service: Service, operation: Operation) -> Operation:
-        def hedged(step: Step) -> Step:
-            if isinstance(step, Call) and matches(
-                refactor.edge, service.name, operation.name, step
-            ):
-                return replace(step, edge=replace(step.edge, hedge=policy))
-            return step
+    def hedged(talk: Talk) -> Step:
+        if isinstance(talk, Call):
+            return replace(talk, edge=replace(talk.edge, hedge=policy))
+        return talk
 
-        return replace(operation, steps=rewritten(operation.steps, hedged))
-
-    return with_operations(scenario, rewrite)
+    return with_edge(scenario, refactor.edge, hedged)
 
 
 _AFTER: Final = Key("after", HEDGE_DELAY, field="after_ns", example="after: 20ms")

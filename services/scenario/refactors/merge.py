@@ -11,11 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from services.errors import BadInput
-from services.scenario.model import EdgeRef, Operation, Refactor, Scenario, Service, Step
-from services.scenario.refactors.operator import EDGE, Operator, calls_of, matches, rewritten
-from services.scenario.steps.calls import Call
+from services.scenario.model import EdgeRef, Refactor, Scenario, Step
+from services.scenario.refactors.operator import (
+    EDGE,
+    Operator,
+    calls_of,
+    with_edge,
+)
+from services.scenario.steps.calls import Call, Talk
 from services.scenario.steps.merged import Merged
-from services.scenario.tree import with_operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +36,18 @@ def _apply(scenario: Scenario, refactor: Merge) -> Scenario:
         )
     steps = scenario.services[edge.callee].operations[edge.operation].steps
 
-    def rewrite(service: Service, operation: Operation) -> Operation:
-        def merged(step: Step) -> Step:
-            if not isinstance(step, Call) or not matches(edge, service.name, operation.name, step):
-                return step
-            return Merged(
-                id=step.id,
-                after=step.after,
-                per_item=step.per_item,
-                edge=replace(step.edge, timeout_ns=None, retry=None, hedge=None),
-                steps=steps,
-            )
+    def merged(talk: Talk) -> Step:
+        if not isinstance(talk, Call):
+            return talk
+        return Merged(
+            id=talk.id,
+            after=talk.after,
+            per_item=talk.per_item,
+            edge=replace(talk.edge, timeout_ns=None, retry=None, hedge=None),
+            steps=steps,
+        )
 
-        return replace(operation, steps=rewritten(operation.steps, merged))
-
-    return with_operations(scenario, rewrite)
+    return with_edge(scenario, edge, merged)
 
 
 MERGE: Final = Operator(Merge, (EDGE,), _apply)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from services.errors import BadInput
-from services.scenario.model import EdgeRef, Refactor, Scenario, Step, Steps
+from services.scenario.model import (
+    EdgeRef,
+    Operation,
+    Refactor,
+    Scenario,
+    Service,
+    Step,
+    Steps,
+)
 from services.scenario.steps.calls import Talk
 from services.scenario.text import edges
 from services.scenario.text.forms import Key
 from services.scenario.text.reader import did_you_mean
-from services.scenario.tree import operations, walk, with_blocks
+from services.scenario.tree import operations, walk, with_blocks, with_operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +86,19 @@ def calls_of(scenario: Scenario, op: str, ref: EdgeRef) -> list[Talk]:
 def rewritten(steps: Steps, rewrite: Callable[[Step], Step]) -> Steps:
     """Every step rewritten, those inside before those around them."""
     return tuple(rewrite(with_blocks(step, lambda s: rewritten(s, rewrite))) for step in steps)
+
+
+def with_edge(scenario: Scenario, ref: EdgeRef | None, change: Callable[[Talk], Step]) -> Scenario:
+    """The scenario with every call and publish of the edge (None: of all) changed."""
+
+    def rewrite(service: Service, operation: Operation) -> Operation:
+        def changed(step: Step) -> Step:
+            if isinstance(step, Talk) and (
+                ref is None or matches(ref, service.name, operation.name, step)
+            ):
+                return change(step)
+            return step
+
+        return replace(operation, steps=rewritten(operation.steps, changed))
+
+    return with_operations(scenario, rewrite)

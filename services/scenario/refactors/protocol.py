@@ -11,18 +11,21 @@ from typing import Final
 from services.errors import BadInput
 from services.scenario.model import (
     EdgeRef,
-    Operation,
     Protocol,
     Refactor,
     Scenario,
-    Service,
     Step,
 )
-from services.scenario.refactors.operator import EDGE, Operator, calls_of, matches, rewritten
-from services.scenario.steps.calls import Call
+from services.scenario.refactors.operator import (
+    EDGE,
+    Operator,
+    calls_of,
+    with_edge,
+)
+from services.scenario.steps.calls import Call, Talk
 from services.scenario.text.edges import PROTOCOL as NAME
 from services.scenario.text.forms import BOOLEAN, Key
-from services.scenario.tree import operations, walk, with_operations
+from services.scenario.tree import operations, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +56,12 @@ def _apply(scenario: Scenario, refactor: ChangeProtocol) -> Scenario:
             f"protocol: the call {hedged[0]!r} is hedged, and a topic has no other replica to ask"
         )
 
-    def rewrite(service: Service, operation: Operation) -> Operation:
-        def moved(step: Step) -> Step:
-            if isinstance(step, Call) and (
-                refactor.edge is None or matches(refactor.edge, service.name, operation.name, step)
-            ):
-                return replace(step, edge=replace(step.edge, protocol=refactor.to))
-            return step
+    def moved(talk: Talk) -> Step:
+        if isinstance(talk, Call):
+            return replace(talk, edge=replace(talk.edge, protocol=refactor.to))
+        return talk
 
-        return replace(operation, steps=rewritten(operation.steps, moved))
-
-    return with_operations(scenario, rewrite)
+    return with_edge(scenario, refactor.edge, moved)
 
 
 PROTOCOL: Final = Operator(

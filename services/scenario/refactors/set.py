@@ -23,8 +23,7 @@ from services.scenario.model import (
     Step,
     Target,
 )
-from services.scenario.refactors.operator import Operator, calls_of, matches, rewritten
-from services.scenario.steps.calls import Talk
+from services.scenario.refactors.operator import Operator, calls_of, rewritten, with_edge
 from services.scenario.steps.time import Work
 from services.scenario.text.amounts import TIME
 from services.scenario.text.edges import EDGE, OPTIONS, TARGET
@@ -136,16 +135,7 @@ def _work(scenario: Scenario, at: Target, refactor: Set) -> Scenario:
 
 def _edge(scenario: Scenario, at: EdgeRef, said: Mapping[str, Any]) -> Scenario:
     calls_of(scenario, "set", at)
-
-    def rewrite(service: Service, operation: Operation) -> Operation:
-        def told(step: Step) -> Step:
-            if isinstance(step, Talk) and matches(at, service.name, operation.name, step):
-                return replace(step, edge=replace(step.edge, **said))
-            return step
-
-        return replace(operation, steps=rewritten(operation.steps, told))
-
-    return with_operations(scenario, rewrite)
+    return with_edge(scenario, at, lambda talk: replace(talk, edge=replace(talk.edge, **said)))
 
 
 def _unknown(name: str, what: str, known: list[str]) -> BadInput:
