@@ -48,6 +48,11 @@ class EdgeView:
     request_p50: float | None
     response_p50: float | None
 
+    @property
+    def name(self) -> str:
+        """Without the protocol."""
+        return f"{self.caller} → {self.callee}.{self.operation}"
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

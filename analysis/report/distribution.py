@@ -16,9 +16,9 @@ import polars as pl
 from analysis.arrays.quantiles import NS_PER_MS
 
 POINTS: tuple[float, ...] = tuple(
-    round(1 - 10 ** (-nines), 6) for nines in np.linspace(0.0, 3.0, 121).tolist()
+    sorted({0.5, 0.95, *(round(1 - 10 ** (-k / 40), 6) for k in range(121))})
 )
-"""Evenly spaced in nines: 0, 0.9, 0.99, 0.999."""
+"""Evenly spaced in nines, 0 to 0.999; and two that are often read."""
 
 
 @dataclass(frozen=True, slots=True)

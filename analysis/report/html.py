@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
 import jinja2
-import orjson
 from markupsafe import Markup
 
-from analysis.report import figures
-from analysis.report.distribution import POINTS, Curve, curve
+from analysis.report import columns, figures
+from analysis.report.distribution import curve
+from analysis.report.panels import panels
 from analysis.report.topology import topology_svg
-from analysis.report.view import FindingView, VariantView, View, errors
-from analysis.report.waterfall import read_trace, waterfall_svg
+from analysis.report.view import LOWEST, FindingView, VariantView, View, errors
+from analysis.report.waterfall import read_trace, waterfall
 
 _ASSETS = files("analysis.report") / "assets"
 
@@ -37,17 +36,8 @@ def _template() -> jinja2.Template:
 def _waterfall(variant: VariantView, finding: FindingView) -> Markup:
     for cited in finding.evidence:
         if bars := read_trace(variant.spans, cited.trace_id):
-            return Markup(waterfall_svg(bars, set(cited.span_ids)))
+            return Markup(waterfall(bars, set(cited.span_ids)))
     return Markup("")
-
-
-def _chart(curves: Sequence[Curve]) -> str:
-    data = {
-        "quantiles": POINTS,
-        "curves": [{"variant": c.variant, "requests": c.requests, "ms": c.ms} for c in curves],
-    }
-    # No "<" at all: "<!--" and "<script" change how a browser reads on, as "</script" does.
-    return orjson.dumps(data).decode().replace("<", "\\u003c")
 
 
 def html(of: View) -> str:
@@ -58,15 +48,23 @@ def html(of: View) -> str:
     return _template().render(
         view=of,
         base=of.base,
+        lowest=LOWEST,
         slowest=slowest,
-        chart=Markup(_chart(curves)),
-        curves=curves,
+        requests={one.variant: one.requests for one in curves},
+        panels={
+            name: Markup(svg)
+            for name, svg in panels(curves, of.base.name if of.base else "").items()
+        },
+        findings=columns.finding_rows(of.variants),
+        edges=columns.edge_rows(of.variants),
+        paths=columns.path_rows(of.variants),
+        expectations=columns.expectation_rows(of.variants),
+        met=[e.met for v in of.variants for e in v.expectations],
         topologies={v.name: Markup(topology_svg(v.edges)) for v in of.variants},
         waterfalls={
             (v.name, i): _waterfall(v, finding)
             for v in of.variants
             for i, finding in enumerate(v.findings)
         },
-        script=Markup(_asset("uplot.min.js") + _asset("report.js")),
-        style=Markup(_asset("uplot.min.css") + _asset("report.css")),
+        style=Markup(_asset("report.css")),
     )

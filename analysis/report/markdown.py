@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from analysis.report.columns import finding_rows, path_rows
 from analysis.report.figures import count, ms, share, size
-from analysis.report.view import VariantView, View, errors
+from analysis.report.view import LOWEST, VariantView, View, errors, times
 from services.codec import UNSET
 
 
 def _words(text: str) -> str:
-    """``text`` as text: Markdown lets HTML through."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
+    """``text`` as text: Markdown lets HTML through, and a backtick begins code or ends it."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("`", "&#96;")
+    return text.replace("\n", " ")
 
 
 def _code(text: str) -> str:
@@ -35,30 +37,61 @@ def markdown(of: View) -> str:
     lines.extend(_table([name for name, _ in of.facts], [[value for _, value in of.facts]]))
     if of.variants:
         lines.extend(["## Variants side by side", ""])
+        rows = []
+        for v in of.variants:
+            void = f" ({v.void_rounds} void)" if v.void_rounds else ""
+            p50, p95, p99 = times(v, "lowest ")
+            rows.append(
+                [v.name, f"{v.rounds}{void}", p50, v.against_baseline, v.could_save, ms(v.saved),
+                 p95, p99, count(v.calls_per_request), ms(v.direct_tax), v.found]
+            )  # fmt: skip
         lines.extend(
             _table(
                 ["variant", "rounds", "P50", "against baseline", "could save", "saved", "P95",
                  "P99", "calls/request", "tracing tax", "findings"],
-                (
-                    [v.name, f"{v.rounds}" + (f" ({v.void_rounds} void)" if v.void_rounds else ""),
-                     ms(v.p50), v.against_baseline, v.could_save, ms(v.saved), ms(v.p95), ms(v.p99),
-                     count(v.calls_per_request), ms(v.direct_tax), v.found]
-                    for v in of.variants
-                ),
+                rows,
             )
         )  # fmt: skip
         if any(len(v.entries) > 1 for v in of.variants):
+            rows = []
+            for v in of.variants:
+                for row in v.entries:
+                    p50, p95, p99 = times(row, "lowest ")
+                    rows.append(
+                        [v.name, row.entry, share(row.share), p50, row.against_baseline, p95, p99]
+                    )
             lines.extend(
                 _table(
                     ["variant", "entry", "of requests", "P50", "against baseline", "P95", "P99"],
-                    (
-                        [v.name, row.entry, share(row.share), ms(row.p50), row.against_baseline,
-                         ms(row.p95), ms(row.p99)]
-                        for v in of.variants
-                        for row in v.entries
-                    ),
+                    rows,
                 )
-            )  # fmt: skip
+            )
+        if of.marked:
+            lines.extend([f"Marked: {LOWEST}.", ""])
+    names = [v.name for v in of.variants]
+    if len(names) > 1 and (findings := finding_rows(of.variants)):
+        lines.extend(["## Findings side by side", ""])
+        lines.extend(
+            _table(
+                ["finding, P50 on the critical path", *names],
+                (
+                    [f"{row.finding.kind} {row.finding.place}", *(cell.text for cell in row.cells)]
+                    for row in findings
+                ),
+            )
+        )
+    if paths := path_rows(of.variants):
+        lines.extend(["## Critical path", ""])
+        lines.extend(
+            _table(
+                ["of", "operation", *names],
+                (
+                    [row.root, row.name,
+                     *(f"{share(p.share)}, {ms(p.self_p50)}" if p else "" for p in row.cells)]
+                    for row in paths
+                ),
+            )
+        )  # fmt: skip
     for v in of.variants:
         lines.extend(_variant(v))
     lines.extend(["## Doubts", ""])
@@ -66,7 +99,7 @@ def markdown(of: View) -> str:
         lines.append("None was raised.")
     for doubt in of.doubts:
         void = "**void** " if doubt.voids else ""
-        said = f"{_words(doubt.text)} ({doubt.where}): {_words(doubt.mend)}"
+        said = f"{_words(doubt.text)} ({doubt.where}): {doubt.mend}"
         lines.append(f"- {void}{_code(doubt.code)} {said}")
     return "\n".join(lines) + "\n"
 
@@ -77,7 +110,7 @@ def _variant(v: VariantView) -> list[str]:
         lines.extend([f"{_code(refactor)}  " for refactor in v.refactors] + [""])
     if not v.findings:
         lines.extend([f"{v.nothing.capitalize()}.", ""])
-    for f in v.findings:
+    for f in (f for f in v.findings if f.identity not in v.kept):
         said = _words(f"{f.place}, {f.cost} on the critical path. {f.text}")
         lines.append(f"- **{f.kind}** {said}")
         if f.advice:
@@ -106,10 +139,4 @@ def _variant(v: VariantView) -> list[str]:
             ),
         )
     )  # fmt: skip
-    lines.extend(
-        _table(
-            ["critical path of", "operation", "share of it", "on it P50"],
-            ([p.root, p.name, share(p.share), ms(p.self_p50)] for p in v.critical_path),
-        )
-    )
     return lines

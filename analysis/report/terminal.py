@@ -15,7 +15,7 @@ from rich.tree import Tree
 
 from analysis.report.calls import EdgeView, Node, call_tree
 from analysis.report.figures import count, ms, plural, share
-from analysis.report.view import DoubtView, FindingView, VariantView, View
+from analysis.report.view import LOWEST, DoubtView, FindingView, VariantView, View, times
 from services.codec import UNSET
 from services.scenario.refactors import BASELINE
 
@@ -209,26 +209,28 @@ def _variants(of: View) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     for v in of.variants:
         rounds = f"{v.valid} of {v.rounds}"
+        p50, p95, p99 = times(v, "*")
         failed = count(v.failed + v.dropped)
         table.add_row(
             v.name,
             *([Text(rounds, style="yellow" if v.void_rounds else "")] if rounds_differ else []),
-            ms(v.p50),
+            p50,
             Text("" if v.name == BASELINE else v.against_baseline, style="dim"),
-            ms(v.p95),
-            ms(v.p99),
+            p95,
+            p99,
             count(None if v.calls_per_request is None else round(v.calls_per_request, 2)),
             Text(v.found, style="red" if v.findings else "" if v.unmeasured else "green"),
             *([Text(failed, style="red" if v.failed + v.dropped else "")] if any_failed else []),
         )
         for row in v.entries[:ENTRY_LINES] if len(v.entries) > 1 else ():
+            p50, p95, p99 = times(row, "*")
             table.add_row(
                 Text(f" {row.entry}", style="not bold dim"),
                 *([""] if rounds_differ else []),
-                ms(row.p50),
+                p50,
                 Text("" if v.name == BASELINE else row.against_baseline, style="dim"),
-                ms(row.p95),
-                ms(row.p99),
+                p95,
+                p99,
                 style="dim",
             )
         if (left := len(v.entries) - ENTRY_LINES) > 0:
@@ -236,6 +238,7 @@ def _variants(of: View) -> RenderableType:
     note = (
         f"response times of {of.headline} requests; {of.rounds}: figures, not a "
         "verdict; – means not identifiable from this many requests"
+        + (f"; * {LOWEST}" if of.marked else "")
     )
     return Group(table, *_foretold(of), Text(note, style="dim"))
 

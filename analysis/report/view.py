@@ -14,10 +14,16 @@ from typing import Any
 from analysis.findings.advice import in_code
 from analysis.findings.finding import Evidence, Finding, Where
 from analysis.report.calls import EdgeView
-from analysis.report.figures import UNKNOWN, bounds, count, ms, plural, ratio, share
+from analysis.report.figures import UNKNOWN, bounds, count, ms, plural, share
 from analysis.rows.paths import PathRow
 from services.codec import UNSET
 from services.scenario.refactors import BASELINE
+
+LOWEST = (
+    "lowest, and lower than the baseline's, among variants with valid rounds and no larger share "
+    "of failures; chance is not ruled out"
+)
+"""What it means that a figure is marked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ class EntryView:
     against_baseline: str
     p95: float | None
     p99: float | None
+    lowest: frozenset[str] = frozenset()
+    """Which of these quantiles no other variant has as low: :func:`marked`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +133,18 @@ class VariantView:
     """samples.parquet of its rounds, where they have one."""
     spans: tuple[Path, ...]
     """spans.parquet likewise."""
+    lowest: frozenset[str] = frozenset()
+    """As of an entry, of all its requests."""
 
     @property
     def valid(self) -> int:
         """Rounds that were not void."""
         return self.rounds - self.void_rounds
+
+    @property
+    def failing(self) -> float:
+        """The share of its requests that failed, 0..1."""
+        return self.failed / self.sent if self.sent else 0.0
 
     @property
     def found(self) -> str:
@@ -158,6 +173,11 @@ class View:
         """What the others are held against; None where no round was measured."""
         named = next((v for v in self.variants if v.name == BASELINE), None)
         return named or (self.variants[0] if self.variants else None)
+
+    @property
+    def marked(self) -> bool:
+        """Whether any figure is the lowest."""
+        return any(v.lowest or any(row.lowest for row in v.entries) for v in self.variants)
 
     @property
     def rounds(self) -> str:
@@ -199,15 +219,75 @@ class View:
             if not variant.rounds:
                 lines.append(f"{variant.name}: {variant.nothing}.")
                 continue
+            against = variant.against_baseline
             lines.append(
                 f"{variant.name}: P50 {ms(base.p50)} → {ms(variant.p50)} "
-                f"({ratio(variant.p50, base.p50)}), calls per request "
+                f"({'not comparable' if against == UNKNOWN else against}), calls per request "
                 f"{count(base.calls_per_request)} → {count(variant.calls_per_request)}, "
                 f"findings {base.found} → {variant.found}."
             )
         if len(self.variants) > 1:
             lines.append(f"{self.rounds}: figures, not a verdict.")
         return tuple(lines)
+
+
+def marked(variants: Sequence[VariantView]) -> tuple[VariantView, ...]:
+    """With the lowest P50, P95 and P99 marked, where they are lower than the baseline's, as shown.
+
+    Only figures that may be held against the baseline's are looked at: both have valid rounds and
+    one kind of load, and no larger share of the variant's requests failed, since what fails at once
+    is no part of its times.
+    """
+    base = next((v for v in variants if v.name == BASELINE and v.valid), None)
+    if base is None:
+        return tuple(variants)
+    rivals = [
+        v
+        for v in variants
+        if v.valid and v.failing <= base.failing and v.against_baseline != UNKNOWN
+    ]
+    times = {v.name: _times(v) for v in (base, *rivals)}
+    before = times[base.name]
+    least = {at: min(of[at] for of in times.values() if at in of) for at in before}
+
+    def low(variant: str, entry: str) -> frozenset[str]:
+        mine = times.get(variant, {})
+        return frozenset(
+            quantile
+            for of, quantile in mine.keys() & before.keys()
+            if of == entry
+            and ms(mine[of, quantile]) == ms(least[of, quantile]) != ms(before[of, quantile])
+        )
+
+    return tuple(
+        replace(
+            v,
+            lowest=low(v.name, ""),
+            entries=tuple(replace(row, lowest=low(v.name, row.entry)) for row in v.entries),
+        )
+        for v in variants
+    )
+
+
+def times(row: VariantView | EntryView, mark: str) -> tuple[str, str, str]:
+    """Its P50, P95 and P99, ``mark`` before those that are lowest."""
+    p50, p95, p99 = (
+        (mark if quantile in row.lowest else "") + ms(value)
+        for quantile, value in (("p50", row.p50), ("p95", row.p95), ("p99", row.p99))
+    )
+    return p50, p95, p99
+
+
+def _times(of: VariantView) -> dict[tuple[str, str], float]:
+    """What is known, by entry (empty: of all requests) and quantile."""
+    rows: list[tuple[str, VariantView | EntryView]] = [("", of)]
+    rows.extend((row.entry, row) for row in of.entries)
+    return {
+        (entry, quantile): value
+        for entry, row in rows
+        for quantile, value in (("p50", row.p50), ("p95", row.p95), ("p99", row.p99))
+        if value is not None
+    }
 
 
 def one_line(value: Any) -> str:

@@ -1,4 +1,7 @@
-"""One trace as evidence: its spans over time, those that a finding cites marked, as SVG."""
+"""One trace as evidence: its spans over time, those that a finding cites marked, as HTML.
+
+Names stand beside the bars, or above them where the page is narrow.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,6 @@ from analysis.arrays.quantiles import NS_PER_MS
 from analysis.report.figures import ms
 from analysis.spans.parquet import KINDS
 
-_LINE = 17
-_LABEL = 250
-_TIME = 620
 _MOST_LINES = 80
 
 
@@ -77,51 +77,37 @@ def _integer(value: object) -> int:
     return value
 
 
-def waterfall_svg(bars: Sequence[Bar], cited: Collection[str]) -> str:
-    """An SVG element; empty text for a trace without spans. ``cited`` are span ids."""
+def waterfall(bars: Sequence[Bar], cited: Collection[str]) -> str:
+    """A list; empty text for a trace without spans. ``cited`` are span ids."""
     if not bars:
         return ""
-    shown = bars[:_MOST_LINES]
     length = max(1, *(bar.end_ns for bar in bars))
-    height = _LINE * (len(shown) + 1 + (len(bars) > len(shown))) + 8
-    width = _LABEL + _TIME + 70
+    ticks = (
+        f'<span class="tick" style="left:{25 * tick}%">{escape(ms(length * tick / 4 / NS_PER_MS))}'
+        "</span>"
+        for tick in range(5)
+    )
     parts = [
-        f'<svg class="waterfall" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'role="img" aria-label="trace">'
+        '<ul class="waterfall">',
+        f'<li class="ticks"><span class="lane">{"".join(ticks)}</span></li>',
     ]
-    for tick in range(5):
-        x = _LABEL + _TIME * tick / 4
-        parts.append(
-            f'<line class="grid" x1="{x:.0f}" x2="{x:.0f}" y1="{_LINE}" y2="{height - 4}"/>'
-            f'<text class="tick" x="{x:.0f}" y="11" text-anchor="middle">'
-            f"{escape(ms(length * tick / 4 / NS_PER_MS))}</text>"
-        )
-    for i, bar in enumerate(shown, start=1):
-        y = i * _LINE + 3
-        x = _LABEL + _TIME * bar.start_ns / length
-        w = max(_TIME * (bar.end_ns - bar.start_ns) / length, 1.0)
+    for bar in bars[:_MOST_LINES]:
+        start, end = (100 * at / length for at in (bar.start_ns, bar.end_ns))
         classes = f"bar {bar.kind}" if bar.kind in KINDS else "bar"
         if bar.span in cited:
             classes += " cited"
         if bar.error:
             classes += " error"
         duration = ms((bar.end_ns - bar.start_ns) / NS_PER_MS)
-        indent = min(bar.depth, 14) * 9
         parts.append(
-            f'<text class="name" x="{indent}" y="{y + 10}">{escape(_cut(bar.label, indent))}</text>'
-            f'<rect class="{classes}" x="{x:.1f}" y="{y}" width="{w:.1f}" height="{_LINE - 5}" '
-            f'rx="2"><title>{escape(f"{bar.label} ({bar.kind}), {duration}")}</title></rect>'
-            f'<text class="time" x="{x + w + 4:.1f}" y="{y + 10}">{escape(duration)}</text>'
+            f'<li title="{escape(f"{bar.label} ({bar.kind}), {duration}")}">'
+            f'<span class="name" style="padding-left:{min(bar.depth, 14) * 9}px">'
+            f"{escape(bar.label)}</span>"
+            f'<span class="lane"><span class="{classes}" '
+            f'style="left:{start:.2f}%;width:{end - start:.2f}%"></span>'
+            f'<span class="time" style="left:{end:.2f}%">{escape(duration)}</span></span></li>'
         )
-    if len(bars) > len(shown):
-        y = (len(shown) + 1) * _LINE + 13
-        parts.append(
-            f'<text class="name" x="0" y="{y}">… {len(bars) - len(shown)} more spans</text>'
-        )
-    parts.append("</svg>")
+    if (left := len(bars) - _MOST_LINES) > 0:
+        parts.append(f'<li class="note">… {left:,} more spans</li>')
+    parts.append("</ul>")
     return "".join(parts)
-
-
-def _cut(label: str, indent: int) -> str:
-    most = max(8, (_LABEL - indent - 8) // 7)
-    return label if len(label) <= most else label[: most - 1] + "…"

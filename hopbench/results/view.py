@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from analysis.report.calls import edge_views
-from analysis.report.figures import UNKNOWN, bounds, plural, ratio
+from analysis.report.figures import bounds, plural, ratio
 from analysis.report.view import (
     DoubtView,
     EntryView,
@@ -18,6 +18,7 @@ from analysis.report.view import (
     VariantView,
     View,
     finding_view,
+    marked,
     one_line,
     path_views,
     place,
@@ -58,7 +59,7 @@ def view(summary: Summary) -> View:
         title=summary.scenario,
         facts=tuple(facts),
         headline=summary.headline,
-        variants=tuple(_variant(summary, v, baseline) for v in summary.variants),
+        variants=marked([_variant(summary, v, baseline) for v in summary.variants]),
         doubts=_doubts(summary),
         environment=tuple(_flat(summary.environment)),
     )
@@ -74,6 +75,7 @@ def _variant(summary: Summary, variant: VariantRow, baseline: VariantRow | None)
     before = () if baseline is None else tuple(map(finding_view, baseline.findings))
     # What a scenario that expects nothing does not expect is no news.
     planned = any(v.expectations for v in summary.variants)
+    against = baseline if baseline and _comparable(summary, variant, baseline) else None
     run = RunDir(Path(summary.run_dir))
     places = [run.trial(trial.round, trial.variant) for trial in counted]
     return VariantView(
@@ -86,12 +88,12 @@ def _variant(summary: Summary, variant: VariantRow, baseline: VariantRow | None)
         p50=variant.response_p50_ms,
         p95=variant.response_p95_ms,
         p99=variant.response_p99_ms,
-        against_baseline=UNKNOWN
-        if baseline is None or variant is baseline or variant.valid != baseline.valid
-        else ratio(variant.response_p50_ms, baseline.response_p50_ms),
+        against_baseline=ratio(
+            variant.response_p50_ms, None if against is None else against.response_p50_ms
+        ),
         could_save="" if baseline is None else _could_save(variant, baseline),
-        saved=_saved(variant, baseline),
-        entries=_entries(variant, baseline, counted),
+        saved=_saved(variant, against),
+        entries=_entries(variant, against, counted),
         calls_per_request=variant.calls_per_request,
         direct_tax=variant.direct_tax_ms,
         findings=findings,
@@ -144,10 +146,17 @@ def _could_save(variant: VariantRow, baseline: VariantRow) -> str:
     return bounds(low, high)
 
 
-def _saved(variant: VariantRow, baseline: VariantRow | None) -> float | None:
-    if baseline is None or variant is baseline or variant.valid != baseline.valid:
+def _comparable(summary: Summary, variant: VariantRow, baseline: VariantRow) -> bool:
+    """A closed load waits for answers, an open one does not: their figures are of different
+    things. So are those of void rounds and of valid ones."""
+    models = {t.load.model for v in (variant, baseline) for t in usable(summary.of(v))}
+    return variant is not baseline and variant.valid == baseline.valid and len(models) <= 1
+
+
+def _saved(variant: VariantRow, against: VariantRow | None) -> float | None:
+    if against is None:
         return None
-    before, after = baseline.response_p50_ms, variant.response_p50_ms
+    before, after = against.response_p50_ms, variant.response_p50_ms
     return None if before is None or after is None else before - after
 
 
@@ -162,14 +171,9 @@ def _unmeasured(summary: Summary, variant: VariantRow) -> str:
 
 
 def _entries(
-    variant: VariantRow, baseline: VariantRow | None, trials: Sequence[Account]
+    variant: VariantRow, against: VariantRow | None, trials: Sequence[Account]
 ) -> tuple[EntryView, ...]:
-    comparable = baseline is not None and variant.valid == baseline.valid
-    before = (
-        {e.entry: e.response_p50_ms for e in baseline.entries}
-        if baseline is not None and comparable
-        else {}
-    )
+    before = {} if against is None else {e.entry: e.response_p50_ms for e in against.entries}
     sampled: Counter[str] = Counter()
     sent: Counter[str] = Counter()
     for row in (row for trial in trials for row in trial.entries):
@@ -181,9 +185,7 @@ def _entries(
             entry=row.entry,
             share=requests[row.entry] / requests.total() if requests.total() else 0.0,
             p50=row.response_p50_ms,
-            against_baseline=UNKNOWN
-            if variant is baseline
-            else ratio(row.response_p50_ms, before.get(row.entry)),
+            against_baseline=ratio(row.response_p50_ms, before.get(row.entry)),
             p95=row.response_p95_ms,
             p99=row.response_p99_ms,
         )

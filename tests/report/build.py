@@ -4,31 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from rich.console import Console
 
 from analysis.arrays.quantiles import Quantiles
 from analysis.findings.finding import Evidence, Finding, Where
 from analysis.report.html import html
 from analysis.report.markdown import markdown
+from analysis.report.terminal import terminal
 from analysis.rows.edges import EdgeRow
 from analysis.rows.paths import PathRow
 from analysis.spans.table import Kind
 from hopbench.results.latency import EntryRow, Latency, LoadRow
-from hopbench.results.round import Account, Requests, Spans
+from hopbench.results.round import Account, Raised, Requests, Spans
 from hopbench.results.summary import Asked, Summary
-from hopbench.results.variant import EntryMedians, VariantRow
+from hopbench.results.variant import EntryMedians, Expected, VariantRow
 from hopbench.results.view import view
 from hopbench.runs.directory import RunDir
 from hopbench.runs.limits import Limits
+from services.doubts import Code
 from tests.analysis.build import Traces, written
 
 
 def page(of: Summary) -> str:
     """The report for a browser."""
     return html(view(of))
+
+
+def printed(summary: Summary, width: int = 120) -> str:
+    console = Console(width=width, record=True, file=StringIO())
+    console.print(terminal(view(summary)))
+    return console.export_text()
 
 
 def marked_down(of: Summary) -> str:
@@ -211,3 +221,28 @@ def measured(of: Summary, at: Path, said: str = "reserve") -> Summary:
         ).write_parquet(place.samples)
         written(traces.table(), place.spans)
     return replace(of, run_dir=str(at))
+
+
+NASTY = """x"><img src=x onerror="ran = 1"> `<!--<script></script><b>"""
+
+
+def hostile() -> Summary:
+    """Its traces say :data:`NASTY` wherever they can."""
+    one = trial(
+        "baseline",
+        0,
+        [
+            edge("gateway.buy", f"{NASTY}.{NASTY}", protocol=NASTY),
+            edge(f"{NASTY}.{NASTY}", f"{NASTY}.{NASTY}", protocol=NASTY),
+        ],
+        doubts=(Raised(Code.STEAL, NASTY, voids=True),),
+        critical_path=(path(NASTY, f"{NASTY}.{NASTY}"),),
+    )
+    said = finding(
+        text=NASTY,
+        where=Where(NASTY, NASTY, NASTY, NASTY),
+        refactor={"op": "batch", "edge": NASTY},
+    )
+    row = variant("baseline", 1.0, [said], minor=(said,), unexpected=(said,))
+    expected = Expected("chain", {"caller": NASTY}, met=False)
+    return summary([one], [replace(row, expectations=(expected,))], scenario=NASTY)

@@ -12,7 +12,7 @@ from analysis.report.topology import MOST_SERVICES, topology_svg
 from analysis.rows.edges import EdgeRow
 from hopbench.results.summary import Summary
 from tests.report import build
-from tests.report.test_report import printed
+from tests.report.build import printed
 
 
 def tree(services: int) -> tuple[EdgeRow, ...]:

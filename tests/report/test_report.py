@@ -1,35 +1,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from io import StringIO
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from rich.console import Console
 
-from analysis.findings.finding import Evidence, Where
+from analysis.findings.finding import Evidence
 from analysis.report.calls import call_tree, edge_views
-from analysis.report.distribution import POINTS, curve
-from analysis.report.terminal import terminal
+from analysis.report.distribution import POINTS, Curve, curve
+from analysis.report.panels import panels
 from analysis.report.topology import layers, topology_svg
-from analysis.report.waterfall import Bar, read_trace, waterfall_svg
+from analysis.report.waterfall import Bar, read_trace, waterfall
 from hopbench.results.round import Raised
-from hopbench.results.summary import Summary
 from hopbench.results.variant import EntryMedians, Expected
 from hopbench.results.view import view
 from services.doubts import Code, Doubt
 from tests.report import build
-
-
-def printed(summary: Summary, width: int = 120) -> str:
-    console = Console(width=width, record=True, file=StringIO())
-    console.print(terminal(view(summary)))
-    return console.export_text()
+from tests.report.build import printed
 
 
 def test_the_terminal_shows_tree_findings_advice_and_variants() -> None:
@@ -37,8 +27,8 @@ def test_the_terminal_shows_tree_findings_advice_and_variants() -> None:
     assert re.search(r"gateway\.buy *\n.*└── order\.create  http  1×", text)
     assert re.search(r"    └── inventory\.reserve  http  7×", text)
     assert "try {op: batch, edge: order->inventory.reserve, size: 7}" in text
-    assert re.search(r"batched +30\.0 ms +×0\.500", text)
-    assert "failed" not in text
+    assert re.search(r"batched +\*30\.0 ms +×0\.500", text)
+    assert not re.search("findings +failed", text)
     assert "1 round a variant" in text
 
 
@@ -66,7 +56,7 @@ def test_a_scenario_that_expects_nothing_is_surprised_by_nothing(
     summary = build.shop(unexpected=(build.finding(),), expectations=expectations)
     told = bool(expectations)
     assert ("found and not expected" in printed(summary)) is told
-    assert ("not expected:" in build.page(summary)) is told
+    assert ("<td>not expected<" in build.page(summary)) is told
 
 
 def test_what_requests_wait_for_comes_before_the_paths_of_messages() -> None:
@@ -127,33 +117,8 @@ def test_cited_traces_link_to_where_they_are_kept() -> None:
         assert (f"see {url}" in printed(summary)) is linked
 
 
-NASTY = """x"><img src=x onerror="ran = 1"> `<!--<script></script><b>"""
-
-
-def hostile() -> Summary:
-    """Its traces say :data:`NASTY` wherever they can."""
-    trial = build.trial(
-        "baseline",
-        0,
-        [
-            build.edge("gateway.buy", f"{NASTY}.{NASTY}", protocol=NASTY),
-            build.edge(f"{NASTY}.{NASTY}", f"{NASTY}.{NASTY}", protocol=NASTY),
-        ],
-        doubts=(Raised(Code.STEAL, NASTY, voids=True),),
-        critical_path=(build.path(NASTY, f"{NASTY}.{NASTY}"),),
-    )
-    finding = build.finding(
-        text=NASTY,
-        where=Where(NASTY, NASTY, NASTY, NASTY),
-        refactor={"op": "batch", "edge": NASTY},
-    )
-    variant = build.variant("baseline", 1.0, [finding], minor=(finding,), unexpected=(finding,))
-    expected = Expected("chain", {"caller": NASTY}, met=False)
-    return build.summary([trial], [replace(variant, expectations=(expected,))], scenario=NASTY)
-
-
 def test_names_from_foreign_traces_cannot_break_the_page(tmp_path: Path) -> None:
-    summary = build.measured(hostile(), tmp_path, said=NASTY)
+    summary = build.measured(build.hostile(), tmp_path, said=build.NASTY)
     page = build.page(summary)
     assert "<img" not in page
     assert "<!--" not in page
@@ -161,15 +126,24 @@ def test_names_from_foreign_traces_cannot_break_the_page(tmp_path: Path) -> None
 
 
 def test_drawings_hold_nothing_but_their_own_shapes() -> None:
-    edges = edge_views([build.edge("a.b", "c.d", protocol=NASTY)], traced=1)
-    bar = Bar("s1", NASTY, NASTY, 0, 10, 0, error=True)
-    for svg in (topology_svg(edges), waterfall_svg([bar, replace(bar, kind="client")], {"s1"})):
-        drawn = list(ElementTree.fromstring(svg).iter())
-        assert {of.tag for of in drawn} <= {"svg", "path", "title", "text", "g", "rect", "line"}
+    edges = edge_views([build.edge("a.b", "c.d", protocol=build.NASTY)], traced=1)
+    bar = Bar("s1", build.NASTY, build.NASTY, 0, 10, 0, error=True)
+    curve = Curve(build.NASTY, 2, (1.0,) * len(POINTS))
+    for drawing in (
+        topology_svg(edges),
+        waterfall([bar, replace(bar, kind="client")], {"s1"}),
+        *panels([curve], "baseline").values(),
+    ):
+        drawn = list(ElementTree.fromstring(drawing).iter())
+        assert {of.tag for of in drawn} <= {
+            *("svg", "path", "title", "text", "g", "rect", "polyline", "circle"),
+            *("ul", "li", "span"),
+        }
         said = " ".join(of.get("class", "") for of in drawn).split()
         assert set(said) <= {
             *("topology", "link", "label", "service", "waterfall", "grid", "tick"),
-            *("name", "time", "bar", "client", "cited", "error"),
+            *("name", "time", "bar", "client", "cited", "error", "ticks", "lane"),
+            *("quantiles", "front"),
         }
 
 
@@ -205,7 +179,11 @@ def test_what_was_not_measured_is_neither_repaired_nor_healthy(
     repaired = replace(shop, variants=(baseline, replace(batched, **row)))
     healthy = replace(shop, variants=(replace(baseline, findings=(), **row), batched))
     for unmeasured in (repaired, healthy):
-        for text in (printed(unmeasured), build.page(unmeasured), build.marked_down(unmeasured)):
+        for text in (
+            printed(unmeasured),
+            build.page(unmeasured),
+            build.marked_down(unmeasured),
+        ):
             assert f"not measured: {why}" in text.replace("Not measured", "not measured")
             assert "gone" not in re.sub("<style>.*?</style>", "", text, flags=re.DOTALL)
     assert "nothing was found" not in printed(healthy).partition("Findings in batched")[0]
@@ -303,6 +281,29 @@ def test_the_curve_ends_where_a_quantile_is_not_identifiable(tmp_path: Path) -> 
     ]
 
 
+def test_every_variant_has_a_panel_of_its_own_over_the_baseline() -> None:
+    baseline, batched, grpc = (
+        Curve(name, 10, (ms,) * len(POINTS))
+        for name, ms in (("baseline", 30.0), ("batched", 20.0), ("grpc", 30.0))
+    )
+    drawn = panels([baseline, batched, grpc], "baseline")
+    assert list(drawn) == ["batched", "grpc"]
+    for svg in drawn.values():
+        assert svg.count('class="behind"') == 1
+        assert svg.count('<polyline class="front"') == 1
+        assert re.findall(r">(\d+) ms</text>", svg) == ["0", "10", "20", "30"]
+
+
+def test_a_baseline_alone_is_drawn_alone() -> None:
+    (svg,) = panels([Curve("baseline", 10, (1.0,) * len(POINTS))], "baseline").values()
+    assert "behind" not in svg
+
+
+def test_a_curve_of_nothing_that_answered_draws_no_line() -> None:
+    (svg,) = panels([Curve("baseline", 10, (None,) * len(POINTS))], "baseline").values()
+    assert 'points=""' in svg
+
+
 def test_a_waterfall_draws_children_below_parents_and_marks_what_is_cited(tmp_path: Path) -> None:
     baseline = view(build.measured(build.shop(), tmp_path)).variants[0]
     bars = read_trace(baseline.spans, "t1")
@@ -311,64 +312,5 @@ def test_a_waterfall_draws_children_below_parents_and_marks_what_is_cited(tmp_pa
         ("s2", 1, False),
         ("s3", 2, True),
     ]
-    svg = waterfall_svg(bars, {"s2"})
-    assert svg.count(" cited") == 1
+    assert waterfall(bars, {"s2"}).count(" cited") == 1
     assert read_trace(baseline.spans, "absent") == ()
-
-
-@dataclass
-class Seen:
-    """What a browser meets on a page."""
-
-    page: Any
-    problems: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def browsed(summary: Summary, at: Path) -> Iterator[Seen]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = next(
-        (p for p in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(p).exists()), None
-    )
-    if chromium is None:
-        pytest.skip("no system Chromium: install the package `chromium`")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        seen = Seen(browser.new_page())
-        seen.page.on("pageerror", lambda error: seen.problems.append(str(error)))
-        seen.page.on(
-            "console", lambda m: seen.problems.append(m.text) if m.type == "error" else None
-        )
-        seen.page.on("request", lambda r: seen.requests.append(r.url))
-        (at / "report.html").write_text(build.page(summary), encoding="utf-8")
-        seen.page.goto((at / "report.html").as_uri())
-        seen.page.wait_for_selector("#chart canvas")
-        yield seen
-        browser.close()
-
-
-@pytest.mark.browser
-def test_a_browser_opens_the_page_offline_and_draws_it(tmp_path: Path) -> None:
-    with browsed(build.measured(build.shop(), tmp_path), tmp_path) as seen:
-        assert seen.page.locator("svg.topology g.service").count() == 5
-        assert seen.page.locator("svg.waterfall rect.cited").count() == 1
-        assert seen.page.locator("#variants tbody tr").count() == 2
-        assert seen.page.locator(".u-legend tr").count() == 3
-    assert seen.problems == []
-    assert [url for url in seen.requests if not url.startswith("file:")] == []
-
-
-@pytest.mark.browser
-def test_what_traces_say_is_shown_and_never_run(tmp_path: Path) -> None:
-    with browsed(build.measured(hostile(), tmp_path, said=NASTY), tmp_path) as seen:
-        assert seen.page.evaluate("window.ran") is None
-        assert seen.page.locator("img").count() == 0
-        assert seen.page.locator("svg.topology g.service text").all_text_contents() == [
-            "gateway",
-            NASTY,
-        ]
-    assert seen.problems == []
