@@ -216,13 +216,17 @@ class View:
         for variant in self.variants:
             if variant is base:
                 continue
-            if not variant.rounds:
+            if variant.unmeasured and variant.p50 is None:
                 lines.append(f"{variant.name}: {variant.nothing}.")
                 continue
             against = variant.against_baseline
+            if against == UNKNOWN:
+                against = "not comparable"
+            if not variant.valid:
+                against += ", no valid round"
             lines.append(
                 f"{variant.name}: P50 {ms(base.p50)} → {ms(variant.p50)} "
-                f"({'not comparable' if against == UNKNOWN else against}), calls per request "
+                f"({against}), calls per request "
                 f"{count(base.calls_per_request)} → {count(variant.calls_per_request)}, "
                 f"findings {base.found} → {variant.found}."
             )
@@ -246,12 +250,12 @@ def marked(variants: Sequence[VariantView]) -> tuple[VariantView, ...]:
         for v in variants
         if v.valid and v.failing <= base.failing and v.against_baseline != UNKNOWN
     ]
-    times = {v.name: _times(v) for v in (base, *rivals)}
-    before = times[base.name]
-    least = {at: min(of[at] for of in times.values() if at in of) for at in before}
+    known = {v.name: _known(v) for v in (base, *rivals)}
+    before = known[base.name]
+    least = {at: min(of[at] for of in known.values() if at in of) for at in before}
 
     def low(variant: str, entry: str) -> frozenset[str]:
-        mine = times.get(variant, {})
+        mine = known.get(variant, {})
         return frozenset(
             quantile
             for of, quantile in mine.keys() & before.keys()
@@ -278,7 +282,7 @@ def times(row: VariantView | EntryView, mark: str) -> tuple[str, str, str]:
     return p50, p95, p99
 
 
-def _times(of: VariantView) -> dict[tuple[str, str], float]:
+def _known(of: VariantView) -> dict[tuple[str, str], float]:
     """What is known, by entry (empty: of all requests) and quantile."""
     rows: list[tuple[str, VariantView | EntryView]] = [("", of)]
     rows.extend((row.entry, row) for row in of.entries)

@@ -167,6 +167,24 @@ def test_times_under_other_conditions_are_not_the_lowest(load: dict[str, Any], w
     assert lowest(replace(shop, trials=(*others, other))) == {"batched": ["p50"]}, why
 
 
+def test_the_lead_compares_no_valid_round_with_a_void_one() -> None:
+    shop = build.shop(void_rounds=1)
+    baseline, batched = shop.variants
+    assert "60.0 ms → 30.0 ms (not comparable)" in view(shop).lead[1]
+    void = replace(shop, variants=(baseline, replace(batched, void_rounds=1)))
+    assert "60.0 ms → 30.0 ms (×0.500, no valid round)" in view(void).lead[1]
+
+
+def test_the_lead_has_no_figures_of_what_measured_none() -> None:
+    shop = build.shop()
+    baseline, batched = shop.variants
+    nothing = replace(batched, void_rounds=1, response_p50_ms=None)
+    assert (
+        view(replace(shop, variants=(baseline, nothing))).lead[1]
+        == "batched: not measured: no round is valid."
+    )
+
+
 def test_each_entry_has_a_lowest_figure_of_its_own() -> None:
     shop = raced(BASELINE, BATCHED, TUNED)
     page = {"baseline": 8.0, "batched": 5.0, "tuned": 9.0}
