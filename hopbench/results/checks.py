@@ -22,7 +22,7 @@ from hopbench.host.load import Taker
 from hopbench.results import messages
 from hopbench.runs.limits import Limits
 from loadgen.plan import in_flight_parts
-from loadgen.schedule import Schedule, fits
+from loadgen.schedule import Schedule, follows
 from services.doubts import Code, Doubt
 from services.scenario.model import Load
 
@@ -174,20 +174,35 @@ def _rate(o: Observed, limits: Limits) -> Iterator[Doubt]:
 
 def _arrivals(o: Observed, limits: Limits) -> Iterator[Doubt]:
     """The requests were due when the schedule says, and the schedule is of the kind asked for."""
+    if o.load.pace.model == "closed":
+        return
     start = o.evidence.start_ns if o.evidence is not None else None
     common, ours, theirs = np.intersect1d(o.sent.seq, o.scheduled.number, return_indices=True)
     if start is not None and common.size:
         moved = o.sent.intended_ns[ours] - start != o.scheduled.offset_ns[theirs]
         if moved.any():
             yield Doubt(Code.ARRIVALS, f"{int(moved.sum())} requests were due off the schedule")
-    intended = np.sort(o.sent.intended_ns)
-    fit = fits(intended, o.load.arrivals, o.load.rate_rps, level=limits.arrivals_p)
-    if not fit.holds:
+    # Without a start only gaps are known, which is enough where the rate does not change.
+    zero = int(o.sent.intended_ns.min(initial=0)) if start is None else start
+    if start is None and o.load.pace.steady_rps is None:
+        return
+    fit = follows(o.load, np.sort(o.sent.intended_ns) - zero, level=limits.arrivals_p)
+    if fit is not None and not fit.holds:
         yield Doubt(
             Code.ARRIVALS,
-            f"inter-arrivals do not fit {o.load.arrivals} at {o.load.rate_rps:g}/s "
-            f"(statistic {fit.statistic:.3g}, n {fit.n})",
+            f"inter-arrivals do not fit {o.load.pace} (statistic {fit.statistic:.3g}, n {fit.n})",
         )
+
+
+def _spent(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    """Users of a closed load found nothing more to send."""
+    load, numbers = o.load, o.scheduled.number
+    if load.pace.model == "open" or not numbers.size:
+        return
+    ready = math.ceil(load.pace.requests(load.warmup_ns, load.duration_ns))
+    if int(numbers.max()) + o.settings.workers >= ready:
+        text = f"all {ready:,} requests that were made ready were sent before the time was over"
+        yield Doubt(Code.SPENT, text)
 
 
 def _drops(o: Observed, limits: Limits) -> Iterator[Doubt]:
@@ -436,6 +451,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _lag,
     _rate,
     _arrivals,
+    _spent,
     _drops,
     _sampling,
     _host,

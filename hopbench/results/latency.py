@@ -48,9 +48,11 @@ class LoadRow:
     those that left."""
 
     model: str
-    arrivals: str
-    rate_rps: float
-    offered_rps: float
+    arrivals: str | None
+    """None for a closed load, as is ``offered_rps``."""
+    rate_rps: float | None
+    """None for a load that has not one rate."""
+    offered_rps: float | None
     """Arrivals that the schedule has in the measured phase, recorded or not, by its length."""
     achieved_rps: float
     sent: int
@@ -97,10 +99,10 @@ def load_row(load: Load, scheduled: int, samples: pl.DataFrame) -> LoadRow:
     sent = int(of["sent_ns"].is_not_null().sum())
     seconds = load.duration_ns / 1e9
     return LoadRow(
-        model=load.model,
-        arrivals=load.arrivals,
-        rate_rps=load.rate_rps,
-        offered_rps=scheduled / seconds,
+        model=load.pace.model,
+        arrivals=load.pace.arrivals,
+        rate_rps=load.pace.steady_rps,
+        offered_rps=None if load.pace.model == "closed" else scheduled / seconds,
         achieved_rps=sent / seconds,
         sent=sent,
         ok=by.get("ok", 0),

@@ -36,7 +36,7 @@ def view(summary: Summary) -> View:
         *([("measured", _moment(summary.began))] if summary.began else []),
         (
             "load",
-            f"{load.rate_rps:g}/s {load.arrivals}, {load.duration_s:g} s after {load.warmup_s:g} s",
+            f"{load.model}: {load.pace}, {load.duration_s:g} s after {load.warmup_s:g} s",
         ),
         ("engine", f"{summary.engine} ({summary.clock} clock)"),
         ("instrumentation", summary.instrumentation),

@@ -162,7 +162,7 @@ def summary(trials: Sequence[Account], variants: Sequence[VariantRow], **other: 
         tracing=True,
         trace_ratio=0.5,
         headline="unsampled",
-        load=Asked("poisson", 20.0, 5.0, 10.0),
+        load=Asked("open", "poisson", 20.0, "20/s poisson", 5.0, 10.0),
         began="2026-03-01T14:05:09+00:00",
         run_dir="runs/shop",
         limits=Limits(),
