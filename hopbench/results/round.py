@@ -18,7 +18,8 @@ from analysis.rows.edges import EdgeRow, edge_rows
 from analysis.rows.paths import PathRow, path_rows
 from hopbench.engines.port import BrokerKind, ClockName, Instrumentation, Settings
 from hopbench.results import checks, latency
-from hopbench.results.checks import Sent
+from hopbench.results.checks import observed
+from hopbench.results.checks.observed import Sent
 from hopbench.results.latency import EntryRow, Headline, Latency, LoadRow
 from hopbench.runs import metrics
 from hopbench.runs.environment import Environment
@@ -125,7 +126,7 @@ def account(trial: Trial, world: World, seen: Observed) -> Account:
     spans = _spans(trial, by_scenario)
     requests = Requests(trial.asked.height, int(seen.complete.sum()))
     doubts = checks.judge(
-        checks.Observed(
+        observed.Observed(
             clock=world.clock,
             broker=world.broker,
             settings=settings,

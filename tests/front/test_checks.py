@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hopbench.engines.port import Evidence, Host, Settings
-from hopbench.results.checks import Observed, Sent, judge
+from hopbench.results.checks import judge
+from hopbench.results.checks.observed import Observed, Sent
 from hopbench.runs.limits import Limits
 from loadgen.schedule import MEASURED, arrivals
 from services.doubts import Code, Doubt, void
