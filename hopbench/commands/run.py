@@ -252,7 +252,7 @@ def _resumed(given: Mapping[str, str], directory: Path) -> RunDir:
             hint=f"hopbench run --resume {directory}",
         )
     run = rundir.opened(directory)
-    disk.must_take(run.path)
+    rundir.must_take(run)
     return run
 
 
