@@ -291,7 +291,7 @@ class Code(enum.Enum):
     NOT_IDENTIFIABLE = (
         "not_identifiable",
         "the sample is too small for this quantile",
-        "longer, or a higher rate",
+        "the `--duration` that it names, or a higher `--rate`",
     )
     NO_VALID_ROUND = (
         "no_valid_round",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.arrays import I64, Bool
+from analysis.arrays.quantiles import Quantiles
 from hopbench.engines.port import BrokerKind, ClockName, Evidence, Settings
 from loadgen.schedule import Schedule
 from services.scenario.model import Load
@@ -26,6 +27,16 @@ class Sent:
     sampled: Bool
     worker: I64
     """Which generator process sent it, from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """A headline figure that the sample cannot identify."""
+
+    name: str
+    percent: int
+    """The quantile that it takes."""
+    among: Quantiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +70,7 @@ class Observed:
     requests_sampled: int
     requests_complete: int
     kafka_used: bool
-    unidentifiable: tuple[str, ...]
-    """Names of headline quantiles that the sample cannot tell."""
+    untold: tuple[Untold, ...]
     changes: tuple[str, ...] = ()
     """In the environment, since the run's first round."""
     paused: frozenset[str] = frozenset()
