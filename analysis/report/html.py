@@ -13,7 +13,7 @@ from markupsafe import Markup
 from analysis.report import figures
 from analysis.report.distribution import POINTS, Curve, curve
 from analysis.report.topology import topology_svg
-from analysis.report.view import FindingView, VariantView, View, errors
+from analysis.report.view import FindingView, VariantView, View, errors, p99
 from analysis.report.waterfall import read_trace, waterfall_svg
 
 _ASSETS = files("analysis.report") / "assets"
@@ -31,6 +31,7 @@ def _template() -> jinja2.Template:
     for name in ("ms", "size", "count", "share", "plural"):
         environment.filters[name] = getattr(figures, name)
     environment.filters["errors"] = errors
+    environment.filters["p99"] = p99
     return environment.from_string(_asset("report.html.j2"))
 
 

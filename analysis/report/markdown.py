@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from analysis.report.figures import count, ms, share, size
-from analysis.report.view import VariantView, View, errors
+from analysis.report.view import VariantView, View, errors, p99
 from services.codec import UNSET
 
 
@@ -41,7 +41,7 @@ def markdown(of: View) -> str:
                  "P99", "calls/request", "tracing tax", "findings"],
                 (
                     [v.name, f"{v.rounds}" + (f" ({v.void_rounds} void)" if v.void_rounds else ""),
-                     ms(v.p50), v.against_baseline, v.could_save, ms(v.saved), ms(v.p95), ms(v.p99),
+                     ms(v.p50), v.against_baseline, v.could_save, ms(v.saved), ms(v.p95), p99(v),
                      count(v.calls_per_request), ms(v.direct_tax), v.found]
                     for v in of.variants
                 ),
@@ -53,12 +53,14 @@ def markdown(of: View) -> str:
                     ["variant", "entry", "of requests", "P50", "against baseline", "P95", "P99"],
                     (
                         [v.name, row.entry, share(row.share), ms(row.p50), row.against_baseline,
-                         ms(row.p95), ms(row.p99)]
+                         ms(row.p95), p99(row)]
                         for v in of.variants
                         for row in v.entries
                     ),
                 )
             )  # fmt: skip
+        if of.pooled:
+            lines.extend([f"{of.pooled.capitalize()}.", ""])
     for v in of.variants:
         lines.extend(_variant(v))
     lines.extend(["## Doubts", ""])

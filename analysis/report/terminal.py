@@ -15,7 +15,7 @@ from rich.tree import Tree
 
 from analysis.report.calls import EdgeView, Node, call_tree
 from analysis.report.figures import count, ms, plural, share
-from analysis.report.view import DoubtView, FindingView, VariantView, View
+from analysis.report.view import DoubtView, FindingView, VariantView, View, p99
 from services.codec import UNSET
 from services.scenario.refactors import BASELINE
 
@@ -216,7 +216,7 @@ def _variants(of: View) -> RenderableType:
             ms(v.p50),
             Text("" if v.name == BASELINE else v.against_baseline, style="dim"),
             ms(v.p95),
-            ms(v.p99),
+            p99(v),
             count(None if v.calls_per_request is None else round(v.calls_per_request, 2)),
             Text(v.found, style="red" if v.findings else "" if v.unmeasured else "green"),
             *([Text(failed, style="red" if v.failed + v.dropped else "")] if any_failed else []),
@@ -228,7 +228,7 @@ def _variants(of: View) -> RenderableType:
                 ms(row.p50),
                 Text("" if v.name == BASELINE else row.against_baseline, style="dim"),
                 ms(row.p95),
-                ms(row.p99),
+                p99(row),
                 style="dim",
             )
         if (left := len(v.entries) - ENTRY_LINES) > 0:
@@ -237,6 +237,8 @@ def _variants(of: View) -> RenderableType:
         f"response times of {of.headline} requests; {of.rounds}: figures, not a "
         "verdict; – means not identifiable from this many requests"
     )
+    if of.pooled:
+        note += f"; {of.pooled}"
     return Group(table, *_foretold(of), Text(note, style="dim"))
 
 

@@ -71,6 +71,7 @@ class EntryView:
     against_baseline: str
     p95: float | None
     p99: float | None
+    p99_pooled: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ class VariantView:
     p50: float | None
     p95: float | None
     p99: float | None
+    p99_pooled: float | None
+    """Of the requests of all valid rounds together, where none shows a P99."""
     against_baseline: str
     """P50 as a ratio to the baseline's; a dash for the baseline itself."""
     could_save: str
@@ -177,6 +180,16 @@ class View:
         return words
 
     @property
+    def pooled(self) -> str:
+        """What ``pooled`` beside a figure means; empty where it is beside none."""
+        figures = (
+            p for v in self.variants for p in (v.p99_pooled, *(e.p99_pooled for e in v.entries))
+        )
+        if all(figure is None for figure in figures):
+            return ""
+        return "pooled: of all valid rounds' requests together, since no round shows it"
+
+    @property
     def lead(self) -> tuple[str, ...]:
         """The answer in a few sentences, most important first."""
         base = self.base
@@ -208,6 +221,10 @@ class View:
         if len(self.variants) > 1:
             lines.append(f"{self.rounds}: figures, not a verdict.")
         return tuple(lines)
+
+
+def p99(of: VariantView | EntryView) -> str:
+    return ms(of.p99) if of.p99_pooled is None else f"{ms(of.p99_pooled)} pooled"
 
 
 def one_line(value: Any) -> str:

@@ -6,8 +6,10 @@ timeouts rank as infinitely slow; requests answered with an error have times of 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
@@ -16,6 +18,11 @@ from analysis.arrays.quantiles import NS_PER_MS, Quantiles, quantiles, rank
 from services.scenario.model import Load
 
 Headline = Literal["unsampled", "all"]
+
+_TIMED: Final = (
+    *("phase", "status", "sampled", "entry", "protocol"),
+    *("intended_ns", "sent_ns", "done_ns"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,11 @@ def latency(samples: pl.DataFrame) -> Latency:
         unsampled=_times(timed.filter(~pl.col("sampled")), "done_ns", "intended_ns"),
         failed=_times(of.filter(pl.col("status") == "error"), "done_ns", "intended_ns"),
     )
+
+
+def pooled(samples: Iterable[Path]) -> pl.DataFrame:
+    """What these samples.parquet hold of times, as if they were of one round."""
+    return pl.concat(pl.read_parquet(path, columns=list(_TIMED), glob=False) for path in samples)
 
 
 def load_row(load: Load, scheduled: int, samples: pl.DataFrame) -> LoadRow:

@@ -86,6 +86,7 @@ def _variant(summary: Summary, variant: VariantRow, baseline: VariantRow | None)
         p50=variant.response_p50_ms,
         p95=variant.response_p95_ms,
         p99=variant.response_p99_ms,
+        p99_pooled=variant.response_p99_pooled_ms,
         against_baseline=UNKNOWN
         if baseline is None or variant is baseline or variant.valid != baseline.valid
         else ratio(variant.response_p50_ms, baseline.response_p50_ms),
@@ -186,6 +187,7 @@ def _entries(
             else ratio(row.response_p50_ms, before.get(row.entry)),
             p95=row.response_p95_ms,
             p99=row.response_p99_ms,
+            p99_pooled=row.response_p99_pooled_ms,
         )
         for row in variant.entries
     )
