@@ -22,7 +22,7 @@ def warm(o: Observed, limits: Limits) -> Iterator[Doubt]:
     before, last = (_warming(o, quarter) for quarter in (2, 3))
     if min(before.size, last.size) >= _FEW and _apart(before, last) > SIGMAS:
         earlier, later = float(np.median(before)) / NS_PER_MS, float(np.median(last)) / NS_PER_MS
-        if abs(later / earlier - 1) > limits.cold_share:
+        if abs(later - earlier) > limits.cold_share * earlier:
             yield Doubt(
                 Code.COLD,
                 f"P50 was {earlier:.3g} ms in the third quarter of the warm-up and {later:.3g} ms "

@@ -174,8 +174,8 @@ def _none_of(r: Reader, keys: tuple[Key, ...], why: str, hint: str | None = None
             raise bad(r.file, node, f"{key.name}: {why}", hint or f"leave {key.name} out")
 
 
-def self_contained(text: str, lines: Lines, load: Load) -> str:
-    """The text of a scenario file with the times of its recording in place of that one's name."""
+def self_contained(text: str, file: str, lines: Lines, load: Load) -> str:
+    """The text of a scenario ``file`` with the times of its recording in place of its name."""
     named = next((key[1] for key in lines if key[0] == "replay"), None)
     if named is None or not isinstance(load.pace, Replay):
         return text
@@ -186,7 +186,7 @@ def self_contained(text: str, lines: Lines, load: Load) -> str:
     rows[line], found = re.subn(pattern, lambda m: f"{m[1]}[{times}]", rows[line], count=1)
     if not found:
         hint = "write `replay: FILE` on one line"
-        raise BadInput("the recording's name is not beside its key", line=line + 1, hint=hint)
+        raise BadInput("the recording's name is not beside its key", file, line + 1, hint)
     return "".join(rows)
 
 

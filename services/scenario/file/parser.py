@@ -75,7 +75,7 @@ def load(source: str) -> Loaded:
     file, raw = _raw(source)
     found = decode(raw, file)
     scenario, lines = _parse(found, file)
-    found = self_contained(found, lines, scenario.load)
+    found = self_contained(found, file, lines, scenario.load)
     return Loaded(scenario, found, sha256(found.encode()).hexdigest(), file, lines)
 
 

@@ -20,6 +20,7 @@ from services.scenario.text import units
 from services.scenario.text.reader import quoted
 
 _NANO: Final = 10**9
+_LATEST: Final = 2**62
 _FORMS: Final = "a number of seconds, a time such as 120ms, or 2026-05-01T12:00:00Z"
 
 
@@ -44,6 +45,7 @@ def read_recording(path: Path) -> tuple[int, ...]:
 def _times(rows: Any, file: str) -> list[int]:
     found: list[int] = []
     parse: Callable[[str], int] | None = None
+    headed = False
     for row in rows:
         text = row[0].strip() if row else ""
         if not text or text.startswith("#"):
@@ -52,10 +54,13 @@ def _times(rows: Any, file: str) -> list[int]:
             if parse is None:
                 parse = _kind(text)
             found.append(parse(text))
+            if abs(found[-1]) > _LATEST:
+                raise ValueError
         except ValueError:
-            if parse is None and rows.line_num == 1:
+            if parse is None and not headed:
+                headed = True
                 continue
-            why = f"{quoted(text)} is not a time" + (" like those above" if found else "")
+            why = f"{quoted(text)} is not a time" + (" like those above" if parse else "")
             raise BadInput(why, file, rows.line_num, _FORMS) from None
         if len(found) > MAX_RECORDED:
             why = f"more than {MAX_RECORDED:,} arrivals"
