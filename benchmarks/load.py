@@ -36,6 +36,7 @@ from loadgen.spool.reader import merged, read
 from services import codec
 from services.scenario.distributions import Constant
 from services.scenario.model import Entry, Load, Protocol, Target
+from services.scenario.pace import Open
 from services.wire.ports import Address
 
 PROTOCOLS: Final[tuple[Protocol, ...]] = ("http", "grpc")
@@ -134,7 +135,7 @@ def measure(rig: Rig, rate: float) -> Figure:
     seconds, directory = rig.seconds, rig.directory
     target = Target("null", "nothing")
     entry = Entry(target, rig.protocol, 1.0, Constant(100), Constant(200), None, _NANO)
-    load = Load("open", "poisson", rate, int(seconds * _NANO), _NANO, 2000, (entry,))
+    load = Load(Open("poisson", rate), int(seconds * _NANO), _NANO, 2000, (entry,))
     plan = Plan(
         seed=1,
         load=load,

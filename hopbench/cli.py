@@ -163,7 +163,7 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
 def _refused(arguments: Sequence[str], error: BadInput) -> Exit:
     output.complain(str(error))
     target = output.json_target(arguments)
-    if target is not None and not error.text.startswith("--json"):
+    if target is not None and not isinstance(error, output.RefusedTarget):
         _document(
             target,
             {

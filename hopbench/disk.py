@@ -62,16 +62,17 @@ def must_take(directory: Path) -> None:
         raise
 
 
-def refusal(error: OSError) -> BadInput | CannotStart | None:
+def refusal(error: OSError, instead: str = _ELSEWHERE) -> BadInput | CannotStart | None:
     """What is told of a place that cannot be written or read: BadInput where it is the wrong one,
-    CannotStart where its disk takes no more. None where ``error`` is about something else."""
+    with what to do ``instead``, CannotStart where its disk takes no more. None where ``error`` is
+    about something else."""
     number, why = error.errno or 0, error.strerror or str(error)
     place = error.filename if isinstance(error.filename, str) else None
     if number in _FAILED:
         return CannotStart(place or "output", f"cannot be written: {why}", hint=_FAILED[number])
     if not number and isinstance(error, PermissionError):
         # As libraries in Rust raise it, with the place in the text.
-        return BadInput(why, hint=_ELSEWHERE)
+        return BadInput(why, hint=instead)
     if number == errno.ENOENT and place is None:
         # No directory for temporary files, or the working directory is gone.
         return BadInput(why, hint="TMPDIR names a directory for temporary files")
@@ -80,21 +81,19 @@ def refusal(error: OSError) -> BadInput | CannotStart | None:
     if number == errno.ENOENT:
         return BadInput(f"cannot be written or read: {why}", place, hint="its directory is gone")
     if number == errno.EROFS:
-        hint = f"that file system is read-only: {_ELSEWHERE}"
+        hint = f"that file system is read-only: {instead}"
         return BadInput(f"cannot be written: {why}", place, hint=hint)
     if number in _DENIED:
-        return _denied(place, why)
-    return (
-        BadInput(f"cannot be written: {why}", place, hint=_ELSEWHERE) if number in _NAMED else None
-    )
+        return _denied(place, why, instead)
+    return BadInput(f"cannot be written: {why}", place, hint=instead) if number in _NAMED else None
 
 
-def _denied(path: str, why: str) -> BadInput:
+def _denied(path: str, why: str, instead: str) -> BadInput:
     """Told with what keeps us out, which is ``path`` or a directory that it is in."""
     places = (path, *map(str, Path(path).parents))
     wall = next((at for at in places if not _open_to(at, os.W_OK) and os.path.exists(at)), path)
     doing = "written" if _open_to(wall, 0) else "read"
-    hint = f"{_ELSEWHERE}, or have it made yours"
+    hint = f"{instead}, or have it made yours"
     with suppress(OSError):
         found = os.stat(wall)
         mode = stat.filemode(found.st_mode)

@@ -10,6 +10,7 @@ import gc
 import time
 from array import array
 from collections.abc import Callable
+from functools import partial
 from time import monotonic_ns
 from typing import Final
 
@@ -22,12 +23,13 @@ from loadgen.counts import Counts, core_wait_ns, spread, together
 from loadgen.kafka.entries import KafkaEntries
 from loadgen.plan import Plan, in_flight_parts, over_kafka
 from loadgen.samples import DROPPED, ERROR, OK, TIMEOUT
-from loadgen.schedule import select
+from loadgen.schedule import Schedule, select
 from loadgen.sending.asks import Asks
-from loadgen.sending.dispatcher import Dispatcher, Observe
+from loadgen.sending.dispatcher import ClosedDispatcher, Dispatcher, Observe, OpenDispatcher
 from loadgen.sending.timer import Timer
-from loadgen.spool.recorder import Recorder, header, known
+from loadgen.spool.recorder import Recorder, recorded
 from services.errors import CannotStart
+from services.scenario.pace import Closed
 from services.system.cores import usable_cores
 
 _FLUSH_S: Final = 0.25
@@ -61,7 +63,7 @@ class Generator:
         self._dispatcher: Dispatcher | None = None
         self._stopped = False
         self._broken: str | None = None
-        self._due: list[int] = self._schedule.offset_ns.tolist()
+        self._sends = _dispatcher(plan, self._schedule)
 
     def open(self) -> None:
         """Open every connection. Raises CannotStart where an entry does not answer."""
@@ -87,14 +89,11 @@ class Generator:
         Samples are in the spool when this returns. Raises OSError where the spool cannot be made.
         """
         plan = self._plan
-        records = known(self._schedule, plan, start_ns)
-        recorder = Recorder(plan.samples, header(plan, start_ns), records)
-        dispatcher = self._dispatcher = Dispatcher(
-            due_ns=self._due,
+        recorder = recorded(plan.samples, self._schedule, plan, start_ns)
+        dispatcher = self._dispatcher = self._sends(
             entry=self._schedule.entry.tolist(),
             senders=self._senders,
             recorder=recorder,
-            max_in_flight=in_flight_parts(plan.load, plan.max_in_flight)[0],
             observe=self._observe,
         )
         if self._stopped:
@@ -189,6 +188,21 @@ class Generator:
             if kafka is not None:
                 sent, ended = sent + kafka.sent, ended + kafka.ended
             tell(sent, ended)
+
+
+def _dispatcher(plan: Plan, schedule: Schedule) -> Callable[..., Dispatcher]:
+    """How the load's model sends the rows of ``schedule``; what it needs is made beforehand."""
+    load, pace = plan.load, plan.load.pace
+    if isinstance(pace, Closed):
+        return partial(
+            ClosedDispatcher,
+            begins_ns=pace.begins_ns(0 if over_kafka(load) else plan.users),
+            thinking_ns=[pace.thinks_ns(key) for key in schedule.chance.tolist()],
+            length_ns=load.length_ns,
+        )
+    due: list[int] = schedule.offset_ns.tolist()
+    most = in_flight_parts(load, plan.max_in_flight)[0]
+    return partial(OpenDispatcher, due_ns=due, max_in_flight=most)
 
 
 def _beat(start_ns: int, lags: array[int], over: Event) -> None:

@@ -18,6 +18,7 @@ from services import codec
 from services.errors import BadInput
 from services.scenario.file.load import load_of, write_load
 from services.scenario.model import Entry, Load, Scenario
+from services.scenario.pace import Closed
 from services.transports.site import Broker
 from services.wire.ports import Address, Directory
 
@@ -100,8 +101,17 @@ class Plan(_Terms):
     @property
     def max_in_flight(self) -> int:
         """This worker's part of the bound; the parts of all workers add up to it."""
-        whole, rest = divmod(self.load.max_in_flight, self.workers)
-        return max(1, whole + (self.worker < rest))
+        return max(1, self._part(self.load.max_in_flight))
+
+    @property
+    def users(self) -> int:
+        """This worker's users of a closed load; there may be fewer users than workers."""
+        assert isinstance(self.load.pace, Closed)
+        return self._part(self.load.pace.users)
+
+    def _part(self, number: int) -> int:
+        whole, rest = divmod(number, self.workers)
+        return whole + (self.worker < rest)
 
     def schedule(self) -> Schedule:
         """What this worker sends."""

@@ -21,6 +21,7 @@ from loadgen.samples import PHASES
 from services.scenario.chance import request_key, uniform
 from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Entry, Load
+from services.scenario.pace import Closed, Open, Replay
 
 Arrivals = Literal["poisson", "uniform"]
 WARMUP: Final = PHASES.index("warmup")
@@ -40,7 +41,7 @@ class Schedule:
     number: NDArray[np.int64]
     """The request's number in the whole schedule, from 0; chance hangs on it."""
     offset_ns: NDArray[np.int64]
-    """When it is due, from the schedule's zero."""
+    """When it is due, from the schedule's zero. Of a closed load none is: spread out evenly."""
     entry: NDArray[np.uint16]
     """Index into the load's entries."""
     sampled: NDArray[np.bool_]
@@ -61,13 +62,14 @@ class Schedule:
 
 
 def arrivals(load: Load, seed: int, *, trace_ratio: float = 0.5, trace_salt: int = 0) -> Schedule:
-    """Every arrival of one round, warm-up included.
+    """Every arrival of one round, warm-up included; of a closed load, as many as its users may
+    need, which they take in this order.
 
     ``seed`` is the round's. ``trace_salt`` goes into trace ids alone, so that two rounds of one
     pair send the same requests under different ids. ``trace_ratio`` is the share of sampled
     requests, 0..1.
     """
-    due = offsets(load.arrivals, load.rate_rps, load.warmup_ns + load.duration_ns, seed)
+    due = _due(load, seed)
     count = len(due)
     chance = [request_key(seed, n) for n in range(count)]
     entry = _entries(load.entries, chance)
@@ -94,30 +96,97 @@ def arrivals(load: Load, seed: int, *, trace_ratio: float = 0.5, trace_salt: int
     )
 
 
+def _due(load: Load, seed: int) -> NDArray[np.int64]:
+    length_ns = load.length_ns
+    match load.pace:
+        case Open(kind, rate_rps, ()):
+            return offsets(kind, rate_rps, length_ns, seed)
+        case Open(kind):
+            numbers = _points(kind, 1.0, load.pace.requests(load.warmup_ns, load.duration_ns), seed)
+            return _before(length_ns, np.minimum(when(load, numbers), length_ns))
+        case Replay(at_ns):
+            return _before(length_ns, np.array(at_ns))
+        case Closed():
+            count = math.ceil(load.pace.requests(load.warmup_ns, load.duration_ns))
+            return _before(length_ns, np.arange(count) * (length_ns / count))
+
+
 def offsets(kind: Arrivals, rate_rps: float, length_ns: int, seed: int) -> NDArray[np.int64]:
     """Due times in [0, ``length_ns``), rising.
 
     Poisson: exponential gaps, the first before the first arrival. Uniform: every 1/rate from 0.
     A longer schedule of the same rate and seed begins with the shorter one.
     """
-    gap = _NANO / rate_rps
+    return _before(length_ns, _points(kind, _NANO / rate_rps, length_ns, seed))
+
+
+def when(load: Load, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """When so many requests of an open load are to be expected, in ns from the schedule's zero.
+
+    A Poisson process of rate 1 comes out as one of the load's changing rate (time rescaling:
+    Çinlar, Introduction to Stochastic Processes, 1975). What never is to be expected is inf.
+    """
+    at, rate, before = _lines(load)
+    of = np.clip(np.searchsorted(before, numbers, side="right") - 1, 0, len(at) - 2)
+    left = numbers - before[of]
+    slope = (rate[of + 1] - rate[of]) / np.maximum(at[of + 1] - at[of], 1e-300)
+    # The root of rate·t + slope·t²/2 = left, in the form that no slope takes figures from.
+    under = np.maximum(rate[of] ** 2 + 2.0 * slope * left, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        after = np.where(left > 0.0, 2.0 * left / (rate[of] + np.sqrt(under)), 0.0)
+    found: NDArray[np.float64] = _NANO * (at[of] + after)
+    return found
+
+
+def expected(load: Load, at_ns: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How many requests of an open load are to be expected by then: back from :func:`when`."""
+    at, rate, before = _lines(load)
+    seconds = at_ns / _NANO
+    of = np.clip(np.searchsorted(at, seconds, side="right") - 1, 0, len(at) - 2)
+    left = seconds - at[of]
+    slope = (rate[of + 1] - rate[of]) / np.maximum(at[of + 1] - at[of], 1e-300)
+    found: NDArray[np.float64] = before[of] + left * (rate[of] + slope * left / 2.0)
+    return found
+
+
+def _lines(load: Load) -> tuple[NDArray[np.float64], ...]:
+    """Where the rate's straight lines meet: seconds, requests a second, requests until then."""
+    assert isinstance(load.pace, Open)
+    knots = load.pace.knots(load.warmup_ns, load.duration_ns)
+    at = np.array([ns for ns, _ in knots]) / _NANO
+    rate = np.array([rps for _, rps in knots])
+    parts = np.diff(at) * (rate[1:] + rate[:-1]) / 2.0
+    return at, rate, np.concatenate((np.zeros(1), np.cumsum(parts)))
+
+
+def _points(kind: Arrivals, gap: float, length: float, seed: int) -> NDArray[np.float64]:
+    """Arrivals ``gap`` apart on average, up to ``length`` or beyond; both in one unit."""
     if kind == "uniform":
-        count = math.ceil(length_ns / gap)
-        return _before(length_ns, np.arange(count) * gap)
+        return np.arange(math.ceil(length / gap), dtype=np.float64) * gap
     bits = np.random.Philox(key=seed & (2**128 - 1))
-    expected = length_ns / gap
-    chunk = int(expected + 6 * math.sqrt(expected)) + 16
+    mean = length / gap
+    chunk = int(mean + 6 * math.sqrt(mean)) + 16
     at = 0.0
     parts: list[NDArray[np.float64]] = []
-    while at < length_ns:
+    while at < length:
         u = (bits.random_raw(chunk) >> np.uint64(11)) * 2.0**-53
         gaps: NDArray[np.float64] = -gap * np.log1p(-u)
         parts.append(at + np.cumsum(gaps))
         at = float(parts[-1][-1])
-    return _before(length_ns, np.concatenate(parts) if parts else np.empty(0))
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
-def _before(length_ns: int, at: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+def taken(schedule: Schedule, sent: NDArray[np.int64], workers: int) -> Schedule:
+    """Of a closed load's schedule, what its users have taken, as far as the numbers ``sent`` tell:
+    each worker takes its own in order."""
+    keep = np.zeros(len(schedule), dtype=np.bool_)
+    for worker in range(workers):
+        last = sent[sent % workers == worker].max(initial=-1)
+        keep |= (schedule.number % workers == worker) & (schedule.number <= last)
+    return select(schedule, np.flatnonzero(keep))
+
+
+def _before(length_ns: int, at: NDArray[np.number[Any]]) -> NDArray[np.int64]:
     due: NDArray[np.int64] = np.rint(at).astype(np.int64)
     return due[: int(np.searchsorted(due, length_ns))]
 
@@ -146,10 +215,29 @@ class Fit:
     holds: bool
 
 
+def follows(load: Load, due_ns: NDArray[np.int64], *, level: float = 1e-4) -> Fit | None:
+    """Check due times (ns from the schedule's zero, rising) against an open load's arrivals; None
+    where there is no law, as of a replay."""
+    match load.pace:
+        case Open(kind, rate_rps, ()):
+            return fits(due_ns, kind, rate_rps, level=level)
+        case Open(kind):
+            even = expected(load, due_ns) * _NANO
+            return fits(even, kind, 1.0, level=level, off_ns=1.0 + load.pace.peak_rps)
+        case _:
+            return None
+
+
 def fits(
-    intended_ns: NDArray[np.int64], model: Arrivals, rate_rps: float, *, level: float = 1e-4
+    intended_ns: NDArray[Any],
+    model: Arrivals,
+    rate_rps: float,
+    *,
+    level: float = 1e-4,
+    off_ns: float = 1.0,
 ) -> Fit:
     """Check the gaps of due times (ns, rising, any zero) against the model and its rate.
+    ``off_ns``: what rounding a due time to a whole ns may do to a gap.
 
     Under two gaps nothing can be said, and the fit holds. ``level`` is the chance of rejecting a
     schedule that is right: small, because every round is tested.
@@ -160,8 +248,7 @@ def fits(
         return Fit(statistic=0.0, p_value=None, n=len(gaps), holds=True)
     if model == "uniform":
         worst = float(np.abs(gaps - expected).max())
-        # Each due time is rounded to a whole ns, so a gap is off by one at most.
-        return Fit(statistic=worst, p_value=None, n=len(gaps), holds=worst <= 1.0)
+        return Fit(statistic=worst, p_value=None, n=len(gaps), holds=worst <= off_ns)
     below = -np.expm1(-np.sort(gaps) / expected)
     steps = np.arange(len(gaps) + 1) / len(gaps)
     distance = float(max((steps[1:] - below).max(), (below - steps[:-1]).max()))

@@ -56,6 +56,12 @@ class Code(enum.Enum):
         "run again; if it stays, it is a bug of ours",
         VOIDS,
     )
+    SPENT = (
+        "spent",
+        "users of a closed load had sent every request that was made ready for them",
+        "fewer users, more think time, or a shorter round",
+        VOIDS,
+    )
     DROPS = (
         "drops",
         "requests were dropped because too many were in flight",
@@ -285,7 +291,7 @@ class Code(enum.Enum):
     NOT_IDENTIFIABLE = (
         "not_identifiable",
         "the sample is too small for this quantile",
-        "longer, or a higher rate",
+        "the `--duration` that it names, or a higher `--rate`",
     )
     NO_VALID_ROUND = (
         "no_valid_round",

@@ -12,7 +12,7 @@ from analysis.report import columns, figures
 from analysis.report.distribution import curve
 from analysis.report.panels import panels
 from analysis.report.topology import topology_svg
-from analysis.report.view import LOWEST, FindingView, VariantView, View, errors
+from analysis.report.view import LOWEST, FindingView, VariantView, View, errors, p99
 from analysis.report.waterfall import read_trace, waterfall
 
 _ASSETS = files("analysis.report") / "assets"
@@ -30,6 +30,7 @@ def _template() -> jinja2.Template:
     for name in ("ms", "size", "count", "share", "plural"):
         environment.filters[name] = getattr(figures, name)
     environment.filters["errors"] = errors
+    environment.filters["p99"] = p99
     return environment.from_string(_asset("report.html.j2"))
 
 

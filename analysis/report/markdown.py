@@ -66,6 +66,8 @@ def markdown(of: View) -> str:
                     rows,
                 )
             )
+        if of.pooled:
+            lines.extend([f"{of.pooled.capitalize()}.", ""])
         if of.marked:
             lines.extend([f"Marked: {LOWEST}.", ""])
     names = [v.name for v in of.variants]

@@ -240,6 +240,8 @@ def _variants(of: View) -> RenderableType:
         "verdict; – means not identifiable from this many requests"
         + (f"; * {LOWEST}" if of.marked else "")
     )
+    if of.pooled:
+        note += f"; {of.pooled}"
     return Group(table, *_foretold(of), Text(note, style="dim"))
 
 

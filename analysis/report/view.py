@@ -77,6 +77,7 @@ class EntryView:
     against_baseline: str
     p95: float | None
     p99: float | None
+    p99_pooled: float | None
     lowest: frozenset[str] = frozenset()
     """Which of these quantiles no other variant has as low: :func:`marked`."""
 
@@ -104,6 +105,8 @@ class VariantView:
     p50: float | None
     p95: float | None
     p99: float | None
+    p99_pooled: float | None
+    """Of the requests of all valid rounds together, where none shows a P99."""
     against_baseline: str
     """P50 as a ratio to the baseline's; a dash for the baseline itself."""
     could_save: str
@@ -197,6 +200,16 @@ class View:
         return words
 
     @property
+    def pooled(self) -> str:
+        """What ``pooled`` beside a figure means; empty where it is beside none."""
+        figures = (
+            p for v in self.variants for p in (v.p99_pooled, *(e.p99_pooled for e in v.entries))
+        )
+        if all(figure is None for figure in figures):
+            return ""
+        return "pooled: of all valid rounds' requests together, since no round shows it"
+
+    @property
     def lead(self) -> tuple[str, ...]:
         """The answer in a few sentences, most important first."""
         base = self.base
@@ -240,7 +253,7 @@ def marked(variants: Sequence[VariantView]) -> tuple[VariantView, ...]:
 
     Only figures that may be held against the baseline's are looked at: both have valid rounds and
     one kind of load, and no larger share of the variant's requests failed, since what fails at once
-    is no part of its times.
+    is no part of its times. A pooled P99 is no median of rounds, and is not looked at either.
     """
     base = next((v for v in variants if v.name == BASELINE and v.valid), None)
     if base is None:
@@ -275,11 +288,11 @@ def marked(variants: Sequence[VariantView]) -> tuple[VariantView, ...]:
 
 def times(row: VariantView | EntryView, mark: str) -> tuple[str, str, str]:
     """Its P50, P95 and P99, ``mark`` before those that are lowest."""
-    p50, p95, p99 = (
-        (mark if quantile in row.lowest else "") + ms(value)
-        for quantile, value in (("p50", row.p50), ("p95", row.p95), ("p99", row.p99))
+    shown = {"p50": ms(row.p50), "p95": ms(row.p95), "p99": p99(row)}
+    first, second, third = (
+        (mark if name in row.lowest else "") + said for name, said in shown.items()
     )
-    return p50, p95, p99
+    return first, second, third
 
 
 def _known(of: VariantView) -> dict[tuple[str, str], float]:
@@ -292,6 +305,10 @@ def _known(of: VariantView) -> dict[tuple[str, str], float]:
         for quantile, value in (("p50", row.p50), ("p95", row.p95), ("p99", row.p99))
         if value is not None
     }
+
+
+def p99(of: VariantView | EntryView) -> str:
+    return ms(of.p99) if of.p99_pooled is None else f"{ms(of.p99_pooled)} pooled"
 
 
 def one_line(value: Any) -> str:

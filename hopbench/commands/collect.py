@@ -10,8 +10,7 @@ import typer
 from hopbench import disk
 from hopbench.collector.server import collect
 from hopbench.exits import Exit
-from hopbench.front.output import STDOUT
-from services.errors import BadInput
+from hopbench.front.output import STDOUT, RefusedTarget
 
 
 def command(
@@ -33,7 +32,7 @@ def command(
 ) -> Exit:
     """Take OTLP from any exporter until Ctrl-C; `hopbench analyze DIR` reads what was kept."""
     if json not in (None, STDOUT):
-        raise BadInput("--json takes - here", hint="the line goes to standard output")
+        raise RefusedTarget("--json takes - here", hint="the line goes to standard output")
     out.mkdir(parents=True, exist_ok=True)
     disk.must_take(out)
     return Exit(

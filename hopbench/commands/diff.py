@@ -13,6 +13,7 @@ from rich.text import Text
 from hopbench.exits import Exit
 from hopbench.front import options
 from hopbench.front.output import Output
+from services.scenario.capacity import Shape
 from services.scenario.file.difference import Difference, EdgeSide, StepsChange, difference
 from services.scenario.file.parser import load
 from services.scenario.refactors import BASELINE, apply
@@ -42,10 +43,14 @@ def _figures(a: str, b: str, found: Difference) -> Table:
         ("at worst", str(before.calls_worst), str(after.calls_worst)),
         ("synchronous hops deep", str(before.depth), str(after.depth)),
         ("calls at once", str(before.fan_out), str(after.fan_out)),
-        ("hops per second", f"{before.hops_per_s:.0f}", f"{after.hops_per_s:.0f}"),
+        ("hops per second", _hops(before), _hops(after)),
     ):
         shown.add_row(name, old, new, style=None if old != new else "dim")
     return shown
+
+
+def _hops(shape: Shape) -> str:
+    return "as answered" if shape.hops_per_s is None else f"{shape.hops_per_s:.0f}"
 
 
 def _edges(a: str, b: str, found: Difference) -> Table:

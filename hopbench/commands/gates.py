@@ -49,6 +49,7 @@ def _subjects(what: str) -> Subjects:
         return gate_values.planned(variant_scenarios(load(what).scenario))
     directory = rundir.opened(Path(what))
     planned = plan.read(directory)
+    rundir.must_take(directory)
     with rundir.claimed(directory):
         return gate_values.of_summary(planned, summarise(planned, directory))
 

@@ -30,6 +30,7 @@ def command(
     gates = [parse(text) for text in fail_on or ()]
     directory = rundir.opened(run)
     planned = plan.read(directory)
+    rundir.must_take(directory)
     check(gates, gate_values.planned(planned.scenarios))
     with rundir.claimed(directory):
         with output.working("analysing"):

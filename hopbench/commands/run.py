@@ -67,6 +67,7 @@ def command(
     rate: options.Rate = None,
     duration: options.Duration = None,
     warmup: options.Warmup = None,
+    users: options.Users = None,
     seed: options.Seed = None,
     engine: options.Engine = "local",
     broker: options.Broker = "embedded",
@@ -100,7 +101,9 @@ def command(
         loaded = load(_named(scenario))
         text = loaded.text
         planned = plan.plan_of(
-            with_load(loaded.scenario, rate, duration, warmup, seed),
+            with_load(
+                loaded.scenario, rate=rate, duration=duration, warmup=warmup, users=users, seed=seed
+            ),
             loaded.sha256,
             variants=tuple(variant or ()),
             rounds=rounds,
@@ -249,7 +252,7 @@ def _resumed(given: Mapping[str, str], directory: Path) -> RunDir:
             hint=f"hopbench run --resume {directory}",
         )
     run = rundir.opened(directory)
-    disk.must_take(run.path)
+    rundir.must_take(run)
     return run
 
 

@@ -33,6 +33,7 @@ def command(
     rate: options.Rate = None,
     duration: options.Duration = None,
     warmup: options.Warmup = None,
+    users: options.Users = None,
     seed: options.Seed = None,
     broker: options.Broker = "embedded",
     jaeger: options.Jaeger = None,
@@ -54,7 +55,9 @@ def command(
         raise BadInput("up runs one variant", hint="give --variant once")
     loaded = load(scenario)
     planned = plan.plan_of(
-        with_load(loaded.scenario, rate, duration, warmup, seed),
+        with_load(
+            loaded.scenario, rate=rate, duration=duration, warmup=warmup, users=users, seed=seed
+        ),
         loaded.sha256,
         variants=names,
         rounds=1,

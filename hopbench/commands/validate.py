@@ -30,15 +30,15 @@ def figures(of: dict[str, Shape]) -> Table:
     for header in ("calls/request", "at worst", "hops deep", "at once", "hops/s", "most CPU"):
         shown.add_column(header, justify="right", no_wrap=True)
     for name, one in of.items():
-        busiest, demand = max(one.demand.items(), key=lambda item: item[1].cpu_cores)
+        busiest = max(one.demand, key=lambda name: one.demand[name].cpu_cores, default=None)
         shown.add_row(
             name,
             f"{one.calls_mean:.2f}",
             str(one.calls_worst),
             str(one.depth),
             str(one.fan_out),
-            f"{one.hops_per_s:.0f}",
-            f"{busiest} {demand.cpu_cores:.2f}",
+            "as answered" if one.hops_per_s is None else f"{one.hops_per_s:.0f}",
+            "" if busiest is None else f"{busiest} {one.demand[busiest].cpu_cores:.2f}",
         )
     return shown
 
@@ -70,7 +70,7 @@ def report(loaded: Loaded) -> RenderableType:
     )
     head = Text.assemble(
         (scenario.name, "bold"),
-        f" is valid: {size}, {scenario.load.rate_rps:g} requests/s",
+        f" is valid: {size}, {scenario.load.pace}",
     )
     return Group(head, "", figures(shapes(scenario)), *warnings(loaded))
 

@@ -26,7 +26,7 @@ from hopbench.engines.port import (
 from loadgen.plan import Plan
 from loadgen.samples import DROPPED, NOT_REACHED, OF_STATUS
 from loadgen.schedule import Schedule, arrivals
-from loadgen.spool.recorder import Recorder, header, known
+from loadgen.spool.recorder import recorded
 from services.clocks.virtual import VirtualClock
 from services.doubts import Code, Doubt
 from services.report import ProcessReport, SenderReport
@@ -118,6 +118,7 @@ def execute(
         Due(schedule, settings.tracing, load.warmup_ns, tell, stop),
         load.warmup_ns,
         telemetry,
+        closed_until_ns=load.length_ns if load.pace.model == "closed" else None,
     )
     tell("drain", 0.0)
     _write_samples(plan, settings, directory, schedule, result.outcomes)
@@ -127,7 +128,7 @@ def execute(
         start_ns=0,
         unix_offset_ns=UNIX_OFFSET_NS,
         measured_from_ns=load.warmup_ns,
-        measured_to_ns=load.warmup_ns + load.duration_ns,
+        measured_to_ns=load.length_ns,
         processes=tuple(map(_report, result.replicas)),
         service_pids={},
         locust_pids=(),
@@ -206,7 +207,7 @@ def _write_samples(
         trace_salt=plan.trace_salt,
         samples=directory / "samples.spool",
     )
-    recorder = Recorder(written.samples, header(written, 0), known(schedule, written, 0))
+    recorder = recorded(written.samples, schedule, written, 0)
     codes = [statuses.codes(entry.protocol) for entry in load.entries]
     try:
         for row, outcome in enumerate(outcomes):

@@ -25,6 +25,9 @@ Duration = Annotated[
 Warmup = Annotated[
     str | None, typer.Option("--warmup", metavar="2s", help="Length of the warm-up before it.")
 ]
+Users = Annotated[
+    int | None, typer.Option("--users", min=1, metavar="N", help="Users of a closed load.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="Of all chance.")]
 Engine = Annotated[
     str,

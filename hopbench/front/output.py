@@ -24,6 +24,10 @@ from services.errors import BadInput
 STDOUT = "-"
 
 
+class RefusedTarget(BadInput):
+    """What ``--json`` names takes no document: not even that of this error."""
+
+
 class _Console(Console):
     """Text is shown as it is: ``:bug:`` is a name as good as any."""
 
@@ -43,20 +47,22 @@ class Output:
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        """Raises BadInput for a file that can't be made: better now than after an hour's run."""
+        """Raises RefusedTarget for a file that can't be made: better now than after an
+        hour's run."""
         if self.json is None or self.json == STDOUT:
             return
         path = Path(self.json)
         if not self.json or path.is_dir():
-            raise BadInput(f"--json {self.json!r} names no file", hint="--json FILE, or --json -")
+            hint = "--json FILE, or --json -"
+            raise RefusedTarget(f"--json {self.json!r} names no file", hint=hint)
         if _written_through(path) and path.exists():
             if not os.access(path, os.W_OK):
-                raise BadInput(f"--json {self.json} cannot be written to")
+                raise RefusedTarget(f"--json {self.json} cannot be written to")
             return
         parent = Path(os.path.realpath(path)).parent
         if not os.access(parent, os.W_OK | os.X_OK):
             why = "cannot be written to" if parent.is_dir() else "is no directory"
-            raise BadInput(f"--json {self.json}: {parent} {why}")
+            raise RefusedTarget(f"--json {self.json}: {parent} {why}")
 
     @property
     def people(self) -> Console:

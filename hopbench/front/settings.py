@@ -10,8 +10,9 @@ from hopbench.engines import ENGINES, is_virtual
 from hopbench.engines.port import EMBEDDED, Instrumentation, Settings
 from hopbench.jaeger.client import addresses
 from services.errors import BadInput
-from services.scenario.file.validation import arrivals
+from services.scenario.file.validation import load_problem
 from services.scenario.model import Scenario
+from services.scenario.pace import Closed, Open, Pace
 from services.scenario.text import units
 from services.system.endpoints import endpoint
 
@@ -40,9 +41,11 @@ def one_of(flag: str, text: str, known: tuple[str, ...]) -> str:
 
 def with_load(
     scenario: Scenario,
+    *,
     rate: str | None,
     duration: str | None,
     warmup: str | None,
+    users: int | None,
     seed: int | None,
 ) -> Scenario:
     """The scenario with the flags that were given in place of its own values."""
@@ -55,13 +58,29 @@ def with_load(
             raise BadInput(f"{flag} must be more than 0")
     load = replace(
         base,
-        rate_rps=base.rate_rps if rate_rps is None else rate_rps,
+        pace=_pace(base.pace, rate_rps, users),
         duration_ns=base.duration_ns if duration_ns is None else duration_ns,
         warmup_ns=base.warmup_ns if warmup_ns is None else warmup_ns,
     )
-    if (many := arrivals(load)) is not None:
-        raise BadInput(many.text, hint=many.hint)
+    if (wrong := load_problem(load)) is not None:
+        raise BadInput(wrong.text, hint=wrong.hint)
     return replace(scenario, seed=scenario.seed if seed is None else seed, load=load)
+
+
+def _pace(base: Pace, rate_rps: float | None, users: int | None) -> Pace:
+    if rate_rps is not None:
+        if not isinstance(base, Open):
+            hint = "a replay follows its recording, users follow their answers: leave it out"
+            raise BadInput("--rate: this load has no rate", hint=hint)
+        if base.ramp:
+            hint = "change `rate` and `ramp` in the scenario"
+            raise BadInput("--rate: the rate of this load is a ramp", hint=hint)
+        base = replace(base, rate_rps=rate_rps)
+    if users is not None:
+        if not isinstance(base, Closed):
+            raise BadInput("--users: this load is open", hint="--rate is what it takes")
+        base = replace(base, users=users)
+    return base
 
 
 def run_settings(

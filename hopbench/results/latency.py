@@ -6,8 +6,10 @@ timeouts rank as infinitely slow; requests answered with an error have times of 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
@@ -16,6 +18,11 @@ from analysis.arrays.quantiles import NS_PER_MS, Quantiles, quantiles, rank
 from services.scenario.model import Load
 
 Headline = Literal["unsampled", "all"]
+
+_TIMED: Final = (
+    *("phase", "status", "sampled", "entry", "protocol"),
+    *("intended_ns", "sent_ns", "done_ns"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +55,11 @@ class LoadRow:
     those that left."""
 
     model: str
-    arrivals: str
-    rate_rps: float
-    offered_rps: float
+    arrivals: str | None
+    """None for a closed load, as is ``offered_rps``."""
+    rate_rps: float | None
+    """None for a load that has not one rate."""
+    offered_rps: float | None
     """Arrivals that the schedule has in the measured phase, recorded or not, by its length."""
     achieved_rps: float
     sent: int
@@ -90,6 +99,11 @@ def latency(samples: pl.DataFrame) -> Latency:
     )
 
 
+def pooled(samples: Iterable[Path]) -> pl.DataFrame:
+    """What these samples.parquet hold of times, as if they were of one round."""
+    return pl.concat(pl.read_parquet(path, columns=list(_TIMED), glob=False) for path in samples)
+
+
 def load_row(load: Load, scheduled: int, samples: pl.DataFrame) -> LoadRow:
     """``scheduled`` arrivals are due in the measured phase."""
     of = _measured(samples)
@@ -97,10 +111,10 @@ def load_row(load: Load, scheduled: int, samples: pl.DataFrame) -> LoadRow:
     sent = int(of["sent_ns"].is_not_null().sum())
     seconds = load.duration_ns / 1e9
     return LoadRow(
-        model=load.model,
-        arrivals=load.arrivals,
-        rate_rps=load.rate_rps,
-        offered_rps=scheduled / seconds,
+        model=load.pace.model,
+        arrivals=load.pace.arrivals,
+        rate_rps=load.pace.steady_rps,
+        offered_rps=None if load.pace.model == "closed" else scheduled / seconds,
         achieved_rps=sent / seconds,
         sent=sent,
         ok=by.get("ok", 0),

@@ -18,7 +18,8 @@ from analysis.rows.edges import EdgeRow, edge_rows
 from analysis.rows.paths import PathRow, path_rows
 from hopbench.engines.port import BrokerKind, ClockName, Instrumentation, Settings
 from hopbench.results import checks, latency
-from hopbench.results.checks import Sent
+from hopbench.results.checks import observed
+from hopbench.results.checks.observed import Sent, Untold
 from hopbench.results.latency import EntryRow, Headline, Latency, LoadRow
 from hopbench.runs import metrics
 from hopbench.runs.environment import Environment
@@ -125,7 +126,7 @@ def account(trial: Trial, world: World, seen: Observed) -> Account:
     spans = _spans(trial, by_scenario)
     requests = Requests(trial.asked.height, int(seen.complete.sum()))
     doubts = checks.judge(
-        checks.Observed(
+        observed.Observed(
             clock=world.clock,
             broker=world.broker,
             settings=settings,
@@ -149,7 +150,7 @@ def account(trial: Trial, world: World, seen: Observed) -> Account:
             requests_sampled=requests.sampled,
             requests_complete=requests.complete,
             kafka_used="kafka" in _protocols(scenario),
-            unidentifiable=_unidentifiable(settings, times, kind),
+            untold=_untold(settings, times, kind),
             changes=()
             if trial.environment is None or world.environment is None
             else trial.environment.changes(world.environment),
@@ -178,14 +179,20 @@ def account(trial: Trial, world: World, seen: Observed) -> Account:
     )
 
 
-def _unidentifiable(settings: Settings, times: Latency, kind: Headline) -> tuple[str, ...]:
+def _untold(settings: Settings, times: Latency, kind: Headline) -> tuple[Untold, ...]:
     """Figures of a variant that this round cannot tell; where there is no control, a check says
     so."""
     head = times.headline(kind)
-    unknown = [f"response_p{p}_ms" for p in HEADLINE_PERCENTS if getattr(head, f"p{p}") is None]
+    unknown = [
+        Untold(f"response_p{p}_ms", p, head)
+        for p in HEADLINE_PERCENTS
+        if getattr(head, f"p{p}") is None
+    ]
     both = settings.tracing and 0.0 < settings.trace_ratio < 1.0
     if both and times.direct_tax_ms is None:
-        unknown.append("direct_tax_ms")
+        both_kinds = (times.sampled, times.unsampled)
+        rarer = min((of for of in both_kinds if of.p50 is None), key=lambda of: of.n)
+        unknown.append(Untold("direct_tax_ms", 50, rarer))
     return tuple(unknown)
 
 

@@ -38,8 +38,12 @@ Progress = Callable[[str, float], None]
 class Asked:
     """The load of every round, as the plan has it."""
 
-    arrivals: str
-    rate_rps: float
+    model: str
+    arrivals: str | None
+    rate_rps: float | None
+    """None for a load that has not one rate."""
+    pace: str
+    """As a report says it."""
     warmup_s: float
     duration_s: float
 
@@ -139,7 +143,15 @@ def summarise(
 
 
 def _asked(load: Load) -> Asked:
-    return Asked(load.arrivals, load.rate_rps, load.warmup_ns / 1e9, load.duration_ns / 1e9)
+    pace = load.pace
+    return Asked(
+        model=pace.model,
+        arrivals=pace.arrivals,
+        rate_rps=pace.steady_rps,
+        pace=str(pace),
+        warmup_s=load.warmup_ns / 1e9,
+        duration_s=load.duration_ns / 1e9,
+    )
 
 
 def _began(plan: RunPlan, run: RunDir) -> str | None:

@@ -1,7 +1,8 @@
 """One variant over its rounds: its entry in ``variants[]`` of a summary.
 
 Its figures are medians over its valid rounds; where none is valid, over all of them, and a doubt
-says so.
+says so. A P99 that no valid round shows may be known of the requests of all of them together: it is
+told apart from the medians, as pooled, and no gate, ratio or verdict takes it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from analysis.analyse import concluded, observe
+from analysis.arrays.quantiles import Quantiles
 from analysis.findings.finding import Finding
 from analysis.findings.observed import Observed
 from analysis.findings.settings import Settings as AnalysisSettings
@@ -20,7 +22,7 @@ from hopbench import disk
 from hopbench.engines.wall import trace_stores
 from hopbench.jaeger.links import linked
 from hopbench.results import latency
-from hopbench.results.latency import EntryRow
+from hopbench.results.latency import EntryRow, Headline
 from hopbench.results.round import Account, World, account, usable
 from hopbench.runs import trial
 from hopbench.runs.directory import RunDir
@@ -40,6 +42,7 @@ class EntryMedians:
     response_p50_ms: float | None
     response_p95_ms: float | None
     response_p99_ms: float | None
+    response_p99_pooled_ms: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class VariantRow:
     response_p50_ms: float | None
     response_p95_ms: float | None
     response_p99_ms: float | None
+    response_p99_pooled_ms: float | None
+    """Of all requests of its valid rounds, where none of them identifies a P99."""
     entries: tuple[EntryMedians, ...]
     calls_per_request: float | None
     direct_tax_ms: float | None
@@ -108,6 +113,7 @@ def told(
     judged = plan.settings.tracing and complete >= plan.limits.complete_traces
     kind = latency.headline(plan.settings.tracing, plan.settings.trace_ratio)
     heads = [a.latency_ms.headline(kind) for a in used]
+    pooled = _pooled_p99(run, [a for a in accounts if not a.void], kind)
     return tuple(accounts), VariantRow(
         name=name,
         description=_description(plan.scenario, name),
@@ -117,7 +123,8 @@ def told(
         response_p50_ms=_median(of.p50 for of in heads),
         response_p95_ms=_median(of.p95 for of in heads),
         response_p99_ms=_median(of.p99 for of in heads),
-        entries=_entries(used),
+        response_p99_pooled_ms=pooled.get(None),
+        entries=_entries(used, pooled),
         calls_per_request=_median(a.calls_per_request for a in used),
         # Virtual time charges nothing for tracing; a difference there is one of requests.
         direct_tax_ms=_median(a.latency_ms.direct_tax_ms for a in used)
@@ -136,7 +143,25 @@ def told(
     )
 
 
-def _entries(used: Sequence[Account]) -> tuple[EntryMedians, ...]:
+def _pooled_p99(
+    run: RunDir, valid: Sequence[Account], kind: Headline
+) -> Mapping[str | None, float | None]:
+    """By entry, and of all together by None: those that none of these rounds shows."""
+    rounds: dict[str | None, list[Quantiles]] = {None: [a.latency_ms.headline(kind) for a in valid]}
+    for row in (row for a in valid for row in a.entries):
+        rounds.setdefault(row.entry, []).append(row.response_ms)
+    hidden = [of for of, alike in rounds.items() if all(q.p99 is None for q in alike)]
+    if len(valid) < 2 or not hidden:
+        return {}
+    samples = latency.pooled(run.trial(a.round, a.variant).samples for a in valid)
+    found: dict[str | None, Quantiles] = {None: latency.latency(samples).headline(kind)}
+    found |= {row.entry: row.response_ms for row in latency.entry_rows(samples, kind)}
+    return {of: found[of].p99 for of in hidden}
+
+
+def _entries(
+    used: Sequence[Account], pooled_p99: Mapping[str | None, float | None]
+) -> tuple[EntryMedians, ...]:
     alike: dict[str, list[EntryRow]] = {}
     for row in (row for a in used for row in a.entries):
         alike.setdefault(row.entry, []).append(row)
@@ -147,6 +172,7 @@ def _entries(used: Sequence[Account]) -> tuple[EntryMedians, ...]:
             response_p50_ms=_median(row.response_ms.p50 for row in rows),
             response_p95_ms=_median(row.response_ms.p95 for row in rows),
             response_p99_ms=_median(row.response_ms.p99 for row in rows),
+            response_p99_pooled_ms=pooled_p99.get(entry),
         )
         for entry, rows in sorted(alike.items())
     )

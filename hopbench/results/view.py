@@ -37,7 +37,7 @@ def view(summary: Summary) -> View:
         *([("measured", _moment(summary.began))] if summary.began else []),
         (
             "load",
-            f"{load.rate_rps:g}/s {load.arrivals}, {load.duration_s:g} s after {load.warmup_s:g} s",
+            f"{load.model}: {load.pace}, {load.duration_s:g} s after {load.warmup_s:g} s",
         ),
         ("engine", f"{summary.engine} ({summary.clock} clock)"),
         ("instrumentation", summary.instrumentation),
@@ -88,6 +88,7 @@ def _variant(summary: Summary, variant: VariantRow, baseline: VariantRow | None)
         p50=variant.response_p50_ms,
         p95=variant.response_p95_ms,
         p99=variant.response_p99_ms,
+        p99_pooled=variant.response_p99_pooled_ms,
         against_baseline=ratio(
             variant.response_p50_ms, None if against is None else against.response_p50_ms
         ),
@@ -188,6 +189,7 @@ def _entries(
             against_baseline=ratio(row.response_p50_ms, before.get(row.entry)),
             p95=row.response_p95_ms,
             p99=row.response_p99_ms,
+            p99_pooled=row.response_p99_pooled_ms,
         )
         for row in variant.entries
     )

@@ -179,6 +179,14 @@ def opened(path: Path) -> RunDir:
     return run
 
 
+def must_take(run: RunDir) -> None:
+    """Raises BadInput or CannotStart where nothing new can be written into it."""
+    try:
+        disk.must_take(run.path)
+    except OSError as error:
+        raise disk.refusal(error, instead="copy it, and name the copy") or error from error
+
+
 @contextmanager
 def claimed(run: RunDir) -> Iterator[None]:
     """Nobody else runs rounds here meanwhile, or makes tables out of what they left. Raises

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Final
 
 from hopbench.engines import is_virtual
@@ -11,8 +12,9 @@ from loadgen.schedule import arrivals
 from services.scenario.capacity import worst_calls
 from services.scenario.chance import round_seed
 from services.scenario.model import Load, Scenario
-from services.simulation.replay import expected_spans
-from services.simulation.round import Arrival
+from services.scenario.pace import Closed, Open, Replay
+from services.simulation.replay import SpanCount, expected_spans
+from services.simulation.round import Arrival, simulate
 
 PROBE: Final = 40
 """Requests of each variant that are simulated, at most, to learn how many spans one makes."""
@@ -49,9 +51,8 @@ class Estimate:
 
 def estimate(plan: RunPlan, rounds: int) -> Estimate:
     """Of so many rounds of the plan."""
-    load = plan.scenario.load
-    seconds = (load.warmup_ns + load.duration_ns) / 1e9
-    each = load.rate_rps * seconds
+    seconds = plan.scenario.load.length_ns / 1e9
+    each = fmean(map(_requests, plan.scenarios.values()))
     ratio = plan.settings.trace_ratio if plan.settings.tracing else 0.0
     per_request = [_spans_per_request(plan, scenario) for scenario in plan.scenarios.values()]
     known = [spans for spans in per_request if spans is not None]
@@ -73,25 +74,61 @@ def estimate(plan: RunPlan, rounds: int) -> Estimate:
     )
 
 
+def _requests(scenario: Scenario) -> float:
+    """Of one round. Of a closed load as many as its users would send if no request waited for
+    another (the interactive response time law: Lazowska et al., Quantitative System Performance,
+    1984)."""
+    load = scenario.load
+    most = load.pace.requests(load.warmup_ns, load.duration_ns)
+    if not isinstance(load.pace, Closed):
+        return most
+    seed = round_seed(scenario.seed, 0)
+    result = simulate(
+        scenario,
+        seed,
+        _probe(scenario, seed),
+        0,
+        lambda service, replica, numbered, clock: SpanCount(),
+    )
+    took = [
+        o.done_ns - o.sent_ns
+        for o in result.outcomes
+        if o.done_ns is not None and o.sent_ns is not None
+    ]
+    turn_ns = load.pace.think.mean() + (fmean(took) if took else 0.0)
+    return min(most, load.pace.users * load.length_ns / turn_ns) if turn_ns else most
+
+
 def _spans_per_request(plan: RunPlan, scenario: Scenario) -> float | None:
     """Simulated: a sampled request's spans, on average."""
     seed = round_seed(plan.scenario.seed, 0)
-    probe = max(1, min(PROBE, PROBED_CALLS // max(1, int(worst_calls(scenario)))))
-    schedule = arrivals(_shortened(scenario), seed, trace_ratio=1.0)
-    due = [
-        Arrival(int(n), int(at), int(entry), True, 1)
-        for n, at, entry in zip(
-            schedule.number[:probe], schedule.offset_ns[:probe], schedule.entry[:probe], strict=True
-        )
-    ]
+    due = _probe(scenario, seed)
     if not due:
         return 0.0
     expected = expected_spans(scenario, seed, due, plan.settings.instrumentation)
     return None if expected.spans is None else expected.spans / len(due)
 
 
-def _shortened(scenario: Scenario) -> Load:
-    """The load, no longer than the probe needs."""
-    load = scenario.load
-    needed = int(2 * PROBE / load.rate_rps * 1e9)
-    return replace(load, warmup_ns=0, duration_ns=min(needed, load.warmup_ns + load.duration_ns))
+def _probe(scenario: Scenario, seed: int) -> list[Arrival]:
+    """The first requests."""
+    probe = max(1, min(PROBE, PROBED_CALLS // max(1, int(worst_calls(scenario)))))
+    schedule = arrivals(_shortened(scenario.load), seed, trace_ratio=1.0)
+    return [
+        Arrival(int(n), int(at), int(entry), True, 1)
+        for n, at, entry in zip(
+            schedule.number[:probe], schedule.offset_ns[:probe], schedule.entry[:probe], strict=True
+        )
+    ]
+
+
+def _shortened(load: Load) -> Load:
+    """The load, no longer than the probe needs; without a rate, one request a second."""
+    match load.pace:
+        case Replay():
+            return load
+        case Open(_, rate, ()):
+            needed = min(load.length_ns, int(2 * PROBE / rate * 1e9))
+            return replace(load, warmup_ns=0, duration_ns=needed)
+        case _:
+            slow = Open("uniform", 1.0)
+            return replace(load, pace=slow, warmup_ns=0, duration_ns=2 * PROBE * 10**9)

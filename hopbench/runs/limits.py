@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Final
 
+SIGMAS: Final = 4.5
+"""Chance alone exceeds this once in 150,000 rounds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -24,7 +24,7 @@ from hopbench.runs.directory import RunDir, TrialDir
 from hopbench.runs.environment import Environment
 from hopbench.runs.metrics import Point
 from hopbench.runs.plan import RunPlan, Turn
-from loadgen.schedule import Schedule, arrivals
+from loadgen.schedule import Schedule, arrivals, taken
 from loadgen.spool import reader as spools
 
 
@@ -132,6 +132,20 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     return found
 
 
+def _asked(plan: RoundPlan, settings: Settings, samples: pl.DataFrame) -> Schedule:
+    """What the round was to send; of a closed load, what its users took."""
+    load = plan.scenario.load
+    schedule = arrivals(
+        load,
+        plan.seed,
+        trace_ratio=settings.trace_ratio if settings.tracing else 0.0,
+        trace_salt=plan.trace_salt,
+    )
+    if load.pace.model == "closed":
+        return taken(schedule, samples["seq"].to_numpy(), settings.workers)
+    return schedule
+
+
 def read(run: RunDir, plan: RunPlan, turn: Turn) -> Trial | None:
     """The trial of one round of the plan; None where it was never begun. Whoever calls it has
     claimed the run."""
@@ -150,12 +164,7 @@ def read(run: RunDir, plan: RunPlan, turn: Turn) -> Trial | None:
         evidence=None if ended is None else ended.evidence,
         repeats=0 if ended is None else ended.repeats,
         environment=evidence.read_file(Environment, place.environment),
-        schedule=arrivals(
-            round_plan.scenario.load,
-            turn.seed,
-            trace_ratio=settings.trace_ratio if settings.tracing else 0.0,
-            trace_salt=round_plan.trace_salt,
-        ),
+        schedule=_asked(round_plan, settings, tables.samples),
         samples=tables.samples,
         spans=tables.spans,
         points=tables.points,

@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from array import array
+from collections.abc import Iterator
 from contextlib import suppress
 from time import monotonic_ns
 from typing import Final
@@ -33,11 +34,12 @@ from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OF_STATUS, OK, STATUSES
 from loadgen.schedule import Schedule, select
 from loadgen.sending.asks import Asks
 from loadgen.spool.recorder import Ended as Recorded
-from loadgen.spool.recorder import Recorder, header, known
+from loadgen.spool.recorder import Recorder, recorded
 from services import codec
 from services.clocks.wall import WallClock
 from services.errors import BadInput, CannotStart
 from services.report import SenderReport
+from services.scenario.pace import Closed
 from services.system.death import ORPHANED, die_with
 from services.system.title import set_title
 from services.transports.kafka.transport import KafkaTransport
@@ -90,6 +92,7 @@ class Requests:
                 round=plan.round,
             )
         )
+        self._sends = {"call": self._transport.call, "publish": self._transport.publish}
         self._live: dict[int, asyncio.Task[None]] = {}
 
     async def open(self) -> None:
@@ -119,10 +122,18 @@ class Requests:
             for task in self._live.values():
                 task.cancel()
             await asyncio.gather(*self._live.values(), return_exceptions=True)
-        if self.by_status[TIMEOUT]:
+        if self.by_status[TIMEOUT] and any(w.mode == "call" for w in self._wires.values()):
             await self._late_replies()
 
     async def _send_all(self, start_ns: int) -> None:
+        plan = self._plan
+        if isinstance(pace := plan.load.pace, Closed):
+            rows = enumerate(map(pace.thinks_ns, self.schedule.chance.tolist()))
+            async with asyncio.TaskGroup() as group:
+                for begins in pace.begins_ns(plan.users):
+                    over = start_ns + plan.load.length_ns
+                    group.create_task(self._user(start_ns + begins, over, rows))
+            return
         live, late = self._live, 0
         for row, offset in enumerate(self.schedule.offset_ns.tolist()):
             out = self._prepare(row)
@@ -140,6 +151,20 @@ class Requests:
             else:
                 live[row] = asyncio.create_task(self._request(row, due, out))
 
+    async def _user(self, ready: int, over: int, rows: Iterator[tuple[int, int]]) -> None:
+        """Of a closed load: takes the rows that nobody has taken, until the time is over."""
+        while ready < over:
+            if (left := ready - monotonic_ns()) > 0:
+                await self._clock.sleep(left)
+            if (taken := next(rows, None)) is None:
+                return
+            row, think = taken
+            self._live[row] = task = asyncio.create_task(
+                self._request(row, None, self._prepare(row))
+            )
+            await asyncio.wait({task})
+            ready = monotonic_ns() + think
+
     def _prepare(self, row: int) -> Outgoing:
         ask = self._asks[row]
         return Outgoing(
@@ -154,7 +179,8 @@ class Requests:
             trace=ask.trace,
         )
 
-    async def _request(self, row: int, due: int, out: Outgoing) -> None:
+    async def _request(self, row: int, due: int | None, out: Outgoing) -> None:
+        """``due`` None: it is due when it is sent."""
         self.sent += 1
         sent = monotonic_ns()
         reply: Reply | None = None
@@ -162,12 +188,15 @@ class Requests:
         try:
             assert out.timeout_ns is not None
             async with asyncio.timeout(out.timeout_ns / _NANO):
-                reply = await self._transport.call(out)
+                reply = await self._sends[out.wire.mode](out)
         except TimeoutError:
             given_up = True
         finally:
             now = monotonic_ns()
-            self.lag_ns.append(sent - due)
+            if due is None:
+                due = sent
+            else:
+                self.lag_ns.append(sent - due)
             # The transport's own findings and the callee's answers are told apart by the code.
             answered = reply is not None and reply.status is not Status.UNAVAILABLE
             status, code, size = ERROR, -1, 0
@@ -189,7 +218,7 @@ class Requests:
 
     async def _late_replies(self) -> None:
         until = monotonic_ns() + int(_LATE_REPLY_S * _NANO)
-        topics = [wire.topic for wire in self._wires.values()]
+        topics = [wire.topic for wire in self._wires.values() if wire.mode == "call"]
         counters = self._counters
         # Replies are counted as they come; nothing tells of one that does not.
         while monotonic_ns() < until:
@@ -255,9 +284,7 @@ async def _live() -> int:
 
 async def _round(requests: Requests, plan: Plan, start_ns: int, lines: Lines) -> None:
     schedule = requests.schedule
-    recorder = requests.recorder = Recorder(
-        plan.kafka_samples, header(plan, start_ns), known(schedule, plan, start_ns)
-    )
+    recorder = requests.recorder = recorded(plan.kafka_samples, schedule, plan, start_ns)
     beats = array("q")
     cpu, waited = time.process_time_ns(), core_wait_ns()
     running = asyncio.create_task(requests.run(start_ns))

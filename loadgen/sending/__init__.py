@@ -29,9 +29,9 @@ def of(plan: Plan, asks: Asks) -> dict[int, Sender]:
     Entries over Kafka have none here: loadgen/kafka/entries.py."""
     entries = plan.load.entries
     total = sum(entry.weight for entry in entries)
-    rate = plan.load.rate_rps / plan.workers
+    at_once = _at_once(plan)
     ways = {
-        i: Way(entry, addresses, _warm(rate * entry.weight / total, len(addresses), plan))
+        i: Way(entry, addresses, _warm(at_once * entry.weight / total, len(addresses), plan))
         for i, (entry, addresses) in enumerate(zip(entries, plan.addresses, strict=True))
         if entry.protocol != "kafka"
     }
@@ -43,6 +43,11 @@ def of(plan: Plan, asks: Asks) -> dict[int, Sender]:
     return made
 
 
-def _warm(rate_rps: float, replicas: int, plan: Plan) -> int:
-    wanted = math.ceil(rate_rps * _WARM_LATENCY_S / replicas)
+def _at_once(plan: Plan) -> float:
+    rate = plan.load.pace.peak_rps
+    return plan.users if rate is None else rate / plan.workers * _WARM_LATENCY_S
+
+
+def _warm(at_once: float, replicas: int, plan: Plan) -> int:
+    wanted = math.ceil(at_once / replicas)
     return min(max(wanted, _FEWEST), _MOST, plan.max_in_flight)

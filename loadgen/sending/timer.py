@@ -24,6 +24,7 @@ class Timer:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._woken = Event()
+        self._sooner = Event()
         self._absolute = absolute_timer()
         if self._absolute is not None:
             self._watcher = hub.loop.io(self._absolute.fd, _READ)
@@ -37,7 +38,8 @@ class Timer:
         if left <= 0 or self._woken.is_set():
             return False
         if self._absolute is None:
-            self._woken.wait(left / _NANO)
+            self._sooner.clear()
+            self._sooner.wait(left / _NANO)
         else:
             # Setting it anew makes it unreadable; what woke the last wait need not be read.
             self._absolute.set(when_ns)
@@ -47,7 +49,13 @@ class Timer:
     def wake(self) -> None:
         """End the wait, and every later one, at once."""
         self._woken.set()
-        if self._absolute is not None:
+        self.hurry()
+
+    def hurry(self) -> None:
+        """End the wait at once."""
+        if self._absolute is None:
+            self._sooner.set()
+        else:
             self._absolute.set(1)
 
     def close(self) -> None:

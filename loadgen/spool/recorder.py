@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from loadgen.plan import Plan
 from loadgen.samples import RECORD, SCHEMA
-from loadgen.schedule import Schedule
+from loadgen.schedule import MEASURED, WARMUP, Schedule
 
 if TYPE_CHECKING:
     from gevent.threadpool import ThreadPool
@@ -46,6 +46,17 @@ def header(plan: Plan, start_ns: int) -> bytes:
     return json.dumps(document).encode() + b"\n"
 
 
+def recorded(path: Path, schedule: Schedule, plan: Plan, start_ns: int) -> Recorder:
+    """The spool of a round that starts at ``start_ns``, monotonic. Raises OSError."""
+    closed = plan.load.pace.model == "closed"
+    return Recorder(
+        path,
+        header(plan, start_ns),
+        known(schedule, plan, start_ns),
+        start_ns + plan.load.warmup_ns if closed else None,
+    )
+
+
 def known(schedule: Schedule, plan: Plan, start_ns: int) -> NDArray[np.void]:
     """One record for each arrival, with all that is known before it is sent."""
     records = np.zeros(len(schedule), dtype=RECORD)
@@ -69,8 +80,13 @@ class Recorder:
     stays, and readers cut off a torn record.
     """
 
-    def __init__(self, path: Path, head: bytes, records: NDArray[np.void]) -> None:
+    def __init__(
+        self, path: Path, head: bytes, records: NDArray[np.void], measured_ns: int | None = None
+    ) -> None:
+        """``measured_ns``: when the measured phase begins, of a closed load, whose requests are
+        intended when they are sent; None for an open one."""
         self._known = records
+        self._measured_ns = measured_ns
         self._pending = array("q")
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self._write(head)
@@ -100,6 +116,9 @@ class Recorder:
         records["status"] = ended[:, 3]
         records["code"] = ended[:, 4]
         records["response_bytes"] = ended[:, 5]
+        if self._measured_ns is not None:
+            records["intended_ns"] = sent = ended[:, 1]
+            records["phase"] = np.where(sent < self._measured_ns, WARMUP, MEASURED)
         return records.tobytes()
 
     def _write(self, data: bytes) -> None:

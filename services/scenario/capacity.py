@@ -43,10 +43,11 @@ class Shape:
     """Synchronous calls on the longest way from an entry, or from a message's consumer."""
     fan_out: int
     """The most calls that one handler can have in flight at once."""
-    hops_per_s: float
-    """Calls and publishes a second, entries not counted."""
+    hops_per_s: float | None
+    """Calls and publishes a second at the highest rate, entries not counted; None for a closed
+    load, which asks as much as is answered."""
     demand: Mapping[str, Demand]
-    """By service."""
+    """By service; empty for a closed load."""
 
 
 class EdgeKey(NamedTuple):
@@ -107,14 +108,17 @@ def shape(scenario: Scenario) -> Shape:
     entries = [entry.target for entry in scenario.load.entries]
     begins = {*entries, *_consumers(scenario, visits)}
     weight = sum(entry.weight for entry in scenario.load.entries)
+    rate_rps = scenario.load.pace.peak_rps
     calls_mean = sum(e.weight * mean[e.target].at(1) for e in scenario.load.entries) / weight
     return Shape(
         calls_worst=round(max(worst[entry].at(1) for entry in entries)),
         calls_mean=calls_mean,
         depth=max(depth[operation] for operation in begins),
         fan_out=max(most for operation, most in fan_out.items() if visits[operation]),
-        hops_per_s=calls_mean * scenario.load.rate_rps,
-        demand=_demand(scenario, visits, items, wait),
+        hops_per_s=None if rate_rps is None else calls_mean * rate_rps,
+        demand={}
+        if rate_rps is None
+        else _demand(scenario, _times(visits, rate_rps), _times(items, rate_rps), wait),
     )
 
 
@@ -154,7 +158,7 @@ def calls_by_edge(scenario: Scenario) -> dict[EdgeKey, float]:
                 key = EdgeKey(
                     service.name, operation.name, to.service, to.operation, step.edge.protocol
                 )
-                found[key] += runs * _expected_calls(step.edge) / scenario.load.rate_rps
+                found[key] += runs * _expected_calls(step.edge)
     return dict(found)
 
 
@@ -243,15 +247,19 @@ def in_flight(step: Step) -> int:
     return most
 
 
+def _times(numbers: Mapping[Target, float], factor: float) -> Mapping[Target, float]:
+    return defaultdict(float, {target: number * factor for target, number in numbers.items()})
+
+
 def _traffic(
     scenario: Scenario, order: list[Target]
 ) -> tuple[Mapping[Target, float], Mapping[Target, float]]:
-    """Calls a second that reach each operation, and the items they carry."""
+    """Calls for a request that reach each operation, and the items they carry."""
     visits: dict[Target, float] = defaultdict(float)
     items: dict[Target, float] = defaultdict(float)
     weight = sum(entry.weight for entry in scenario.load.entries)
     for entry in scenario.load.entries:
-        share = scenario.load.rate_rps * entry.weight / weight
+        share = entry.weight / weight
         visits[entry.target] += share
         items[entry.target] += share
     for operation in order:

@@ -18,5 +18,7 @@ MAX_PROCESSES: Final = 10_000
 """That services are packed into."""
 MAX_ARRIVALS: Final = 100_000_000
 """Of one round, its warm-up included."""
+MAX_RECORDED: Final = 200_000
+"""Of a replay: a scenario holds them all."""
 MAX_NAME: Final = 80
 """Characters of a scenario's name, which names the run directory."""

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from services.scenario.distributions import Distribution
+from services.scenario.pace import Pace
 
 Protocol = str
 """A name in :data:`services.scenario.protocols.PROTOCOLS`."""
@@ -225,7 +226,8 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where requests come in."""
+    """Where requests come in. One of mode ``publish`` is a message without an answer: its request
+    ends when the broker has it."""
 
     target: Target
     protocol: Protocol
@@ -234,23 +236,26 @@ class Entry:
     response_bytes: Distribution
     key_distinct: int | None
     timeout_ns: int
+    mode: Mode = "call"
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Open load. ``rate_rps`` is the mean arrival rate over all entries.
+    """What comes in, over all entries.
 
     ``max_in_flight`` bounds the requests in flight at the generator; what comes above is dropped
-    and counted. ``closed``, ``replay`` and ramps are parsed and refused for now.
+    and counted.
     """
 
-    model: Literal["open"]
-    arrivals: Literal["poisson", "uniform"]
-    rate_rps: float
+    pace: Pace
     duration_ns: int
     warmup_ns: int
     max_in_flight: int
     entries: tuple[Entry, ...]
+
+    @property
+    def length_ns(self) -> int:
+        return self.warmup_ns + self.duration_ns
 
 
 @dataclass(frozen=True, slots=True)

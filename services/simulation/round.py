@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from services.behaviour import Behaviour, Counters
 from services.clocks.virtual import VirtualClock, VirtualLoop, run_virtual, virtual_loop
@@ -19,6 +19,7 @@ from services.scenario.chance import request_key, uniform
 from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Entry, Scenario, Target
 from services.scenario.model import Protocol as WireProtocol
+from services.scenario.pace import Closed
 from services.scenario.protocols import PROTOCOLS
 from services.telemetry.port import Telemetry
 from services.transports.memory import (
@@ -100,14 +101,16 @@ def simulate(
     telemetry_factory: TelemetryFactory[T],
     *,
     start_ns: int = 0,
+    closed_until_ns: int | None = None,
     cores: int = 2,
     latency: Mapping[WireProtocol, HopLatency] | None = None,
 ) -> SimulationResult[T]:
     """Run ``arrivals`` (in order of time, none before ``start_ns``) through ``scenario``.
 
-    ``scenario`` is the variant's. ``cores`` is what every replica has for work in threads and
-    processes. Returns when the last request and the last message have ended; the same arguments
-    give the same result, to the nanosecond and the byte.
+    ``scenario`` is the variant's. With ``closed_until_ns`` the users of its closed load take the
+    arrivals in order, until that time or the last of them. ``cores`` is what every replica has for
+    work in threads and processes. Returns when the last request and the last message have ended;
+    the same arguments give the same result, to the nanosecond and the byte.
     """
     with _patient_collector():
         return run_virtual(
@@ -117,6 +120,7 @@ def simulate(
                 arrivals,
                 measured_from_ns,
                 telemetry_factory,
+                closed_until_ns=closed_until_ns,
                 cores=cores,
                 latency=latency or {},
             ),
@@ -146,6 +150,7 @@ async def _simulate(
     measured_from_ns: int,
     telemetry_factory: TelemetryFactory[T],
     *,
+    closed_until_ns: int | None,
     cores: int,
     latency: Mapping[WireProtocol, HopLatency],
 ) -> SimulationResult[T]:
@@ -173,7 +178,10 @@ async def _simulate(
             MemoryListener(network, site, clock).open(behaviour.handle)
             replicas.append((site, clock, telemetry, behaviour.counters))
     generator = _Generator(scenario, round_seed, network, loop)
-    outcomes = await generator.send(arrivals)
+    if closed_until_ns is None:
+        outcomes = await generator.send(arrivals)
+    else:
+        outcomes = await generator.serve(arrivals, closed_until_ns)
     await network.idle()
     return SimulationResult(
         outcomes=tuple(outcomes),
@@ -206,35 +214,61 @@ class _Generator:
         self._kafka = MemoryTransport(
             replace(network, latency={}), Site(GENERATOR, 0, 1, over_kafka, self.wire)
         )
+        self._sends = {"call": self._kafka.call, "publish": self._kafka.publish}
+        self._pace = scenario.load.pace
         self._max_in_flight = scenario.load.max_in_flight
         self._round_seed = round_seed
         self._loop = loop
         self._in_flight: set[asyncio.Task[None]] = set()
         self._outcomes: dict[int, Outcome] = {}
 
+    async def serve(self, arrivals: Iterable[Arrival], until_ns: int) -> list[Outcome]:
+        """A closed load: users who send, wait and think until it is ``until_ns``."""
+        assert isinstance(self._pace, Closed)
+        left, begun_ns = iter(arrivals), self._loop.now_ns
+        async with asyncio.TaskGroup() as users:
+            for begins_ns in self._pace.begins_ns(self._pace.users):
+                users.create_task(self._user(self._pace, begun_ns + begins_ns, left, until_ns))
+        return [self._outcomes[number] for number in sorted(self._outcomes)]
+
+    async def _user(
+        self, pace: Closed, ready_ns: int, left: Iterator[Arrival], until_ns: int
+    ) -> None:
+        while ready_ns < until_ns:
+            await self._until(ready_ns)
+            if (arrival := next(left, None)) is None:
+                return
+            await self._answer(arrival)
+            key = request_key(self._round_seed, arrival.number)
+            ready_ns = self._loop.now_ns + pace.thinks_ns(key)
+
+    async def _until(self, when_ns: int) -> None:
+        if when_ns > self._loop.now_ns:
+            due = self._loop.create_future()
+            self._loop.at_ns(when_ns, due.set_result, None)
+            await due
+
     async def send(self, arrivals: Iterable[Arrival]) -> list[Outcome]:
         loop, in_flight = self._loop, self._in_flight
         numbers: list[int] = []
         for arrival in arrivals:
             numbers.append(arrival.number)
-            if arrival.intended_ns > loop.now_ns:
-                due = loop.create_future()
-                loop.at_ns(arrival.intended_ns, due.set_result, None)
-                await due
+            await self._until(arrival.intended_ns)
             if len(in_flight) >= self._max_in_flight:
                 self._outcomes[arrival.number] = Outcome(arrival.number, None, None, None, 0, 0)
                 continue
-            wire = self._wires.get(arrival.entry)
-            task = loop.create_task(
-                self._request(arrival, self._entries[arrival.entry].next())
-                if wire is None
-                else self._message(arrival, wire, self._entries[arrival.entry].entry)
-            )
+            task = loop.create_task(self._answer(arrival))
             in_flight.add(task)
             task.add_done_callback(self._ended)
         while in_flight:
             await asyncio.wait(in_flight)
         return [self._outcomes[number] for number in numbers]
+
+    def _answer(self, arrival: Arrival) -> Coroutine[Any, Any, None]:
+        wire = self._wires.get(arrival.entry)
+        if wire is None:
+            return self._request(arrival, self._entries[arrival.entry].next())
+        return self._message(arrival, wire, self._entries[arrival.entry].entry)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
@@ -277,7 +311,7 @@ class _Generator:
         )
 
     async def _message(self, arrival: Arrival, wire: Wire, entry: Entry) -> None:
-        """A request over a topic, which its consumers share; without a reply it times out."""
+        """A request over a topic, which its consumers share; a call without a reply times out."""
         sent_ns = self._loop.now_ns
         key = request_key(self._round_seed, arrival.number)
         request_bytes = _bytes(entry.request_bytes, key, "request")
@@ -287,7 +321,7 @@ class _Generator:
         with suppress(TimeoutError):
             # The callee's own answer at the deadline comes first.
             async with asyncio.timeout((entry.timeout_ns + _BEHIND_NS) / 1e9):
-                reply = await self._kafka.call(
+                reply = await self._sends[wire.mode](
                     Outgoing(
                         wire=wire,
                         replica=0,

@@ -84,7 +84,7 @@ def entrance(entries: Sequence[Entry]) -> Topology:
             callee=entry.target.service,
             operation=entry.target.operation,
             protocol="kafka",
-            mode="call",
+            mode=entry.mode,
             kafka=KAFKA,
         )
         for number, entry in enumerate(entries)

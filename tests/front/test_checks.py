@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.arrays.quantiles import quantiles
 from hopbench.engines.port import Evidence, Host, Settings
-from hopbench.results.checks import Observed, Sent, judge
+from hopbench.results.checks import judge
+from hopbench.results.checks.observed import Observed, Sent, Untold
 from hopbench.runs.limits import Limits
 from loadgen.schedule import MEASURED, arrivals
 from services.doubts import Code, Doubt, void
@@ -126,9 +128,14 @@ def observed(**changes: Any) -> Observed:
         requests_sampled=1000,
         requests_complete=1000,
         kafka_used=False,
-        unidentifiable=(),
+        untold=(),
     )
     return replace(whole, **changes)
+
+
+def untold(percent: int, ok: int, endless: int = 0) -> Untold:
+    """A quantile of this many requests, of which some were never answered."""
+    return Untold(f"p{percent}", percent, quantiles(np.ones(ok), endless=endless))
 
 
 def codes(of: Observed) -> list[str]:
@@ -170,7 +177,7 @@ WORSE: list[tuple[str, dict[str, Any]]] = [
     ("short_warmup", {"load": replace(LOAD, warmup_ns=2 * 10**9)}),
     ("cold", {"sent": warming(6 * MS, 4 * MS)}),
     ("embedded_broker", {"broker": "embedded", "kafka_used": True}),
-    ("not_identifiable", {"unidentifiable": ("response_p99_ms",)}),
+    ("not_identifiable", {"untold": (untold(99, ok=200),)}),
     ("samples_mismatch", {"sent": sent(seq=SCHEDULE.number + 1)}),
     ("sampling", {"sent": sent(sampled=np.ones(len(SCHEDULE), np.bool_))}),
     ("few_traces", {"requests_sampled": 19, "requests_complete": 19}),
@@ -245,6 +252,33 @@ def test_without_both_kinds_of_request_the_tax_is_unknown_and_says_so(ratio: flo
     settings = Settings("local", "embedded", True, ratio, "lean", None)
     sampled = np.full(len(SCHEDULE), ratio == 1.0)
     assert codes(observed(settings=settings, sent=sent(sampled=sampled))) == ["no_control"]
+
+
+@pytest.mark.parametrize(
+    ("figure", "seconds", "said"),
+    [
+        (untold(99, ok=200), 20, "`--duration 45s` would"),
+        (untold(99, ok=367), 20, "`--duration 30s` would"),
+        (untold(95, ok=71), 1, "`--duration 10s` would"),
+        (untold(50, ok=1), 20, "`--duration 300s` would"),
+        (untold(99, ok=100), 1000, "too few for any `--duration`: read P95"),
+        (
+            untold(99, ok=10),
+            20,
+            "too few for any `--duration`: read P95, which `--duration 300s` would tell",
+        ),
+        (untold(99, ok=0), 20, "too few for any `--duration`: raise the rate"),
+        (untold(99, ok=980, endless=20), 20, "too many were never answered: read P95"),
+        (untold(50, ok=40, endless=60), 20, "too many were never answered: lower the rate"),
+    ],
+)
+def test_a_quantile_that_is_not_told_is_told_with_what_would_tell_it(
+    figure: Untold, seconds: int, said: str
+) -> None:
+    load = replace(LOAD, duration_ns=seconds * 10**9)
+    doubts = judge(observed(untold=(figure,), load=load), Limits())
+    (text,) = [doubt.text for doubt in doubts if doubt.code is Code.NOT_IDENTIFIABLE]
+    assert text == f"the requests of the round cannot tell {figure.name} ({said})"
 
 
 def test_the_limit_on_lag_grows_with_the_service_time() -> None:

@@ -28,6 +28,7 @@ services:
     operations:
       checkout: [{call: stock.take, count: 6, id: take}]
       page: [{call: stock.take, id: look}]
+      noted: [{call: stock.take, id: note}]
   stock: {operations: {take: [{sleep: 1ms}]}}
 load:
   rate: 50/s
@@ -36,6 +37,7 @@ load:
   entries:
     - {call: gateway.checkout, protocol: kafka, weight: 3, key: {distinct: 40}}
     - gateway.page
+    - {publish: gateway.noted}
 expectations: [{kind: chatty.sequential, edge: gateway.checkout->stock.take}]
 """
 FIGURES = ("caller", "callee", "operation", "protocol", "calls", "calls_per_request")
@@ -89,7 +91,7 @@ def check_equal(tmp_path: Path, *arguments: str) -> None:
     fixed = ["seq", "status", "trace_id", "sampled", "phase", "entry", "protocol", "code"]
     assert sent.select(fixed).equals(planned.select(fixed))
     over = dict(sent.group_by("entry").agg(pl.col("protocol").unique().first()).iter_rows())
-    assert over == {"gateway.checkout": "kafka", "gateway.page": "http"}
+    assert over == {"gateway.checkout": "kafka", "gateway.page": "http", "gateway.noted": "kafka"}
     assert (sent["done_ns"] > sent["sent_ns"]).all()
     assert (sent["sent_ns"] >= sent["intended_ns"]).all()
 

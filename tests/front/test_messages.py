@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hopbench.engines.port import BrokerKind
-from hopbench.results import messages
+from hopbench.results.checks import messages
 from hopbench.results.round import unforeseen_spans
 from services.doubts import Code, Doubt
 from services.report import Gap, Messages, ProcessReport

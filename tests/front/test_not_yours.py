@@ -52,7 +52,8 @@ CASES: list[tuple[str, str]] = [
     ("run --resume theirs/listed", "theirs/listed: cannot be read"),
     ("run theirs/closed.yaml", "theirs/closed.yaml: cannot be read"),
     ("run theirs/closed", "cannot be read"),
-    ("report theirs/run", "cannot be written"),
+    ("report theirs/run", "theirs/run: cannot be written"),
+    ("gates theirs/run", "theirs/run: cannot be written"),
     ("report theirs/listed", "theirs/listed: cannot be read"),
     ("report theirs/secret", "theirs/secret/plan.json: cannot be read"),
     ("analyze theirs/closed", "theirs/closed/plan.json: cannot be read"),
@@ -143,11 +144,22 @@ def test_a_place_of_somebody_elses_is_refused(told: dict[str, Told], line: str, 
     assert said in ended.err
 
 
-def test_who_has_the_place_is_told(told: dict[str, Told]) -> None:
+@pytest.mark.parametrize(
+    ("line", "place", "instead"),
+    [
+        ("collect --out theirs/empty", "theirs/empty", "name another place"),
+        # A run lies where it lies.
+        ("run --resume theirs/run", "theirs/run", "copy it, and name the copy"),
+        ("report theirs/run", "theirs/run", "copy it, and name the copy"),
+        ("gates theirs/run", "theirs/run", "copy it, and name the copy"),
+    ],
+)
+def test_who_has_the_place_is_told_and_what_would_help(
+    told: dict[str, Told], line: str, place: str, instead: str
+) -> None:
     owner = SOMEBODY if os.geteuid() == 0 else os.geteuid()
-    ended = told["run --resume theirs/run"]
-    mine = f"belongs to uid {owner}, and this is uid {os.geteuid()}: name another place"
-    assert f"theirs/run (dr-xr-xr-x) {mine}" in ended.err
+    mine = f"belongs to uid {owner}, and this is uid {os.geteuid()}: {instead}"
+    assert f"{place} (dr-xr-xr-x) {mine}, or have it made yours" in told[line].err
 
 
 @pytest.fixture
@@ -168,17 +180,18 @@ def frozen(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_file_system_that_cannot_be_written_is_refused(frozen: Path, hopbench: Hopbench) -> None:
-    for words in (
-        ("run", "chatty", "--engine", "virtual", "--out", frozen / "new"),
-        ("run", "chatty", "--engine", "virtual", "--out", frozen / "empty"),
-        ("run", "--resume", frozen / "run"),
-        ("report", frozen / "run"),
-        ("collect", "--out", frozen / "traces"),
+    another, copy = "name another place", "copy it, and name the copy"
+    for instead, *words in (
+        (another, "run", "chatty", "--engine", "virtual", "--out", frozen / "new"),
+        (another, "run", "chatty", "--engine", "virtual", "--out", frozen / "empty"),
+        (copy, "run", "--resume", frozen / "run"),
+        (copy, "report", frozen / "run"),
+        (another, "collect", "--out", frozen / "traces"),
     ):
         ended = hopbench(*words)
         assert ended.code == Exit.BAD_INPUT, ended.err
         assert "Read-only file system" in ended.err
-        assert "name another place" in ended.err
+        assert f"that file system is read-only: {instead}" in ended.err
     assert hopbench("analyze", frozen / "run").code == Exit.DONE, "reading is all it takes"
 
 

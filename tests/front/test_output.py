@@ -120,3 +120,15 @@ def test_a_bare_command_prints_its_help(hopbench: Hopbench) -> None:
     told = hopbench()
     assert told.code == Exit.DONE
     assert b"analyze" in told.out
+
+
+@pytest.mark.parametrize(
+    "words", [("list", "--json", "absent/x"), ("collect", "--out", "new", "--json", "x")]
+)
+def test_a_target_that_is_refused_is_not_written_to(
+    words: tuple[str, ...], tmp_path: Path, hopbench: Hopbench
+) -> None:
+    told = hopbench(*words)
+    assert told.code == Exit.BAD_INPUT
+    assert told.err.count("error:") == 1
+    assert list(tmp_path.iterdir()) == []

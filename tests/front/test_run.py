@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 from dataclasses import dataclass, replace
@@ -264,6 +265,35 @@ def test_a_gate_on_a_variant_without_a_valid_round_is_inconclusive(tmp_path: Pat
         assert told == Exit.INCONCLUSIVE
 
 
+def test_a_p99_that_no_round_shows_is_pooled_and_no_gate_takes_it(
+    mine: Path, tmp_path: Path
+) -> None:
+    """A round has 150 requests that are not sampled; 368 identify a P99."""
+    words = ("--engine", "virtual", "--rounds", "3", "--out", tmp_path / "three")
+    assert invoke("run", mine, *words) == Exit.DONE
+    summary = orjson.loads(RunDir(tmp_path / "three").summary.read_bytes())
+    conforms(summary)
+    for row in summary["variants"]:
+        for of in (row, *row["entries"]):
+            assert of["response_p99_ms"] is None
+            assert of["response_p99_pooled_ms"] >= of["response_p95_ms"]
+    for value in ("response_p99_ms", "variant(batched).response_p99_ratio"):
+        told = invoke("report", tmp_path / "three", "--fail-on", f"{value} > 0")
+        assert told == Exit.INCONCLUSIVE
+
+
+def test_two_rounds_that_are_too_few_together_show_no_p99(done: Done) -> None:
+    assert done.variant("baseline")["response_p99_pooled_ms"] is None
+
+
+def test_where_a_round_shows_a_p99_nothing_is_pooled(mine: Path, tmp_path: Path) -> None:
+    words = ("--engine", "virtual", "--rounds", "2", "--duration", "10s", "--out", tmp_path / "ten")
+    assert invoke("run", mine, *words) == Exit.DONE
+    for row in orjson.loads(RunDir(tmp_path / "ten").summary.read_bytes())["variants"]:
+        assert row["response_p99_ms"] is not None
+        assert row["response_p99_pooled_ms"] is None
+
+
 def test_a_quiet_command_says_why_it_failed(done: Done, capfd: pytest.CaptureFixture[str]) -> None:
     passed, failed = "findings.chain > 0", "findings.chatty.sequential > 0"
     code = invoke("report", done.run.path, "--fail-on", passed, "--fail-on", failed)
@@ -321,8 +351,25 @@ def test_whatever_is_null_has_its_reason_in_the_doubts(mine: Path, tmp_path: Pat
     (variant,), (trial,) = summary["variants"], summary["trials"]
     (reason,) = [d["text"] for d in trial["doubts"] if d["code"] == "not_identifiable"]
     unknown = {name for name, value in variant.items() if value is None}
+    # There is one round, and nothing to pool.
+    unknown.remove("response_p99_pooled_ms")
     assert unknown == {"response_p95_ms", "response_p99_ms", "direct_tax_ms"}
     assert all(name in reason for name in unknown)
+
+
+def test_the_duration_that_a_doubt_names_tells_the_quantile(mine: Path, tmp_path: Path) -> None:
+    def measured(*flags: str) -> dict[str, Any]:
+        out = tmp_path / "".join(flags)
+        words = ("--engine", "virtual", "--variant", "baseline", "--rate", "40/s", *flags)
+        assert invoke("run", mine, *words, "--out", out) == Exit.DONE
+        found: dict[str, Any] = orjson.loads(RunDir(out).summary.read_bytes())
+        return found
+
+    few = measured("--duration", "2s")
+    doubts = [d["text"] for d in few["trials"][0]["doubts"] if d["code"] == "not_identifiable"]
+    named = re.findall(r"response_p99_ms \(`(--duration) (\d+s)` would\)", doubts[0])
+    assert few["variants"][0]["response_p99_ms"] is None
+    assert measured(*named[0])["variants"][0]["response_p99_ms"] is not None
 
 
 def test_an_expectation_that_is_not_met_is_exit_1(mine: Path, tmp_path: Path) -> None:
@@ -380,10 +427,12 @@ class Hanging(Failing):
         return found
 
 
-def begun(tmp_path: Path) -> tuple[plan.RunPlan, RunDir]:
+def begun(
+    tmp_path: Path, variants: tuple[str, ...] = (), number: int = 1
+) -> tuple[plan.RunPlan, RunDir]:
     scenario: Scenario = parse_text(SCENARIO)
     planned = plan.plan_of(
-        scenario, "0" * 64, variants=(), rounds=1, settings=VIRTUAL, limits=Limits()
+        scenario, "0" * 64, variants=variants, rounds=number, settings=VIRTUAL, limits=Limits()
     )
     directory = RunDir(tmp_path / "run")
     directory.trials.mkdir(parents=True)
@@ -409,6 +458,22 @@ def test_a_part_that_dies_is_exit_5_and_voids_its_round(tmp_path: Path) -> None:
     assert (first.void, second.void) == (False, True)
     assert Code.BROKEN in [d.code for d in second.doubts]
     assert [t.round for t in rounds.missing(planned, directory)] == [2]
+
+
+@pytest.mark.parametrize(("number", "shown"), [(3, False), (4, True)])
+def test_a_void_round_is_not_pooled(tmp_path: Path, number: int, shown: bool) -> None:
+    """Three rounds together identify a P99; the second is void."""
+    planned, directory = begun(tmp_path, ("baseline",), number)
+    for engine, turns in (
+        (Dying(), planned.order[:2]),
+        (VirtualEngine(VIRTUAL), planned.order[2:]),
+    ):
+        rounds.execute(
+            rounds.Course(planned, turns, directory, engine, lambda turn, phase, share: None)
+        )
+    (variant,) = summarise(planned, directory).variants
+    assert (variant.rounds, variant.void_rounds) == (number, 1)
+    assert (variant.response_p99_pooled_ms is not None) is shown
 
 
 def test_a_part_that_does_not_come_up_is_exit_5_and_keeps_what_was_measured(tmp_path: Path) -> None:

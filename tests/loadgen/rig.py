@@ -19,6 +19,7 @@ from loadgen.spool.reader import Spool, read
 from services import codec
 from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Entry, Load, Protocol, Target
+from services.scenario.pace import Open
 from services.wire.ports import Address
 
 S = TypeVar("S")
@@ -57,9 +58,7 @@ def load(
     max_in_flight: int = 100,
 ) -> Load:
     return Load(
-        model="open",
-        arrivals=arrivals,
-        rate_rps=rate,
+        pace=Open(arrivals, rate),
         duration_ns=int(seconds * SECOND),
         warmup_ns=int(warmup * SECOND),
         max_in_flight=max_in_flight,

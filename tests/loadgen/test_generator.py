@@ -12,6 +12,7 @@ import sys
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -25,10 +26,11 @@ from loadgen import launch
 from loadgen.messages import Broken, Finished, Progress, Ready, Stop
 from loadgen.plan import PLAN_VARIABLE
 from loadgen.samples import DROPPED, ERROR, NOT_REACHED, OK, TIMEOUT
-from loadgen.schedule import NO_KEY
+from loadgen.schedule import MEASURED, NO_KEY, WARMUP
 from loadgen.spool.reader import read
-from services.scenario.distributions import Uniform
+from services.scenario.distributions import Constant, Uniform
 from services.scenario.model import Protocol
+from services.scenario.pace import Closed
 from services.wire.ports import Address
 from services.wire.ticket import encode_header, entry_ticket
 from tests.loadgen.conftest import Shop
@@ -69,6 +71,47 @@ def test_every_arrival_is_sent_once_and_its_end_recorded(
     assert counts.core_wait_ns is None or counts.core_wait_ns >= 0
     assert counts.lag_ns.n == len(schedule)
     assert counts.hub_lag_ns.n > 20
+
+
+@pytest.mark.parametrize("protocol", ONE_FAST)
+def test_users_send_again_when_they_have_their_answer_and_have_thought(
+    protocol: Protocol, shop: Shop, tmp_path: Path
+) -> None:
+    """Two users, 20 ms of thought: a request every 20 ms for each, less what answers take."""
+    closed = replace(
+        load(entry(protocol=protocol), seconds=0.8, warmup=0.2), pace=Closed(2, Constant(20 * MS))
+    )
+    asked = plan(closed, shop.address, tmp_path)
+    with generator(asked, tmp_path) as running:
+        start_ns = running.start()
+        counts = running.hear(Finished).counts
+        assert running.end() == 0
+    records = np.sort(running.samples().records, order="seq")
+    assert counts.complete
+    assert counts.sent == counts.ok == len(records) <= 2 * 50
+    assert records["seq"].tolist() == list(range(len(records)))
+    assert (records["intended_ns"] == records["sent_ns"]).all()
+    assert counts.lag_ns.n == 0
+    assert (records["sent_ns"] < start_ns + closed.length_ns).all()
+    measured = records["sent_ns"] >= start_ns + closed.warmup_ns
+    assert records["phase"].tolist() == np.where(measured, MEASURED, WARMUP).tolist()
+    # Never more in flight than users, and each thinks: the answer before last is 20 ms ago.
+    assert (records["sent_ns"][2:] - np.sort(records["done_ns"])[:-2] >= 20 * MS).all()
+
+
+def test_users_without_thought_send_at_once_and_stop_when_told(shop: Shop, tmp_path: Path) -> None:
+    busy = replace(load(seconds=30), pace=Closed(3, Constant(0)))
+    with generator(plan(busy, shop.address, tmp_path), tmp_path) as running:
+        running.start()
+        running.hear(Progress)
+        running.say(Stop())
+        counts = running.hear(Finished).counts
+        assert running.end() == 0
+    records = np.sort(running.samples().records, order="seq")
+    assert not counts.complete
+    assert len(records) == counts.sent > 20
+    begun, ended = np.sort(records["sent_ns"]), np.sort(records["done_ns"][records["done_ns"] > 0])
+    assert (np.arange(1, len(begun) + 1) - np.searchsorted(ended, begun, "right")).max() <= 3
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

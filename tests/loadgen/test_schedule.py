@@ -18,13 +18,16 @@ from loadgen.schedule import (
     Schedule,
     arrivals,
     fits,
+    follows,
     kolmogorov_p,
     offsets,
     share,
+    taken,
 )
 from services.scenario.chance import request_key, round_seed, uniform
-from services.scenario.distributions import LogNormal, Uniform
+from services.scenario.distributions import Constant, LogNormal, Uniform
 from services.scenario.model import Load
+from services.scenario.pace import Closed, Open, Replay, Stage
 from tests.loadgen.rig import SECOND, entry, load
 
 calm = settings(deadline=None, max_examples=40)
@@ -190,6 +193,67 @@ def test_what_was_not_asked_for_does_not_fit(
 ) -> None:
     due = offsets(kind, rate, 5 * SECOND, 9)
     assert not fits(due, model, claimed).holds
+
+
+def ramped(kind: Arrivals, *stages: Stage, rate: float = 100.0, seconds: float = 6.0) -> Load:
+    return replace(load(seconds=seconds, warmup=1.0), pace=Open(kind, rate, stages))
+
+
+UP = Stage(300.0, 2 * SECOND)
+DOWN = Stage(0.0, 2 * SECOND)
+BACK = Stage(50.0, SECOND)
+
+
+@pytest.mark.parametrize("kind", ["poisson", "uniform"])
+def test_a_ramp_has_the_arrivals_that_lie_under_its_line(kind: Arrivals) -> None:
+    """1 s at 100/s, up to 300/s in 2 s, to nothing in 2 s, up to 50/s in 1 s, and 1 s of that."""
+    of = ramped(kind, UP, DOWN, BACK)
+    counts = np.zeros(7)
+    for seed in range(200):
+        counts += np.histogram(arrivals(of, seed).offset_ns / SECOND, bins=range(8))[0]
+    mean = np.array([100, 150, 250, 225, 75, 25, 50])
+    assert counts / 200 == pytest.approx(mean, abs=5 * np.sqrt(mean.max() / 200) + 1)
+
+
+@calm
+@given(kinds, seeds, st.lists(st.builds(Stage, st.floats(0, 400), st.just(SECOND)), max_size=6))
+def test_what_is_due_on_a_ramp_follows_it_and_no_other(
+    kind: Arrivals, seed: int, stages: list[Stage]
+) -> None:
+    of = ramped(kind, *stages)
+    due = arrivals(of, seed).offset_ns
+    assert (np.diff(due) >= 0).all()
+    fit = follows(of, due, level=1e-9)
+    assert fit is not None
+    assert fit.holds
+
+
+def test_a_ramp_is_not_taken_for_a_steady_rate_of_the_same_mean() -> None:
+    of = ramped("poisson", UP, DOWN)
+    steady = replace(of, pace=Open("poisson", of.pace.requests(SECOND, 6 * SECOND) / 7))
+    for asked, other in ((of, steady), (steady, of)):
+        fit = follows(other, arrivals(asked, 3).offset_ns)
+        assert fit is not None
+        assert not fit.holds
+
+
+def test_a_replay_is_due_when_it_was_recorded_and_cut_where_the_round_ends() -> None:
+    at = (0, 1, 1, SECOND - 1, SECOND, 3 * SECOND)
+    of = replace(load(seconds=0.9, warmup=0.1), pace=Replay(at))
+    schedule = arrivals(of, 5)
+    assert schedule.offset_ns.tolist() == [0, 1, 1, SECOND - 1]
+    assert schedule.phase.tolist() == [WARMUP] * 3 + [MEASURED]
+    assert follows(of, schedule.offset_ns) is None
+
+
+def test_users_of_a_closed_load_take_the_requests_of_their_worker_in_order() -> None:
+    of = replace(load(seconds=0.9, warmup=0.1), pace=Closed(3, Constant(0.01 * SECOND)))
+    whole = arrivals(of, 5)
+    assert len(whole) > 300
+    part = taken(whole, np.array([0, 1, 3, 4, 5]), workers=2)
+    assert part.number.tolist() == [0, 1, 2, 3, 4, 5]
+    assert taken(whole, np.array([1, 7]), workers=2).number.tolist() == [1, 3, 5, 7]
+    assert len(taken(whole, np.array([], dtype=np.int64), workers=2)) == 0
 
 
 @pytest.mark.parametrize("n", [20, 100, 5000])

@@ -185,11 +185,22 @@ def test_the_lead_has_no_figures_of_what_measured_none() -> None:
     )
 
 
+def test_a_pooled_figure_is_not_the_lowest() -> None:
+    """It is no median of rounds."""
+    shop = raced(BASELINE, BATCHED)
+    baseline, batched = shop.variants
+    rows = (
+        replace(baseline, response_p99_ms=90.0),
+        replace(batched, response_p99_pooled_ms=50.0),
+    )
+    assert lowest(replace(shop, variants=rows)) == {"batched": ["p50"]}
+
+
 def test_each_entry_has_a_lowest_figure_of_its_own() -> None:
     shop = raced(BASELINE, BATCHED, TUNED)
     page = {"baseline": 8.0, "batched": 5.0, "tuned": 9.0}
     rows = tuple(
-        replace(v, entries=(EntryMedians("gateway.page", 80, page[v.name], None, 1.0),))
+        replace(v, entries=(EntryMedians("gateway.page", 80, page[v.name], None, 1.0, None),))
         for v in shop.variants
     )
     seen = view(replace(shop, variants=rows)).variants

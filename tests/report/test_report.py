@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -215,6 +216,15 @@ def test_every_figure_says_on_how_many_valid_rounds_it_rests() -> None:
     assert "1 to 2 valid rounds a variant" in printed(build.summary(three, uneven))
 
 
+def test_a_pooled_p99_is_called_so_in_every_form() -> None:
+    meaning = "ooled: of all valid rounds' requests together"
+    for shown in (build.page, build.marked_down, printed):
+        pooled = unescape(shown(build.shop(response_p99_pooled_ms=88.0)))
+        assert "88.0 ms pooled" in pooled
+        assert meaning in pooled
+        assert meaning not in unescape(shown(build.shop()))
+
+
 def test_an_operation_reached_twice_is_drawn_with_its_calls_once() -> None:
     edges = edge_views(
         [
@@ -243,7 +253,7 @@ def test_the_tree_counts_calls_for_each_time_that_the_caller_ran() -> None:
 
 def test_entries_are_shown_apart_where_there_are_several() -> None:
     shop = build.shop()
-    page = EntryMedians("gateway.page", 160, 8.0, 8.0, None)
+    page = EntryMedians("gateway.page", 160, 8.0, 8.0, None, None)
     both = tuple(replace(v, entries=(*v.entries, page)) for v in shop.variants)
     shop = replace(shop, variants=both)
     assert re.search(r"gateway\.page +8\.00 ms", printed(shop, width=80))

@@ -7,6 +7,7 @@ there is no cycle. Ids are the positions', or given names.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Literal, TypedDict
 
 from hypothesis import strategies as st
@@ -45,6 +46,7 @@ from services.scenario.model import (
     Target,
     Where,
 )
+from services.scenario.pace import Closed, Open, Replay, Stage
 from services.scenario.steps.calls import Call, Publish
 from services.scenario.steps.choice import Choice, Option
 from services.scenario.steps.fail import Fail
@@ -56,6 +58,8 @@ amounts = st.floats(min_value=0, max_value=1e15, allow_subnormal=False)
 shares = st.floats(min_value=0, max_value=1)
 nanos = st.integers(min_value=1, max_value=10**15)
 counts = st.integers(min_value=1, max_value=12)
+
+rates = st.floats(1e-3, 1e5)
 
 
 @st.composite
@@ -72,6 +76,19 @@ distributions: st.SearchStrategy[Distribution] = st.one_of(
     st.builds(LogNormal, amounts, st.floats(0, 10, allow_subnormal=False)),
     percentiles(),
     st.builds(Empirical, st.lists(amounts, min_size=1, max_size=4).map(tuple)),
+)
+stages = st.builds(Stage, rates, st.integers(1, 10**9))
+paces = st.one_of(
+    st.builds(
+        Open,
+        st.sampled_from(["poisson", "uniform"]),
+        rates,
+        st.lists(stages, max_size=3).map(tuple),
+    ),
+    st.lists(nanos, min_size=1, max_size=5).map(
+        lambda gaps: Replay(tuple(accumulate(gaps, initial=10**9)))
+    ),
+    st.builds(Closed, st.integers(1, 100), distributions),
 )
 
 
@@ -205,29 +222,24 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             max_concurrent=draw(st.none() | counts),
             operations=operations,
         )
-    entries = st.builds(
-        Entry,
-        st.sampled_from(below),
-        st.sampled_from(["http", "grpc"]),
-        st.floats(1e-3, 1e6),
-        distributions,
-        distributions,
-        st.none() | counts,
-        nanos,
-    )
+    to, weights = st.sampled_from(below), st.floats(1e-3, 1e6)
+    keys = st.none() | counts
+    wires, nothing = st.sampled_from(["http", "grpc"]), st.just(Constant(0.0))
+    asked = st.builds(Entry, to, wires, weights, distributions, distributions, keys, nanos)
+    kafka, publish = st.just("kafka"), st.just("publish")
+    told = st.builds(Entry, to, kafka, weights, distributions, nothing, keys, nanos, publish)
+    entries = st.lists(asked, min_size=1, max_size=2) | st.lists(told, min_size=1, max_size=2)
     return Scenario(
         name=draw(st.sampled_from(["x", "1e5", "null-ish", "a: b", "Ünïcode", "#no comment"])),
         description=draw(st.text(max_size=20).filter(lambda text: "\0" not in text)),
         seed=draw(st.integers(0, 2**63 - 1)),
         services=services,
         load=Load(
-            model="open",
-            arrivals=draw(st.sampled_from(["poisson", "uniform"])),
-            rate_rps=draw(st.floats(1e-3, 1e5)),
-            duration_ns=draw(st.integers(1, 10**11)),
-            warmup_ns=draw(st.integers(0, 10**11)),
-            max_in_flight=draw(counts),
-            entries=tuple(draw(st.lists(entries, min_size=1, max_size=2))),
+            pace=draw(paces),
+            duration_ns=draw(st.integers(4 * 10**9, 10**11)),
+            warmup_ns=draw(st.integers(0, 10**9)),
+            max_in_flight=draw(st.integers(100, 1000)),
+            entries=tuple(draw(entries)),
         ),
         faults=tuple(
             _fault(draw, number, below, replicas)

@@ -135,7 +135,7 @@ order.create
 """
 
 GOLDEN_VALIDATE = """
-chain is valid: 7 services, 7 operations, 2 variants, 50 requests/s
+chain is valid: 7 services, 7 operations, 2 variants, 50/s poisson
 
 variant   calls/request  at worst  hops deep  at once  hops/s      most CPU
 baseline           6.00         6          6        1     300  gateway 0.01

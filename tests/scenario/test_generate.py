@@ -57,6 +57,7 @@ def test_what_a_request_can_cause_is_bounded(services: int, shape: Shape, seed: 
         assert found.calls_worst <= WORST_CALLS
     assert found.depth <= DEPTH
     assert found.fan_out <= FAN_OUT + 1
+    assert found.hops_per_s is not None
     assert found.hops_per_s <= 1_000
 
 

@@ -21,6 +21,7 @@ from services.scenario.model import (
     Retry,
     Target,
 )
+from services.scenario.pace import Closed, Open, Pace, Replay, Stage
 from services.scenario.steps.calls import Call, Publish
 from services.scenario.steps.choice import Choice
 from services.scenario.steps.fail import Fail
@@ -209,7 +210,7 @@ faults:
     )
     found = parse_text(source)
     offered = found.load
-    assert (offered.arrivals, offered.rate_rps, offered.max_in_flight) == ("uniform", 1.5, 7)
+    assert (offered.pace, offered.max_in_flight) == (Open("uniform", 1.5), 7)
     assert (offered.duration_ns, offered.warmup_ns) == (3000 * MS, 0)
     first, second = offered.entries
     assert (first.weight, first.protocol, first.key_distinct) == (3, "grpc", 4)
@@ -419,28 +420,39 @@ def test_two_names_that_are_one_over_grpc_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "marker", "what"),
+    ("said", "pace"),
     [
-        (("rate: 10/s", "model: closed, users: 5, think: 1s"), "load:", "closed load"),
-        (("rate: 10/s", "rate: 10/s, arrivals: replay, replay: x.csv"), "load:", "replay"),
-        (("rate: 10/s", "rate: 10/s, ramp: [{to: 20/s, over: 5s}]"), "load:", "ramps"),
+        ("rate: 10/s, ramp: [{to: 20/s, over: 5s}]", Open("poisson", 10, (Stage(20, 5000 * MS),))),
+        ("model: closed, users: 5, think: 1s", Closed(5, Constant(1000 * MS))),
+        ("model: closed, users: 5", Closed(5, Constant(0))),
+        ("arrivals: replay, replay: [0, 5ms, 9s]", Replay((0, 5 * MS, 9000 * MS))),
     ],
 )
-def test_what_comes_later_is_read_and_refused_with_its_line(
-    edit: tuple[str, str], marker: str, what: str
-) -> None:
-    source = text("- {call: b.one, key: {distinct: 5}}").replace(*edit)
-    error = refusal(source)
-    assert error.text == f"{what}: not yet"
-    assert error.line == line_of(source, marker)
+def test_each_model_of_load_is_read(said: str, pace: Pace) -> None:
+    assert parse_text(text("- call: b.one").replace("rate: 10/s", said)).load.pace == pace
+
+
+def test_an_entry_that_publishes_is_over_kafka_and_has_no_response() -> None:
+    source = text("- call: b.one").replace("entry: a.go", "entry: {publish: a.go, weight: 2}")
+    (entry,) = parse_text(source).load.entries
+    assert (entry.mode, entry.protocol, entry.weight) == ("publish", "kafka", 2)
+    wrong = source.replace("weight: 2", "response: 1KiB")
+    assert "unknown key 'response'" in refusal(wrong).text
 
 
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
         (("rate: 10/s", "model: closed"), "load lacks 'users'"),
-        (("rate: 10/s", "rate: 10/s, arrivals: replay"), "load lacks 'replay'"),
+        (("rate: 10/s", "arrivals: replay"), "load lacks 'replay'"),
+        (("rate: 10/s", "arrivals: replay, replay: [2s, 1s]"), "the times of a replay must rise"),
+        (("rate: 10/s", "arrivals: replay, replay: [1s]"), "within the warm-up"),
+        (("rate: 10/s", "arrivals: replay, replay: gone.csv"), "gone.csv: cannot be read"),
         (("rate: 10/s", "rate: 10/s, ramp: [{to: 20/s}]"), "lacks 'over'"),
+        (("rate: 10/s", "rate: 10/s, ramp: [{to: 20/s, over: 11s}]"), "longer than the duration"),
+        (("rate: 10/s", "rate: 10/s, users: 3"), "users: users belong to a closed load"),
+        (("rate: 10/s", "model: closed, users: 3, rate: 1/s"), "rate: a closed load sends when"),
+        (("rate: 10/s", "model: closed, users: 1001"), "max_in_flight is 1000"),
         (("entry: a.go", "entry: {call: a.gone, protocol: kafka}"), "no operation 'gone'"),
         (("load:", "faults: [{pause: 5%}]\nload:"), "not a unit of time"),
         (
@@ -453,7 +465,7 @@ def test_what_comes_later_is_read_and_refused_with_its_line(
         ),
     ],
 )
-def test_what_comes_later_is_checked_as_if_it_were_there(edit: tuple[str, str], said: str) -> None:
+def test_what_does_not_fit_is_refused_with_its_reason(edit: tuple[str, str], said: str) -> None:
     assert said in refusal(text("- call: b.one").replace(*edit)).text
 
 

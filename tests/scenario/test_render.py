@@ -14,6 +14,7 @@ from services.scenario.file.parser import bundled, parse_text
 from services.scenario.file.schema import scenario_schema
 from services.scenario.file.writer import to_plain, to_yaml
 from services.scenario.model import Scenario
+from services.scenario.pace import Open
 from services.scenario.refactors import apply
 from tests.scenario.strategies import scenarios
 
@@ -38,7 +39,7 @@ def test_bundled_scenarios_come_back_the_same_with_every_override(name: str) -> 
     changed = replace(
         base,
         seed=99,
-        load=replace(base.load, rate_rps=12.5, duration_ns=1_234_567, warmup_ns=0),
+        load=replace(base.load, pace=Open("uniform", 12.5), duration_ns=1_234_567, warmup_ns=0),
     )
     assert parse_text(to_yaml(base)) == base
     assert parse_text(to_yaml(changed)) == changed
@@ -48,7 +49,8 @@ def test_bundled_scenarios_come_back_the_same_with_every_override(name: str) -> 
 @given(st.floats(1e-6, 9e5), st.integers(1, 10**11))
 def test_every_rate_and_duration_survives(rate: float, duration: int) -> None:
     base = parse_text(bundled()["chatty"])
-    changed = replace(base, load=replace(base.load, rate_rps=rate, duration_ns=duration))
+    offered = replace(base.load, pace=Open("poisson", rate), duration_ns=duration)
+    changed = replace(base, load=offered)
     assert parse_text(to_yaml(changed)).load == changed.load
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from services.errors import BadInput
-from services.scenario.file.load import Later, read_load
+from services.scenario.file.load import read_load
 from services.scenario.file.parser import parse_text
 from services.scenario.file.schema import scenario_schema
 from services.scenario.findings import FINDINGS
@@ -61,14 +61,16 @@ def test_operators_are_those_of_the_table_with_the_keys_they_read() -> None:
 
 
 def test_load_has_the_keys_that_are_read() -> None:
-    r = reader(
-        {
-            **{"model": "closed", "users": 2, "arrivals": "replay", "replay": "x.csv"},
-            **{"entry": "a.go"},
-        }
-    )
-    read_load(r, Later("x.yaml"), {})
-    assert set(r.known) == definition("load")["properties"].keys()
+    known: set[str] = set()
+    for said in (
+        {"rate": 1},
+        {"model": "closed", "users": 2},
+        {"arrivals": "replay", "replay": ["0s"]},
+    ):
+        r = reader({**said, "entry": "a.go"})
+        read_load(r, {})
+        known |= set(r.known)
+    assert known == definition("load")["properties"].keys()
 
 
 def test_expectations_are_of_the_known_kinds() -> None:

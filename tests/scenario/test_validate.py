@@ -15,6 +15,7 @@ from services.scenario.file.parser import bundled, parse_text
 from services.scenario.file.validation import validate
 from services.scenario.graph import callees, ordered
 from services.scenario.model import Operation, Origin, Scenario, Service, Step, Target
+from services.scenario.pace import Open
 from services.scenario.refactors import variant_scenarios
 from services.scenario.steps.calls import Call
 from tests.scenario.build import scenario, steps_of
@@ -71,7 +72,8 @@ def test_values_made_by_code_are_held_to_the_same_invariants() -> None:
         wrong = replace(one, edge=replace(one.edge, **changed))
         assert said in " ".join(errors(with_steps(base, (wrong,))))
     assert "given twice" in errors(with_steps(base, (one, one)))[0]
-    assert "rate and duration" in errors(replace(base, load=replace(base.load, rate_rps=0)))[0]
+    still = replace(base.load, pace=Open("poisson", 0.0))
+    assert errors(replace(base, load=still)) == ["the rate must be more than zero"]
 
 
 def test_a_step_may_only_be_after_an_earlier_step_of_its_list() -> None:
@@ -241,7 +243,7 @@ def test_more_calls_than_a_number_can_say_are_refused() -> None:
 
 def test_more_requests_than_could_be_scheduled_are_refused() -> None:
     base = scenario("- call: b.one")
-    many = replace(base, load=replace(base.load, rate_rps=1e300))
+    many = replace(base, load=replace(base.load, pace=Open("poisson", 1e300)))
     assert errors(many) == ["a round of 1.5e+301 requests; the most is 100,000,000"]
 
 

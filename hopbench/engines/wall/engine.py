@@ -190,7 +190,7 @@ class WallEngine:
             times=Times(
                 start_ns=start_ns,
                 measured_from_ns=start_ns + load.warmup_ns,
-                measured_to_ns=start_ns + load.warmup_ns + load.duration_ns,
+                measured_to_ns=start_ns + load.length_ns,
             ),
             unix_offset_ns=self._unix_offset_ns,
         )

@@ -16,7 +16,7 @@ from typing import Any, Final
 from services.errors import BadInput, Errors
 from services.scenario.file.expectations import EXPECTATIONS, read_expectations
 from services.scenario.file.faults import FAULTS, read_faults
-from services.scenario.file.load import LOAD, Later, read_load
+from services.scenario.file.load import LOAD, read_load, self_contained
 from services.scenario.file.validation import errors
 from services.scenario.limits import MAX_NAME, MAX_PROCESSES
 from services.scenario.model import Operation, Refactor, Scenario, Service, Variant
@@ -61,7 +61,7 @@ STDIN: Final = "-"
 class Loaded:
     scenario: Scenario
     text: str
-    """The file as it was read."""
+    """The file as it was read, with a recording of arrivals in it."""
     sha256: str
     """Of ``text`` in UTF-8, in hex."""
     file: str
@@ -75,6 +75,7 @@ def load(source: str) -> Loaded:
     file, raw = _raw(source)
     found = decode(raw, file)
     scenario, lines = _parse(found, file)
+    found = self_contained(found, file, lines, scenario.load)
     return Loaded(scenario, found, sha256(found.encode()).hexdigest(), file, lines)
 
 
@@ -199,7 +200,6 @@ SCENARIO: Final = (
 
 def _parse(source: str, file: str) -> tuple[Scenario, Lines]:
     lines: Lines = {}
-    later = Later(file)
     r = mapping(file, tree(source, file), "a scenario")
     said = read(SCENARIO, r)
     r.done()
@@ -209,7 +209,7 @@ def _parse(source: str, file: str) -> tuple[Scenario, Lines]:
     with wrong.gathered():
         parts["services"] = _services(file, said["services"], outer, lines)
     with wrong.gathered():
-        parts["load"] = read_load(mapping(file, said["load"], "load"), later, lines)
+        parts["load"] = read_load(mapping(file, said["load"], "load"), lines)
     with wrong.gathered():
         parts["faults"] = read_faults(file, said["faults"], lines)
     with wrong.gathered():
@@ -220,8 +220,6 @@ def _parse(source: str, file: str) -> tuple[Scenario, Lines]:
     figures = {key.field: said[key.field] for key in FIGURES}
     scenario = Scenario(**figures | {"name": said["name"] or _stem(file)} | parts)
     _check(scenario, file, lines)
-    for refusal in sorted(later.found, key=lambda error: error.line or 0):
-        raise refusal
     return scenario, lines
 
 

@@ -19,6 +19,7 @@ after the end; pauses where services share processes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -37,14 +38,17 @@ from services.scenario.model import (
     Target,
 )
 from services.scenario.names import camel
+from services.scenario.pace import Closed, Open, Replay
 from services.scenario.packing import packed
 from services.scenario.protocols import PROTOCOLS
 from services.scenario.steps.calls import Call, Talk
 from services.scenario.steps.merged import Merged
 from services.scenario.text.edges import KAFKA
 from services.scenario.text.reader import did_you_mean
+from services.scenario.text.units import time_text
 from services.scenario.tree import operations, walk
 
+_IDLE_NS = 1_000_000_000
 BUSY = 0.8
 """Declared work above this share of the cores is warned of: queues grow steeply from there."""
 
@@ -78,13 +82,39 @@ def _too_much(scenario: Scenario) -> Iterator[Problem]:
         yield _error(text, "load", hint="counts, repeats and fan-outs multiply along the way")
 
 
-def arrivals(load: Load) -> Problem | None:
+def _too_many(load: Load) -> Problem | None:
     """Where a round would have more requests than can be scheduled beforehand."""
-    number = load.rate_rps * ((load.duration_ns + load.warmup_ns) / 1e9)
+    number = load.pace.requests(load.warmup_ns, load.duration_ns)
     if number <= MAX_ARRIVALS:
         return None
     text = f"a round of {number:.3g} requests; the most is {MAX_ARRIVALS:,}"
     return _error(text, "load", hint="give a lower rate, or a shorter duration")
+
+
+def load_problem(load: Load) -> Problem | None:
+    """Where what comes in does not go with how long it comes, or is too much."""
+    match load.pace:
+        case Open(_, rate, ramp):
+            if not rate > 0 or math.isinf(rate):
+                return _error("the rate must be more than zero", "load", hint="for example 50/s")
+            ramped = sum(stage.over_ns for stage in ramp)
+            if ramped > load.duration_ns:
+                text = f"the ramp takes {time_text(ramped)}, longer than the duration"
+                return _error(text, "load", hint=f"give a duration of {time_text(ramped)} or more")
+        case Replay(at_ns):
+            if at_ns[-1] < load.warmup_ns:
+                text = f"the recording ends after {time_text(at_ns[-1])}, within the warm-up"
+                return _error(text, "load", hint="give a shorter warm-up")
+        case Closed(users):
+            if users > load.max_in_flight:
+                text = f"{users} users may have as many requests in flight; max_in_flight is "
+                return _error(text + str(load.max_in_flight), "load", hint="raise max_in_flight")
+            kafka = {entry.protocol == "kafka" for entry in load.entries}
+            if len(kafka) > 1:
+                text = "users of a closed load cannot choose between Kafka and other entries"
+                hint = "the two are sent by processes of their own: give entries of one kind"
+                return _error(text, "load", hint=hint)
+    return _too_many(load)
 
 
 def _errors(scenario: Scenario) -> Iterator[Problem]:
@@ -248,11 +278,11 @@ def _load(scenario: Scenario, names: _Names) -> Iterator[Problem]:
     load = scenario.load
     if not load.entries:
         yield _error("load has no entry", "load")
-    if not load.rate_rps > 0 or load.duration_ns < 1 or load.warmup_ns < 0:
-        text = "rate and duration must be more than zero, warm-up not less"
-        yield _error(text, "load", hint="for example rate: 50/s, duration: 10s, warmup: 5s")
-    elif (many := arrivals(load)) is not None:
-        yield many
+    if load.duration_ns < 1 or load.warmup_ns < 0:
+        text = "the duration must be more than zero, the warm-up not less"
+        yield _error(text, "load", hint="for example duration: 10s, warmup: 5s")
+    elif (wrong := load_problem(load)) is not None:
+        yield wrong
     if load.max_in_flight < 1:
         yield _error("max_in_flight must be at least 1", "load")
     for number, entry in enumerate(load.entries):
@@ -335,12 +365,19 @@ def _warnings(scenario: Scenario) -> Iterator[Problem]:
                 yield _warning(text, "operation", service.name, name)
     yield from _capacity(scenario)
     yield from _partitions(scenario)
+    yield from _recording(scenario.load)
     for fault in scenario.faults:
         if fault.from_ns is not None and fault.from_ns >= scenario.load.duration_ns:
             yield _warning(f"{fault.id} begins after the measured phase ends", "fault", fault.id)
         if fault.kind == "pause" and packed(scenario):
             text = f"{fault.id} pauses every service of a process, since services share them"
             yield _warning(text, "fault", fault.id, hint="leave out `processes`")
+
+
+def _recording(load: Load) -> Iterator[Problem]:
+    if isinstance(load.pace, Replay) and (left := load.length_ns - load.pace.at_ns[-1]) > _IDLE_NS:
+        text = f"the recording ends {left / 1e9:.3g} s before the measured phase does"
+        yield _warning(text, "load", hint="give a shorter duration")
 
 
 def _capacity(scenario: Scenario) -> Iterator[Problem]:

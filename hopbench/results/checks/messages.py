@@ -7,8 +7,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from hopbench.engines.port import BrokerKind
+from hopbench.results.checks.observed import Observed
+from hopbench.runs.limits import Limits
 from services.doubts import Code, Doubt
 from services.report import Messages
+
+
+def balance(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if o.evidence is not None:
+        yield from counted(o.evidence.messages(), o.broker)
+
+
+def broker(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if o.evidence is not None and o.broker == "kafka":
+        zero_ns = o.evidence.start_ns + o.evidence.unix_offset_ns
+        yield from gaps(o.evidence.messages(), zero_ns)
 
 
 def counted(messages: Iterable[Messages], broker: BrokerKind | None) -> Iterator[Doubt]:
