@@ -19,7 +19,7 @@ import numpy as np
 from gevent.event import Event
 
 from loadgen import sending
-from loadgen.counts import Counts, core_wait_ns, spread, together
+from loadgen.counts import BEAT_NS, Counts, core_wait_ns, spread, together
 from loadgen.kafka.entries import KafkaEntries
 from loadgen.plan import Plan, in_flight_parts, over_kafka
 from loadgen.samples import DROPPED, ERROR, OK, TIMEOUT
@@ -31,10 +31,10 @@ from loadgen.spool.recorder import Recorder, recorded
 from services.errors import CannotStart
 from services.scenario.pace import Closed
 from services.system.cores import usable_cores
+from services.system.promptness import be_prompt
 
 _FLUSH_S: Final = 0.25
 """So much of the samples a ``kill -9`` can cost."""
-_BEAT_NS: Final = 5_000_000
 _PROGRESS_S: Final = 0.5
 
 Tell = Callable[[int, int], None]
@@ -82,6 +82,8 @@ class Generator:
         # collector need not walk through it again.
         gc.collect()
         gc.freeze()
+        # Last: what has been started keeps its own slices.
+        be_prompt()
 
     def run(self, start_ns: int, tell: Tell | None = None) -> Counts:
         """Follow the schedule from ``start_ns`` (CLOCK_MONOTONIC) until the last request ended.
@@ -209,10 +211,10 @@ def _beat(start_ns: int, lags: array[int], over: Event) -> None:
     timer = Timer(gevent.get_hub())
     due = start_ns
     while not over.is_set():
-        due += _BEAT_NS
+        due += BEAT_NS
         timer.until(due)
         now = monotonic_ns()
         lags.append(now - due)
         # After a stall the beats it swallowed are not made up for: the stall counts once.
-        due = max(due, now - _BEAT_NS)
+        due = max(due, now - BEAT_NS)
     timer.close()

@@ -88,6 +88,6 @@ class ProcessReport:
     cpu_bias_ns: Spread = Spread()
     """How much more CPU time simulated work took than asked."""
     loop_lag_ns: Spread = Spread()
-    """How late a 5 ms heartbeat came."""
+    """How late a heartbeat came."""
     collections: Collections = Collections()
     doubts: tuple[Doubt, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -18,6 +18,7 @@ from hopbench.exits import Exit, Terminated, worst
 from hopbench.front import ending, options, progress
 from hopbench.front.output import Output, complain
 from hopbench.front.settings import run_settings, with_load
+from hopbench.host.awake import awake
 from hopbench.results import gate_values
 from hopbench.results.gates import Gate, check, parse
 from hopbench.results.summary import Summary, summarise
@@ -190,7 +191,11 @@ def _run(
 def _executed(
     planned: RunPlan, turns: tuple[Turn, ...], directory: RunDir, output: Output
 ) -> Ended:
-    with progress.rounds(planned, len(turns), output.notes) as show:
+    simulated = engines.is_virtual(planned.settings)
+    with (
+        progress.rounds(planned, len(turns), output.notes) as show,
+        nullcontext() if simulated else awake(),
+    ):
         engine = engines.engine(planned.settings)
         ended = execute(Course(planned, turns, directory, engine, show))
     for message in ended.messages:

@@ -28,6 +28,7 @@ from hopbench.deploy.preparation import Prepared
 from hopbench.engines.attached.places import TOKEN_VARIABLE
 from hopbench.exits import Exit, Terminated, worst
 from hopbench.front.output import STDOUT, Output, write
+from hopbench.host.awake import awake
 from hopbench.host.memory import available_mb
 from hopbench.host.ports import taken
 from hopbench.runs import directory as rundir
@@ -110,7 +111,8 @@ def _driven(order: Order, directory: Path, file: Path) -> tuple[int, Exit]:
     left = Exit.DONE
     try:
         _up(project, deployment, order.output)
-        code = _bench(project)
+        with awake():  # the bench cannot, in its container
+            code = _bench(project)
     finally:
         left = _leave(project, ports, order)
     return code, left

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import uvloop
 
+from hopbench.host.awake import DEVICE
 from hopbench.host.cores import ENOUGH
 from hopbench.host.load import shares, snapshot
 from hopbench.host.machine import cpu_model
@@ -139,7 +140,8 @@ def _host() -> Iterator[Check]:
         clock_ms <= _BIAS_MS,
         f"waits of {_PROBE_S * 1e3:g} ms are off by {clock_ms:.2f} ms (our clock), "
         f"{loop_ms:.2f} ms (event loop)",
-        "waits and arrivals will be late: the CPUs are busy, or sleep deeply",
+        "waits and arrivals will be late: the CPUs are busy, or sleep deeply; "
+        f"let hopbench write to {DEVICE}, and they stay awake in a round",
     )
 
 

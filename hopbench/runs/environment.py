@@ -20,6 +20,7 @@ import psutil
 import uvloop
 
 from hopbench.engines.port import BrokerKind, ClockName, Engine, Instrumentation, Settings
+from hopbench.host.awake import waking_us
 from hopbench.host.machine import cpu_model, steal_since_boot
 from services import transports
 
@@ -78,6 +79,8 @@ class Environment:
     broker_address: str | None
     clients: Mapping[str, Any]
     """Settings of every client and server of the transports; in virtual time there are none."""
+    waking_us: int | None = None
+    """How long an idle core may take to wake up (hopbench/host/awake.py); None: not told."""
 
     def changes(self, since: Environment) -> tuple[str, ...]:
         """What is not as it was ``since``, for people; nothing of :data:`PASSING`."""
@@ -124,6 +127,7 @@ def environment(
         broker=engine.broker_kind,
         broker_address=engine.broker_address,
         clients=_clients(engine),
+        waking_us=waking_us() if engine.clock == "wall" else None,
     )
 
 

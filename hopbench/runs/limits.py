@@ -32,7 +32,7 @@ class Limits:
     """The Kolmogorov-Smirnov test's p below which inter-arrivals do not fit: small, because every
     round is tested."""
     loop_lag_ms: float = 50.0
-    """A 5 ms heartbeat that came this late."""
+    """A heartbeat that came this late."""
     sleep_bias_ms: float = 0.5
     """P50 of how much longer a simulated wait, or simulated work, took than asked."""
     short_round_s: float = 10.0

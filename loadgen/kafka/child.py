@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 import uvloop
 
-from loadgen.counts import Counts, core_wait_ns, spread
+from loadgen.counts import BEAT_NS, Counts, core_wait_ns, spread
 from loadgen.kafka.messages import Ended, Said, Told
 from loadgen.messages import Broken, Finished, Ordered, Ready, Start, Stop
 from loadgen.plan import Plan, in_flight_parts, over_kafka
@@ -41,6 +41,7 @@ from services.errors import BadInput, CannotStart
 from services.report import SenderReport
 from services.scenario.pace import Closed
 from services.system.death import ORPHANED, die_with
+from services.system.promptness import be_prompt
 from services.system.title import set_title
 from services.transports.kafka.transport import KafkaTransport
 from services.transports.site import Counters, Site
@@ -51,7 +52,6 @@ from services.wire.topology import GENERATOR, entrance
 BROKEN: Final = 5
 _TELL_S: Final = 0.1
 _FLUSH_TELLS: Final = 2
-_BEAT_NS: Final = 5_000_000
 _BURST: Final = 16
 """So many late arrivals are sent before the loop may look at what has come."""
 _LATE_REPLY_S: Final = 1.0
@@ -101,6 +101,7 @@ class Requests:
         await self._transport.connect({})
         gc.collect()
         gc.freeze()
+        be_prompt()
 
     async def close(self) -> None:
         await self._transport.close()
@@ -351,7 +352,7 @@ async def _beat(start_ns: int, lags: array[int]) -> None:
     due = start_ns
     try:
         while True:
-            due += _BEAT_NS
+            due += BEAT_NS
             if (left := due - monotonic_ns()) > 0:
                 await clock.sleep(left)
             else:
@@ -359,7 +360,7 @@ async def _beat(start_ns: int, lags: array[int]) -> None:
             now = monotonic_ns()
             lags.append(now - due)
             # After a stall the beats it swallowed are not made up for: the stall counts once.
-            due = max(due, now - _BEAT_NS)
+            due = max(due, now - BEAT_NS)
     finally:
         await clock.close()
 

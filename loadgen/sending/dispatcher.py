@@ -29,8 +29,6 @@ from loadgen.sending.port import Answer, Message, Sender
 from loadgen.sending.timer import Timer
 from loadgen.spool.recorder import Ended, Recorder
 
-_BURST: Final = 16
-"""So many late arrivals are spawned before the hub may start them; more would starve it."""
 _NO_ANSWER: Final = Answer(ERROR, -1, 0, False)
 
 Observe = Callable[[int, int, int, int], None]
@@ -145,22 +143,18 @@ class OpenDispatcher(Dispatcher):
 
     def _send_all(self, start_ns: int) -> None:
         live = self._live
-        late = 0
         for row, (offset, entry) in enumerate(zip(self._due, self._entry, strict=True)):
             message = self._senders[entry].prepare(row)
             due = start_ns + offset
-            if self._timer.until(due):
-                late = 0
-            else:
-                late += 1
-                if late % _BURST == 0:
-                    gevent.sleep(0)
+            self._timer.until(due)
             if self._stopped:
                 return
             if len(live) >= self._max_in_flight:
                 self._end((row, NOT_REACHED, NOT_REACHED, DROPPED, -1, 0), NOT_REACHED)
             else:
                 live[row] = gevent.spawn_raw(self._exchange, row, message, due)
+                # It leaves before the next one is made ready.
+                gevent.sleep(0)
 
 
 class ClosedDispatcher(Dispatcher):
@@ -186,10 +180,10 @@ class ClosedDispatcher(Dispatcher):
             if not self._somebody(over):
                 return
             self._live[row] = gevent.spawn_raw(self._request, row, message)
+            gevent.sleep(0)
 
     def _somebody(self, over: int) -> bool:
         """Wait for a user; false where the time is over before one is ready."""
-        early = 0
         while not self._stopped:
             now, ready = monotonic_ns(), self._ready
             if now >= over:
@@ -199,9 +193,6 @@ class ClosedDispatcher(Dispatcher):
                 return True
             # A user who becomes ready meanwhile hurries the timer.
             self._timer.until(min(ready[0], over) if ready else over)
-            early += 1
-            if early % _BURST == 0:
-                gevent.sleep(0)
         return False
 
     def _request(self, row: int, message: Message) -> None:

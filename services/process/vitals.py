@@ -13,7 +13,7 @@ from services.clocks.bias import Bias
 from services.doubts import Doubt
 from services.report import Collections, Spread
 
-BEAT_NS = 5_000_000
+BEAT_NS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)

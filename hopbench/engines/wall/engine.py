@@ -255,6 +255,7 @@ class WallEngine:
             foreign=seen.takers if here else (),
             services_cpu_share=services_ns / (whole_ns * cores),
             generator_cpu_share=generator,
+            generator_wait_share=None if counts is None else counts.core_wait_share,
         )
 
     def _doubts(self, running: Running) -> list[Doubt]:

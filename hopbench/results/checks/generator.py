@@ -37,8 +37,26 @@ def lag(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if o.lag_p99_ms > limit:
         yield Doubt(
             Code.LAG,
-            f"P99 of sent − intended is {o.lag_p99_ms:.2f} ms; the limit is {limit:.2f} ms",
+            f"P99 of sent − intended is {o.lag_p99_ms:.2f} ms; the limit is {limit:.2f} ms"
+            + _who_had_the_cores(o),
         )
+
+
+def _who_had_the_cores(o: Observed) -> str:
+    if o.evidence is None:
+        return ""
+    host = o.evidence.host
+    told = [
+        f"{what} {share:.1%}"
+        for what, share in (
+            ("the generator waited for a core", host.generator_wait_share),
+            ("services used", host.services_cpu_share),
+            ("others used", host.foreign_cpu_share),
+            ("the hypervisor took", host.steal_share),
+        )
+        if share is not None
+    ]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def rate(o: Observed, limits: Limits) -> Iterator[Doubt]:
