@@ -66,8 +66,8 @@ def markdown(of: View) -> str:
                     rows,
                 )
             )
-        if of.pooled:
-            lines.extend([f"{of.pooled.capitalize()}.", ""])
+        for note in of.notes:
+            lines.extend([note, ""])
         if of.marked:
             lines.extend([f"Marked: {LOWEST}.", ""])
     names = [v.name for v in of.variants]

@@ -240,9 +240,8 @@ def _variants(of: View) -> RenderableType:
         "verdict; – means not identifiable from this many requests"
         + (f"; * {LOWEST}" if of.marked else "")
     )
-    if of.pooled:
-        note += f"; {of.pooled}"
-    return Group(table, *_foretold(of), Text(note, style="dim"))
+    notes = (Text(said, style="dim") for said in (note, *of.notes))
+    return Group(table, *_foretold(of), *notes)
 
 
 def _foretold(of: View) -> list[Text]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from analysis.findings.advice import in_code
 from analysis.findings.finding import Evidence, Finding, Where
@@ -162,6 +162,12 @@ class VariantView:
         return "nothing was found above the thresholds"
 
 
+CLOSED: Final = (
+    "a closed load: users wait for their answers, so what is slow is asked less, and no figure is "
+    "comparable with one of an open load"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     title: str
@@ -170,6 +176,14 @@ class View:
     variants: tuple[VariantView, ...]
     doubts: tuple[DoubtView, ...]
     environment: tuple[tuple[str, str], ...]
+    closed: bool
+    """Whether the load was."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the times must know of them, as sentences."""
+        said = (self.pooled, CLOSED if self.closed else "")
+        return tuple(f"{text[0].upper()}{text[1:]}." for text in said if text)
 
     @property
     def base(self) -> VariantView | None:

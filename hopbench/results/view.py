@@ -59,6 +59,7 @@ def view(summary: Summary) -> View:
         title=summary.scenario,
         facts=tuple(facts),
         headline=summary.headline,
+        closed=load.model == "closed",
         variants=marked([_variant(summary, v, baseline) for v in summary.variants]),
         doubts=_doubts(summary),
         environment=tuple(_flat(summary.environment)),

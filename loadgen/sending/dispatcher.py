@@ -153,8 +153,8 @@ class OpenDispatcher(Dispatcher):
                 self._end((row, NOT_REACHED, NOT_REACHED, DROPPED, -1, 0), NOT_REACHED)
             else:
                 live[row] = gevent.spawn_raw(self._exchange, row, message, due)
-                # It leaves before the next one is made ready.
-                gevent.sleep(0)
+            # It leaves before the next one is made ready; and where all are late, the hub goes on.
+            gevent.sleep(0)
 
 
 class ClosedDispatcher(Dispatcher):

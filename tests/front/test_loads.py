@@ -145,3 +145,13 @@ def test_workers_share_the_users_of_a_closed_load(tmp_path: Path) -> None:
     assert not codes(summary) & (OF_OPEN_LOADS | {"samples_mismatch", "spent", "drops"})
     assert (samples["seq"] % 3 == samples["worker"]).all()
     assert samples["worker"].n_unique() == 3
+
+
+def test_a_report_says_that_figures_of_a_closed_load_are_their_own(tmp_path: Path) -> None:
+    for name, load in (("closed", CLOSED), ("open", RAMP)):
+        (tmp_path / name).mkdir()
+        ran(tmp_path / name, load, "--engine", "virtual")
+        for report in ("report.html", "report.md"):
+            text = (tmp_path / name / "run" / report).read_text()
+            assert ("comparable with one of an open load" in text) == (name == "closed")
+    assert "from when each was sent" in (tmp_path / "closed" / "run" / "report.html").read_text()
