@@ -132,9 +132,9 @@ def when(load: Load, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     slope = (rate[of + 1] - rate[of]) / np.maximum(at[of + 1] - at[of], 1e-300)
     # The root of rate·t + slope·t²/2 = left, in the form that no slope takes figures from.
     under = np.maximum(rate[of] ** 2 + 2.0 * slope * left, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         after = np.where(left > 0.0, 2.0 * left / (rate[of] + np.sqrt(under)), 0.0)
-    found: NDArray[np.float64] = _NANO * (at[of] + after)
+        found: NDArray[np.float64] = _NANO * (at[of] + after)
     return found
 
 
