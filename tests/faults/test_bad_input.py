@@ -73,7 +73,7 @@ SCENARIOS: list[tuple[str, str, int, str, str]] = [
     ("tab", "version: 1\n\tname: x\n", 2, "tab", ""),
     ("open bracket", "version: 1\nservices: {a: [\n", 2, "not YAML", ""),
     ("two documents", SCENARIO + "---\nversion: 1\n", 21, "second document", ""),
-    ("two models", changed(LOAD, "load: {model: closed, users: 5, rate: 1/s,"), 18, "rate", "leave"),
+    ("two models", changed(LOAD, f"{LOAD} model: closed, users: 5,"), 18, "rate", "leave"),
 ]
 
 
