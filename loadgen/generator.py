@@ -198,7 +198,7 @@ def _dispatcher(plan: Plan, schedule: Schedule) -> Callable[..., Dispatcher]:
     if isinstance(pace, Closed):
         return partial(
             ClosedDispatcher,
-            begins_ns=pace.begins_ns(0 if over_kafka(load) else plan.users),
+            begins_ns=[] if over_kafka(load) else pace.begins_ns(plan.worker, plan.workers),
             thinking_ns=[pace.thinks_ns(key) for key in schedule.chance.tolist()],
             length_ns=load.length_ns,
         )

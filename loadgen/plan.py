@@ -101,17 +101,14 @@ class Plan(_Terms):
     @property
     def max_in_flight(self) -> int:
         """This worker's part of the bound; the parts of all workers add up to it."""
-        return max(1, self._part(self.load.max_in_flight))
+        whole, rest = divmod(self.load.max_in_flight, self.workers)
+        return max(1, whole + (self.worker < rest))
 
     @property
     def users(self) -> int:
         """This worker's users of a closed load; there may be fewer users than workers."""
         assert isinstance(self.load.pace, Closed)
-        return self._part(self.load.pace.users)
-
-    def _part(self, number: int) -> int:
-        whole, rest = divmod(number, self.workers)
-        return whole + (self.worker < rest)
+        return len(range(self.worker, self.load.pace.users, self.workers))
 
     def schedule(self) -> Schedule:
         """What this worker sends."""
@@ -121,7 +118,7 @@ class Plan(_Terms):
             trace_ratio=self.trace_ratio if self.tracing else 0.0,
             trace_salt=self.trace_salt,
         )
-        return share(everything, self.worker, self.workers)
+        return share(self.load, everything, self.worker, self.workers)
 
     def document(self) -> dict[str, Any]:
         terms = {field.name: getattr(self, field.name) for field in fields(_Terms)}

@@ -176,14 +176,30 @@ def _points(kind: Arrivals, gap: float, length: float, seed: int) -> NDArray[np.
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def taken(schedule: Schedule, sent: NDArray[np.int64], workers: int) -> Schedule:
+def taken(load: Load, schedule: Schedule, sent: NDArray[np.int64], workers: int) -> Schedule:
     """Of a closed load's schedule, what its users have taken, as far as the numbers ``sent`` tell:
     each worker takes its own in order."""
-    keep = np.zeros(len(schedule), dtype=np.bool_)
-    for worker in range(workers):
-        last = sent[sent % workers == worker].max(initial=-1)
-        keep |= (schedule.number % workers == worker) & (schedule.number <= last)
-    return select(schedule, np.flatnonzero(keep))
+    whose = _workers(load, schedule.number, workers)
+    last = _last(load, sent, workers)
+    return select(schedule, np.flatnonzero(schedule.number <= last[whose]))
+
+
+def spent(load: Load, sent: NDArray[np.int64], workers: int) -> bool:
+    """Whether the users of a worker have taken its last request of a closed load."""
+    ready = np.arange(math.ceil(load.pace.requests(load.warmup_ns, load.duration_ns)))
+    whose = _workers(load, ready, workers)
+    return any(
+        sent_last >= ready[whose == worker].max(initial=0)
+        for worker, sent_last in enumerate(_last(load, sent, workers).tolist())
+        if (whose == worker).any()
+    )
+
+
+def _last(load: Load, sent: NDArray[np.int64], workers: int) -> NDArray[np.int64]:
+    """By worker."""
+    whose = _workers(load, sent, workers)
+    last = [sent[whose == worker].max(initial=-1) for worker in range(workers)]
+    return np.array(last, dtype=np.int64)
 
 
 def _before(length_ns: int, at: NDArray[np.number[Any]]) -> NDArray[np.int64]:
@@ -191,9 +207,16 @@ def _before(length_ns: int, at: NDArray[np.number[Any]]) -> NDArray[np.int64]:
     return due[: int(np.searchsorted(due, length_ns))]
 
 
-def share(schedule: Schedule, worker: int, workers: int) -> Schedule:
-    """What worker k of N sends: the arrivals i with i mod N = k (the rows, in order)."""
-    return select(schedule, slice(worker, None, workers))
+def share(load: Load, schedule: Schedule, worker: int, workers: int) -> Schedule:
+    """What worker k of N sends, in order: the arrivals i with i mod N = k; of a closed load those
+    of its users."""
+    return select(schedule, np.flatnonzero(_workers(load, schedule.number, workers) == worker))
+
+
+def _workers(load: Load, numbers: NDArray[np.int64], workers: int) -> NDArray[np.int64]:
+    if isinstance(load.pace, Closed):
+        numbers = numbers % load.pace.users
+    return numbers % workers
 
 
 def select(schedule: Schedule, rows: slice | NDArray[np.int64]) -> Schedule:

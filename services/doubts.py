@@ -59,7 +59,7 @@ class Code(enum.Enum):
     SPENT = (
         "spent",
         "users of a closed load had sent every request that was made ready for them",
-        "fewer users, more think time, or a shorter round",
+        "fewer users, or more think time",
         VOIDS,
     )
     DROPS = (
@@ -291,7 +291,7 @@ class Code(enum.Enum):
     NOT_IDENTIFIABLE = (
         "not_identifiable",
         "the sample is too small for this quantile",
-        "the `--duration` that it names, or a higher `--rate`",
+        "what it names, or a lower quantile",
     )
     NO_VALID_ROUND = (
         "no_valid_round",

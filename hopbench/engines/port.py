@@ -84,9 +84,9 @@ class Host:
     """Whose that was, the largest first."""
     services_cpu_share: float | None = None
     generator_cpu_share: float | None = None
+    """Of one core: that of the generator's busiest process."""
     generator_wait_share: float | None = None
     """Of the time, in which the busiest generator was ready to run and had no core."""
-    """Of one core: that of the generator's busiest process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from hopbench.engines import ENGINES
+from services.scenario.limits import MAX_USERS
 
 TRACE_RATIO: Final = 0.5
 
@@ -26,7 +27,8 @@ Warmup = Annotated[
     str | None, typer.Option("--warmup", metavar="2s", help="Length of the warm-up before it.")
 ]
 Users = Annotated[
-    int | None, typer.Option("--users", min=1, metavar="N", help="Users of a closed load.")
+    int | None,
+    typer.Option("--users", min=1, max=MAX_USERS, metavar="N", help="Users of a closed load."),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="Of all chance.")]
 Engine = Annotated[

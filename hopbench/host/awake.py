@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 DEVICE: Final = "/dev/cpu_dma_latency"
@@ -21,16 +21,13 @@ _AT_ONCE_US: Final = struct.pack("i", 0)
 @contextmanager
 def awake(device: str = DEVICE) -> Iterator[bool]:
     """Keep all cores of the machine awake; False where we may not, or there is no such device."""
-    try:
-        held = os.open(device, os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
-        yield False
-        return
-    try:
-        os.write(held, _AT_ONCE_US)
-        yield True
-    finally:
-        os.close(held)
+    with ExitStack() as stack:
+        held = False
+        with suppress(OSError):
+            opened = os.open(device, os.O_WRONLY | os.O_CLOEXEC)
+            file = stack.enter_context(os.fdopen(opened, "wb", buffering=0))
+            held = file.write(_AT_ONCE_US) == len(_AT_ONCE_US)
+        yield held
 
 
 def waking_us(device: str = DEVICE) -> int | None:

@@ -24,6 +24,8 @@ BENCH_MB: Final = 300
 SPAN_BYTES: Final = 350
 """In memory while they are analysed; on disk a spool and then Parquet hold about as much."""
 SAMPLE_BYTES: Final = 200
+ARRIVAL_BYTES: Final = 360
+"""Of a schedule while it is made; one of a closed load has more than will be sent."""
 START_S: Final = 4.0
 """Service processes come up, connect, and stop after the round."""
 BROKER_S: Final = 4.0
@@ -60,12 +62,14 @@ def estimate(plan: RunPlan, rounds: int) -> Estimate:
     spans = each * ratio * mean * rounds
     virtual = is_virtual(plan.settings)
     per_round = each * (mean or 1) / 2 / VIRTUAL_CALLS_PER_S if virtual else seconds + START_S
+    load = plan.scenario.load
+    ready = load.pace.requests(load.warmup_ns, load.duration_ns)
     held = spans / len(plan.scenarios) * SPAN_BYTES + each * rounds * SAMPLE_BYTES
     return Estimate(
         requests=round(each * rounds),
         traces=round(each * ratio * rounds),
         spans=round(spans) if len(known) == len(per_request) else None,
-        bench_mb=BENCH_MB + held / 1e6,
+        bench_mb=BENCH_MB + (held + ready * ARRIVAL_BYTES) / 1e6,
         disk_mb=round((spans * SPAN_BYTES / 4 + each * rounds * SAMPLE_BYTES / 2) / 1e6, 1),
         minutes=round(
             (per_round * rounds + (0 if virtual else BROKER_S) + 2 * spans / READ_SPANS_PER_S) / 60,

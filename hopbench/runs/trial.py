@@ -142,7 +142,7 @@ def _asked(plan: RoundPlan, settings: Settings, samples: pl.DataFrame) -> Schedu
         trace_salt=plan.trace_salt,
     )
     if load.pace.model == "closed":
-        return taken(schedule, samples["seq"].to_numpy(), settings.workers)
+        return taken(load, schedule, samples["seq"].to_numpy(), settings.workers)
     return schedule
 
 

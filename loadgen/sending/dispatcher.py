@@ -4,8 +4,8 @@ The open one sends every request when it is due, whatever became of those before
 ``max_in_flight`` at once; what comes above is dropped and counted, never delayed. Late arrivals are
 sent at once. How late is the round's lag, and shows in the samples.
 
-The closed one has users, who take the rows in order: a request is sent when its user is ready, so
-it is never late.
+The closed one has users, who take the rows in order: a request is due when it is sent, which is as
+soon as its user is ready and this process comes to it.
 
 One greenlet waits on an absolute timer and spawns the others. What can be made beforehand (the
 message) is made before the wait; what can be done afterwards (records, files) is done by others.

@@ -18,6 +18,8 @@ MAX_PROCESSES: Final = 10_000
 """That services are packed into."""
 MAX_ARRIVALS: Final = 100_000_000
 """Of one round, its warm-up included."""
+MAX_USERS: Final = 100_000
+"""Of a closed load."""
 MAX_RECORDED: Final = 200_000
 """Of a replay: a scenario holds them all."""
 MAX_NAME: Final = 80

@@ -19,9 +19,12 @@ from services.scenario.distributions import Constant, Distribution
 
 MOST_RPS: Final = 10_000.0
 """So many requests a second of a closed load are made ready beforehand, at most."""
+MOST_RPS_A_USER: Final = 2_000.0
+"""Of them a user takes one at a time: no answer comes sooner over a socket."""
 _SPARE: Final = 1.25
 _SIGMAS: Final = 6.0
 _NANO: Final = 1e9
+_GRID: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,10 @@ class Open:
         lines = pairwise(self.knots(warmup_ns, duration_ns))
         return sum((b - a) / _NANO * (low + high) / 2 for (a, low), (b, high) in lines)
 
+    def measured(self, warmup_ns: int, duration_ns: int) -> float:
+        """The mean number in the measured phase."""
+        return self.requests(warmup_ns, duration_ns) - self.rate_rps * warmup_ns / _NANO
+
     @property
     def peak_rps(self) -> float:
         return max((self.rate_rps, *(stage.to_rps for stage in self.ramp)))
@@ -85,17 +92,21 @@ class Replay:
     def requests(self, warmup_ns: int, duration_ns: int) -> float:
         return float(bisect_left(self.at_ns, warmup_ns + duration_ns))
 
+    def measured(self, warmup_ns: int, duration_ns: int) -> float:
+        """Those of the measured phase."""
+        return self.requests(warmup_ns, duration_ns) - bisect_left(self.at_ns, warmup_ns)
+
     @property
     def steady_rps(self) -> None:
         """There is none."""
 
     @property
     def peak_rps(self) -> float:
-        """The mean: single gaps tell nothing of a rate."""
-        return len(self.at_ns) * _NANO / max(1, self.at_ns[-1])
+        """The mean, over a second at least: single gaps tell nothing of a rate."""
+        return len(self.at_ns) * _NANO / max(_NANO, self.at_ns[-1])
 
     def __str__(self) -> str:
-        return f"replay of {len(self.at_ns):,} arrivals"
+        return f"replay of {len(self.at_ns):,} arrival" + ("s" if len(self.at_ns) > 1 else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +121,38 @@ class Closed:
     def requests(self, warmup_ns: int, duration_ns: int) -> float:
         """As many as may be needed, made ready beforehand."""
         seconds = (warmup_ns + duration_ns) / _NANO
-        most = MOST_RPS * seconds
+        most = min(MOST_RPS, MOST_RPS_A_USER * self.users) * seconds
         if not (think := self.think.mean() / _NANO):
             return most
         mean = self.users * seconds / think
         return min(most, _SPARE * mean + _SIGMAS * math.sqrt(mean) + self.users)
 
-    def begins_ns(self, users: int) -> list[int]:
-        """When so many of the users begin: one after another, for as long as they think."""
-        return [round(self.think.mean() * user / users) for user in range(users)]
+    def worker_of(self, number: int, workers: int) -> int:
+        """Which worker has the request of that number: each has users, and their requests."""
+        return number % self.users % workers
+
+    def begins_ns(self, worker: int = 0, workers: int = 1) -> list[int]:
+        """When the users of one worker begin: as if they had been at it for long.
+
+        Each then has the rest of a thought before it, which is distributed as the residual life of
+        a renewal process (Cox, Renewal Theory, 1962, section 5.3), here at even quantiles.
+        """
+        grid = [self.think.at((i + 0.5) / _GRID) for i in range(_GRID)]
+        if not (whole := sum(grid)):
+            return [0] * len(range(worker, self.users, workers))
+        passed, shares = 0.0, [0.0]
+        for i, thought in enumerate(grid):
+            passed += thought
+            shares.append((passed + thought * (_GRID - 1 - i)) / whole)
+        rests = [0.0, *grid]
+
+        def rest(share: float) -> int:
+            at = min(bisect_left(shares, share), _GRID)
+            below, above = shares[at - 1], shares[at]
+            part = (share - below) / (above - below) if above > below else 1.0
+            return round(rests[at - 1] + part * (rests[at] - rests[at - 1]))
+
+        return [rest((user + 0.5) / self.users) for user in range(worker, self.users, workers)]
 
     def thinks_ns(self, key: int) -> int:
         """How long the user thinks after the answer to the request of that key."""
@@ -136,8 +170,15 @@ class Closed:
 
     def __str__(self) -> str:
         many = f"{self.users:,} user" + ("s" if self.users > 1 else "")
-        think = self.think.mean() / 1e6
-        return many + (f" thinking {think:g} ms" if think else "")
+        if not (think := self.think.mean()):
+            return many
+        spread = "" if isinstance(self.think, Constant) else type(self.think).__name__.lower()
+        return f"{many} thinking {_time(think)}" + (spread and f" ({spread})")
+
+
+def _time(ns: float) -> str:
+    unit, of = (_NANO, "s") if ns >= _NANO else (1e6, "ms") if ns >= 1e6 else (1e3, "µs")
+    return f"{ns / unit:g} {of}"
 
 
 Pace = Open | Replay | Closed

@@ -227,7 +227,7 @@ class _Generator:
         assert isinstance(self._pace, Closed)
         left, begun_ns = iter(arrivals), self._loop.now_ns
         async with asyncio.TaskGroup() as users:
-            for begins_ns in self._pace.begins_ns(self._pace.users):
+            for begins_ns in self._pace.begins_ns():
                 users.create_task(self._user(self._pace, begun_ns + begins_ns, left, until_ns))
         return [self._outcomes[number] for number in sorted(self._outcomes)]
 

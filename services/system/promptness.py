@@ -38,7 +38,7 @@ class _Attributes(ctypes.Structure):
 def be_prompt() -> bool:
     """Ask for short slices for the calling thread, and for those that it starts from now on.
 
-    False where the system has none, or does not let us; then all stays as it was.
+    False where the system does not take it; an older Linux takes it, and goes on as it was.
     """
     number = _SETATTR.get(platform.machine())
     if sys.platform != "linux" or number is None:

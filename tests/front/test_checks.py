@@ -257,19 +257,19 @@ def test_without_both_kinds_of_request_the_tax_is_unknown_and_says_so(ratio: flo
 @pytest.mark.parametrize(
     ("figure", "seconds", "said"),
     [
-        (untold(99, ok=200), 20, "`--duration 45s` would"),
-        (untold(99, ok=367), 20, "`--duration 30s` would"),
-        (untold(95, ok=71), 1, "`--duration 10s` would"),
-        (untold(50, ok=1), 20, "`--duration 300s` would"),
-        (untold(99, ok=100), 1000, "too few for any `--duration`: read P95"),
+        (untold(99, ok=200), 20, "--duration 45s would"),
+        (untold(99, ok=367), 20, "--duration 30s would"),
+        (untold(95, ok=71), 1, "--duration 10s would"),
+        (untold(50, ok=1), 20, "--duration 300s would"),
+        (untold(99, ok=100), 1000, "too few for any duration: read P95"),
         (
             untold(99, ok=10),
             20,
-            "too few for any `--duration`: read P95, which `--duration 300s` would tell",
+            "too few for any duration: read P95, which --duration 300s would tell",
         ),
-        (untold(99, ok=0), 20, "too few for any `--duration`: raise the rate"),
+        (untold(99, ok=0), 20, "too few for any duration: a higher rate would"),
         (untold(99, ok=980, endless=20), 20, "too many were never answered: read P95"),
-        (untold(50, ok=40, endless=60), 20, "too many were never answered: lower the rate"),
+        (untold(50, ok=40, endless=60), 20, "too many were never answered: load it less"),
     ],
 )
 def test_a_quantile_that_is_not_told_is_told_with_what_would_tell_it(

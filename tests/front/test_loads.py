@@ -64,7 +64,8 @@ def test_a_closed_load_has_no_rate_and_its_requests_are_intended_when_sent(tmp_p
     summary, samples = ran(tmp_path, CLOSED, "--engine", "virtual", "--workers", "1")
     asked, load = summary["load"], summary["trials"][0]["load"]
     assert (asked["model"], asked["rate_rps"], asked["arrivals"]) == ("closed", None, None)
-    assert asked["pace"] == "8 users thinking 40 ms"
+    assert asked["pace"] == "8 users thinking 40 ms (exponential)"
+    assert load["lag_ms"]["n"] == 0
     assert (load["model"], load["rate_rps"], load["offered_rps"]) == ("closed", None, None)
     # The interactive response time law: 8 users / (40 ms of thought + 6 ms of answer).
     assert load["achieved_rps"] == pytest.approx(8 / 0.046, rel=0.1)
@@ -143,7 +144,7 @@ def test_local_processes_are_loaded_as_virtual_ones_are(
 def test_workers_share_the_users_of_a_closed_load(tmp_path: Path) -> None:
     summary, samples = ran(tmp_path, CLOSED, "--workers", "3")
     assert not codes(summary) & (OF_OPEN_LOADS | {"samples_mismatch", "spent", "drops"})
-    assert (samples["seq"] % 3 == samples["worker"]).all()
+    assert (samples["seq"] % 8 % 3 == samples["worker"]).all()
     assert samples["worker"].n_unique() == 3
 
 

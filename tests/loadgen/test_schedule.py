@@ -22,10 +22,11 @@ from loadgen.schedule import (
     kolmogorov_p,
     offsets,
     share,
+    spent,
     taken,
 )
 from services.scenario.chance import request_key, round_seed, uniform
-from services.scenario.distributions import Constant, LogNormal, Uniform
+from services.scenario.distributions import Constant, Exponential, LogNormal, Uniform
 from services.scenario.model import Load
 from services.scenario.pace import Closed, Open, Replay, Stage
 from tests.loadgen.rig import SECOND, entry, load
@@ -70,7 +71,7 @@ def test_the_shares_of_all_workers_are_the_whole_schedule(
     given: Load, seed: int, workers: int
 ) -> None:
     whole = arrivals(given, seed)
-    shares = [share(whole, k, workers) for k in range(workers)]
+    shares = [share(given, whole, k, workers) for k in range(workers)]
     for k, part in enumerate(shares):
         assert (part.number % workers == k).all()
     order = np.argsort(np.concatenate([part.number for part in shares]))
@@ -250,10 +251,26 @@ def test_users_of_a_closed_load_take_the_requests_of_their_worker_in_order() -> 
     of = replace(load(seconds=0.9, warmup=0.1), pace=Closed(3, Constant(0.01 * SECOND)))
     whole = arrivals(of, 5)
     assert len(whole) > 300
-    part = taken(whole, np.array([0, 1, 3, 4, 5]), workers=2)
-    assert part.number.tolist() == [0, 1, 2, 3, 4, 5]
-    assert taken(whole, np.array([1, 7]), workers=2).number.tolist() == [1, 3, 5, 7]
-    assert len(taken(whole, np.array([], dtype=np.int64), workers=2)) == 0
+    # Users 0 and 2 are the first worker's, 1 the second's: so are requests 1, 4, 7.
+    assert share(of, whole, 1, 2).number[:3].tolist() == [1, 4, 7]
+    part = taken(of, whole, np.array([0, 1, 3, 5]), workers=2)
+    assert part.number.tolist() == [0, 1, 2, 3, 5]
+    assert taken(of, whole, np.array([1, 7]), workers=2).number.tolist() == [1, 4, 7]
+    assert len(taken(of, whole, np.array([], dtype=np.int64), workers=2)) == 0
+    assert not spent(of, whole.number[:-3], workers=2)
+    assert spent(of, whole.number, workers=2)
+
+
+@pytest.mark.parametrize("workers", [1, 3, 7])
+def test_users_begin_as_if_they_had_been_at_it_for_long(workers: int) -> None:
+    """The rest of a thought: of an even one half of it on average, of an exponential one all."""
+    for think, mean in ((Constant(SECOND), 0.5), (Exponential(SECOND), 1.0)):
+        pace = Closed(300, think)
+        begins = [at for k in range(workers) for at in pace.begins_ns(k, workers)]
+        assert len(begins) == 300
+        assert np.mean(begins) == pytest.approx(mean * SECOND, rel=0.05)
+    assert Closed(3, Constant(0)).begins_ns(0, 2) == [0, 0]
+    assert Closed(1, Constant(SECOND)).begins_ns(2, 3) == []
 
 
 @pytest.mark.parametrize("n", [20, 100, 5000])

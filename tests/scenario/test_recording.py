@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,19 @@ load:
     [
         "0\n0.005\n0.020\n",
         "1700000000.000\n1700000000.005\n1700000000.020\n",
+        "1700000000000\n1700000000005\n1700000000020\n",
+        "t\n1700000000000000000\n1700000000005000000\n1700000000020000000\n",
+        '0,a\n0.005,"b\n0.020,c\n',
+        '"0";GET /\n"0.005";GET /\n"0.020";GET /\n',
         "time,route\n100ms,/a\n105ms,/b\n120ms,/c\n",
         "# access log\n\n0.020\n0\n0.005\n",
         "at\n2026-05-01T12:00:00Z\n2026-05-01 12:00:00.005\n2026-05-01T14:00:00.020+02:00\n",
         "\ufeff5s\r\n5.005s\r\n5.02s\r\n",
     ],
-    ids=["seconds", "unix", "units", "unsorted", "iso", "windows"],
+    ids=[
+        *("seconds", "unix", "unix ms", "unix ns", "a stray quote", "quoted"),
+        *("units", "unsorted", "iso", "windows"),
+    ],
 )
 def test_times_count_from_the_earliest_however_they_are_written(
     content: str, tmp_path: Path
@@ -51,7 +59,9 @@ def test_times_count_from_the_earliest_however_they_are_written(
         ("0\n5ms\n", 2, "'5ms' is not a time like those above"),
         ("a,b\nc,d\n", 2, "'c' is not a time"),
         ("nan\n0\n1e400\n", 3, "'1e400' is not a time"),
-        ("\udc80\n", None, "this is no CSV"),
+        ("1\n2\n1e9999999\n", 3, "'1e9999999' is not a time"),
+        ("\udc80\n", None, "not text"),
+        ("-90000000000\n90000000000\n", None, "more than a century apart"),
     ],
 )
 def test_what_is_no_recording_is_told_with_its_line(
@@ -63,6 +73,14 @@ def test_what_is_no_recording_is_told_with_its_line(
         read_recording(path)
     assert said in refused.value.text
     assert (refused.value.file, refused.value.line) == (str(path), line)
+
+
+@pytest.mark.parametrize("name", ["pipe", "directory", "a\0b", ""])
+def test_what_is_no_file_is_no_recording(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(BadInput, match="no file"):
+        read_recording(tmp_path / name)
 
 
 @pytest.mark.parametrize("named", ["arrivals.csv", "'arrivals.csv'", '"arrivals.csv"'])

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from analysis.arrays.quantiles import NEEDED, PERCENTS
 from hopbench.results.checks.observed import Observed, Untold
 from hopbench.runs.limits import Limits
 from services.doubts import Code, Doubt
+from services.scenario.pace import Closed, Open, Pace, Replay
 
 _DURATIONS_S: Final = (10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
 """Those to propose: a shorter round is doubted itself, and for a longer one nobody waits."""
+
+_MORE: Final[Mapping[type[Pace], str]] = {
+    Open: "a higher rate would",
+    Replay: "a recording of more requests would",
+    Closed: "more --users would",
+}
 
 
 def meaning(o: Observed, limits: Limits) -> Iterator[Doubt]:
@@ -28,23 +35,26 @@ def meaning(o: Observed, limits: Limits) -> Iterator[Doubt]:
             "Kafka figures come from the embedded broker (librdkafka's mock), which is no Kafka",
         )
     if o.untold:
-        told = ", ".join(f"{of.name} ({_help(of, duration)})" for of in o.untold)
+        told = ", ".join(f"{of.name} ({_help(of, duration, o.load.pace)})" for of in o.untold)
         yield Doubt(Code.NOT_IDENTIFIABLE, f"the requests of the round cannot tell {told}")
 
 
-def _help(of: Untold, duration_s: float) -> str:
+def _help(of: Untold, duration_s: float, pace: Pace) -> str:
     """What would tell it, or a lower quantile."""
+    more = _MORE[type(pace)]
+    if pace.model == "open" and pace.steady_rps is None and of.among.n < NEEDED[of.percent]:
+        return more
     endless = of.among.n >= NEEDED[of.percent]
     longer = None if endless else _duration_s(of.percent, of.among.n / duration_s)
     if longer is not None:
-        return f"`--duration {longer}s` would"
-    why = "too many were never answered" if endless else "too few for any `--duration`"
+        return f"--duration {longer}s would"
+    why = "too many were never answered" if endless else "too few for any duration"
     for lower in (p for p in reversed(PERCENTS) if p < of.percent):
         if getattr(of.among, f"p{lower}") is not None:
             return f"{why}: read P{lower}"
         if not endless and (longer := _duration_s(lower, of.among.n / duration_s)) is not None:
-            return f"{why}: read P{lower}, which `--duration {longer}s` would tell"
-    return f"{why}: {'lower' if endless else 'raise'} the rate"
+            return f"{why}: read P{lower}, which --duration {longer}s would tell"
+    return f"{why}: {'load it less' if endless else more}"
 
 
 def _duration_s(percent: int, per_second: float) -> int | None:

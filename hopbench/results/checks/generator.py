@@ -10,8 +10,8 @@ import numpy as np
 from analysis.arrays import Bool
 from hopbench.results.checks.observed import Observed, Sent
 from hopbench.runs.limits import SIGMAS, Limits
+from loadgen import schedule
 from loadgen.plan import in_flight_parts
-from loadgen.schedule import follows
 from services.doubts import Code, Doubt
 
 
@@ -85,7 +85,7 @@ def arrivals(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if start is None and o.load.pace.steady_rps is None:
         return
     zero = int(o.sent.intended_ns.min(initial=0)) if start is None else start
-    fit = follows(o.load, np.sort(o.sent.intended_ns) - zero, level=limits.arrivals_p)
+    fit = schedule.follows(o.load, np.sort(o.sent.intended_ns) - zero, level=limits.arrivals_p)
     if fit is not None and not fit.holds:
         yield Doubt(
             Code.ARRIVALS,
@@ -95,12 +95,8 @@ def arrivals(o: Observed, limits: Limits) -> Iterator[Doubt]:
 
 def spent(o: Observed, limits: Limits) -> Iterator[Doubt]:
     """Users of a closed load found nothing more to send."""
-    load, numbers = o.load, o.scheduled.number
-    if load.pace.model == "open" or not numbers.size:
-        return
-    ready = math.ceil(load.pace.requests(load.warmup_ns, load.duration_ns))
-    if int(numbers.max()) + o.settings.workers >= ready:
-        text = f"all {ready:,} requests that were made ready were sent before the time was over"
+    if o.load.pace.model == "closed" and schedule.spent(o.load, o.sent.seq, o.settings.workers):
+        text = f"users had sent all that was made ready, {o.sent.seq.size:,} requests so far"
         yield Doubt(Code.SPENT, text)
 
 

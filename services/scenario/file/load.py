@@ -10,6 +10,7 @@ from typing import Any, Final
 from services.errors import BadInput
 from services.scenario.distributions import Constant
 from services.scenario.file.recording import read_recording
+from services.scenario.limits import MAX_USERS
 from services.scenario.model import Entry, Load
 from services.scenario.pace import Closed, Open, Pace, Replay, Stage
 from services.scenario.text import units
@@ -97,7 +98,7 @@ def _recorded(file: str, node: Node) -> tuple[int, ...]:
     if isinstance(node, List):
         found = _TIMES.read(file, node)
         if list(found) != sorted(found):
-            raise bad(file, node, "the times of a replay must rise")
+            raise bad(file, node, "the times of a replay must not fall", "sort them")
         return found
     path = Path(file).parent / TEXT.read(file, node)
     try:
@@ -111,7 +112,7 @@ def _recorded(file: str, node: Node) -> tuple[int, ...]:
 _REPLAYED: Final = Form(_recorded, {"anyOf": [TEXT.schema, _TIMES.schema]}, _TIMES.write)
 
 _MODEL: Final = Key("model", word(("open", "closed")), "open")
-_USERS: Final = Key("users", integer(1), example="users: 20", about="Of a closed load.")
+_USERS: Final = Key("users", integer(1, MAX_USERS), example="users: 20", about="Of a closed load.")
 _THINK: Final = Key(
     "think", TIME, Constant(0.0), about="Of a closed load: from an answer to the next request."
 )
@@ -185,7 +186,7 @@ def self_contained(text: str, file: str, lines: Lines, load: Load) -> str:
     pattern = rf"""(replay['"]?\s*:\s*)(['"]?){re.escape(named)}\2"""
     rows[line], found = re.subn(pattern, lambda m: f"{m[1]}[{times}]", rows[line], count=1)
     if not found:
-        hint = "write `replay: FILE` on one line"
+        hint = "write it plainly, on one line: `replay: arrivals.csv`"
         raise BadInput("the recording's name is not beside its key", file, line + 1, hint)
     return "".join(rows)
 

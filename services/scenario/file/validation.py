@@ -105,6 +105,9 @@ def load_problem(load: Load) -> Problem | None:
             if at_ns[-1] < load.warmup_ns:
                 text = f"the recording ends after {time_text(at_ns[-1])}, within the warm-up"
                 return _error(text, "load", hint="give a shorter warm-up")
+            if not load.pace.measured(load.warmup_ns, load.duration_ns):
+                text = "no arrival of the recording lies in the measured phase"
+                return _error(text, "load", hint="give another warm-up, or a longer duration")
         case Closed(users):
             if users > load.max_in_flight:
                 text = f"{users} users may have as many requests in flight; max_in_flight is "
@@ -365,7 +368,7 @@ def _warnings(scenario: Scenario) -> Iterator[Problem]:
                 yield _warning(text, "operation", service.name, name)
     yield from _capacity(scenario)
     yield from _partitions(scenario)
-    yield from _recording(scenario.load)
+    yield from _arrivals(scenario.load)
     for fault in scenario.faults:
         if fault.from_ns is not None and fault.from_ns >= scenario.load.duration_ns:
             yield _warning(f"{fault.id} begins after the measured phase ends", "fault", fault.id)
@@ -374,10 +377,13 @@ def _warnings(scenario: Scenario) -> Iterator[Problem]:
             yield _warning(text, "fault", fault.id, hint="leave out `processes`")
 
 
-def _recording(load: Load) -> Iterator[Problem]:
+def _arrivals(load: Load) -> Iterator[Problem]:
     if isinstance(load.pace, Replay) and (left := load.length_ns - load.pace.at_ns[-1]) > _IDLE_NS:
         text = f"the recording ends {left / 1e9:.3g} s before the measured phase does"
         yield _warning(text, "load", hint="give a shorter duration")
+    if isinstance(load.pace, Open) and load.pace.measured(load.warmup_ns, load.duration_ns) < 1:
+        text = "less than one request is to be expected in the measured phase"
+        yield _warning(text, "load", hint="give a higher rate, or a longer duration")
 
 
 def _capacity(scenario: Scenario) -> Iterator[Problem]:
