@@ -200,17 +200,17 @@ def _variants(of: View) -> RenderableType:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("variant", style="bold", no_wrap=True)
     rounds_differ = len({(v.rounds, v.void_rounds) for v in of.variants}) > 1
-    any_failed = any(v.failed + v.dropped for v in of.variants)
+    fates = [name for name in ("failed", "dropped") if any(getattr(v, name) for v in of.variants)]
     for name in (
         *(["valid"] if rounds_differ else []),
         *("P50", "", "P95", "P99", "calls/req", "findings"),
-        *(["failed"] if any_failed else []),
+        *fates,
     ):
         table.add_column(name, justify="right", no_wrap=True)
     for v in of.variants:
         rounds = f"{v.valid} of {v.rounds}"
         p50, p95, p99 = times(v, "*")
-        failed = count(v.failed + v.dropped)
+        lost = [(count(getattr(v, name)), getattr(v, name)) for name in fates]
         table.add_row(
             v.name,
             *([Text(rounds, style="yellow" if v.void_rounds else "")] if rounds_differ else []),
@@ -220,7 +220,7 @@ def _variants(of: View) -> RenderableType:
             p99,
             count(None if v.calls_per_request is None else round(v.calls_per_request, 2)),
             Text(v.found, style="red" if v.findings else "" if v.unmeasured else "green"),
-            *([Text(failed, style="red" if v.failed + v.dropped else "")] if any_failed else []),
+            *(Text(shown, style="red" if number else "") for shown, number in lost),
         )
         for row in v.entries[:ENTRY_LINES] if len(v.entries) > 1 else ():
             p50, p95, p99 = times(row, "*")

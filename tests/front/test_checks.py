@@ -307,6 +307,32 @@ def test_drops_are_explained_only_by_a_full_pipe() -> None:
     assert "drops_unexplained" in codes(observed(load=load, sent=sent(dropped=row == 20)))
 
 
+def test_requests_that_end_while_a_late_one_is_dropped_explain_it() -> None:
+    """The generator comes late to the twenty-first; half of the twenty have ended by then, and had
+    not when it was due."""
+    load = replace(LOAD, max_in_flight=20)
+    row = np.arange(len(SCHEDULE))
+    due = SCHEDULE.offset_ns + START
+    late = np.where(row < 20, due[19] + 5 * MS, sent().sent_ns)
+    ended = np.where(row < 10, due[20] + 1, np.where(row < 20, due[20] + MS, sent().done_ns))
+    full = sent(sent_ns=late, done_ns=ended, dropped=row == 20)
+    assert "drops_unexplained" not in codes(observed(load=load, sent=full))
+
+
+def test_what_is_dropped_is_no_deviation_of_the_rate() -> None:
+    """Three requests in a hundred are dropped: 97/s leave of 100/s."""
+    dropped = (SCHEDULE.number % 100 < 3) & (SCHEDULE.phase == MEASURED)
+    stuck = np.where(dropped, -1, sent().done_ns)
+    found = codes(observed(sent=sent(dropped=dropped, done_ns=stuck), achieved_rps=97.0))
+    assert "drops" in found
+    assert "rate" not in found
+
+
+def test_failures_of_an_overload_that_was_foreseen_are_told_with_it() -> None:
+    (doubt,) = judge(observed(failed=7, overloads=("q admits 1",)), Limits())
+    assert doubt.text == "7 requests failed, and q admits 1"
+
+
 def test_a_worker_drops_what_is_above_its_own_part_of_the_bound() -> None:
     """Ten requests that never end fill a worker's half of a bound of 20."""
     load = replace(LOAD, max_in_flight=20)

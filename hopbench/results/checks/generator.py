@@ -62,11 +62,14 @@ def _who_had_the_cores(o: Observed) -> str:
 def rate(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if not o.offered_rps or o.achieved_rps is None:
         return
-    off = o.achieved_rps - o.offered_rps
+    # What was dropped was there in time; it has a doubt of its own.
+    dropped = int((o.sent.measured & o.sent.dropped).sum())
+    came = o.achieved_rps + dropped * 1e9 / o.load.duration_ns
+    off = came - o.offered_rps
     if abs(off) > limits.rate_share * o.offered_rps:
         yield Doubt(
             Code.RATE,
-            f"{o.achieved_rps:.1f}/s were sent of {o.offered_rps:.1f}/s scheduled "
+            f"{came:.1f}/s were sent of {o.offered_rps:.1f}/s scheduled "
             f"({off / o.offered_rps:+.1%})",
         )
 
@@ -125,11 +128,12 @@ def drops(o: Observed, limits: Limits) -> Iterator[Doubt]:
 def _unexplained(sent: Sent, ours: Bool, bound: int) -> int:
     """How many of one worker's requests were dropped with fewer than ``bound`` in flight."""
     dropped = sent.intended_ns[ours & sent.dropped]
-    begun = np.sort(sent.sent_ns[ours & ~sent.dropped])
+    # A request is in flight from when it is due, since those before it are dealt with in order; and
+    # a drop is decided when it is due or later, when some of these have ended, and none has begun.
+    begun = np.sort(sent.intended_ns[ours & ~sent.dropped])
     ended = np.sort(sent.done_ns[ours & ~sent.dropped & (sent.done_ns >= 0)])
     in_flight = np.searchsorted(begun, dropped, "right") - np.searchsorted(ended, dropped, "right")
-    # A drop is decided a little after the request was due, and several may end in between.
-    return int((in_flight < 0.9 * bound).sum())
+    return int((in_flight < bound).sum())
 
 
 def sampling(o: Observed, limits: Limits) -> Iterator[Doubt]:

@@ -73,5 +73,7 @@ class Observed:
     untold: tuple[Untold, ...]
     changes: tuple[str, ...] = ()
     """In the environment, since the run's first round."""
+    overloads: tuple[str, ...] = ()
+    """Where the scenario asks for more than there is, as its static checks say it."""
     paused: frozenset[str] = frozenset()
     """Services that a fault of the scenario makes stand still."""

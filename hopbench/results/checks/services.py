@@ -40,6 +40,5 @@ def processes(o: Observed, limits: Limits) -> Iterator[Doubt]:
 
 def failures(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if o.failed and not o.failures_planned:
-        yield Doubt(
-            Code.FAILURES, f"{o.failed} requests failed, and nothing in the scenario makes them"
-        )
+        why = "; ".join(o.overloads) or "nothing in the scenario makes them"
+        yield Doubt(Code.FAILURES, f"{o.failed} requests failed, and {why}")

@@ -386,6 +386,11 @@ def _arrivals(load: Load) -> Iterator[Problem]:
         yield _warning(text, "load", hint="give a higher rate, or a longer duration")
 
 
+def overloads(scenario: Scenario) -> tuple[str, ...]:
+    """What is asked for more than it can do, in the warnings' words."""
+    return tuple(problem.text for problem in _capacity(scenario))
+
+
 def _capacity(scenario: Scenario) -> Iterator[Problem]:
     for name, demand in shape(scenario).demand.items():
         service = scenario.services[name]
