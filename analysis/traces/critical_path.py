@@ -134,6 +134,30 @@ class CriticalPath:
             return own
         return self._summed_sections(len(self.lo))
 
+    def below(self, parent: I32, since: I64, until: I64) -> I64:
+        """Time on the path, ns, of the spans directly below ``parent``, from one moment to another
+        within its window."""
+        rows, of = np.unique(parent, return_inverse=True)
+        if len(rows) == 0:
+            return np.zeros(0, np.int64)
+        shift = side_by_side(self.hi[rows] - self.lo[rows] + 1) - self.lo[rows]
+        child = self.chosen.child[self.on_path[self.chosen.child]]
+        place = np.minimum(np.searchsorted(rows, self.forest.parent[child]), len(rows) - 1)
+        mine = rows[place] == self.forest.parent[child]
+        child, place = child[mine], place[mine]
+        # Those of one parent follow one another.
+        lo = np.sort(self.lo[child] + shift[place])
+        hi = np.sort(self.hi[child] + shift[place])
+        passed = np.concatenate((np.zeros(1, np.int64), np.cumsum(hi - lo)))
+
+        def before(at: I64) -> I64:
+            begun = np.searchsorted(lo, at, side="right")
+            going = np.where(begun > 0, np.concatenate((hi, at[:1]))[begun - 1] - at, 0)
+            found: I64 = passed[begun] - np.maximum(going, 0)
+            return found
+
+        return before(until + shift[of]) - before(since + shift[of])
+
     def _summed_sections(self, rows: int) -> I64:
         own = np.zeros(rows, np.int64)
         at = self.sections

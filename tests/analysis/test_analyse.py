@@ -157,8 +157,30 @@ def test_twice_the_attempts_are_a_storm_of_retries(retried: int, found: int) -> 
             request.call("order", "create", 31, 60, said={"hopbench.attempt": 1})
     findings = made.found("retry")
     assert len(findings) == found
-    assert all(f.cost_ms.p50 == 29.0 for f in findings)
+    assert all(f.cost_ms.p50 == 30.0 for f in findings)
     assert all(f.refactor is None for f in findings)
+
+
+def test_a_retry_costs_its_pauses_too_but_not_what_else_is_waited_for() -> None:
+    """Attempts of 2 ms after pauses of 100, 200 and 400 ms; in the second run another call takes
+    150 ms of the longest pause."""
+    for beside, cost in ((False, 706.0), (True, 556.0)):
+        made = Traces()
+        for t in range(8):
+            request = made.request(f"t{t}", end=710)
+            for attempt, start in enumerate((1, 103, 305, 707)):
+                request.call(
+                    "order",
+                    "create",
+                    start,
+                    start + 2,
+                    error=True,
+                    said={"hopbench.attempt": attempt},
+                )
+            if beside:
+                request.call("stock", "take", 400, 550)
+        (storm,) = made.found("retry")
+        assert storm.cost_ms.p50 == cost
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from analysis.arrays import I64
 from analysis.arrays.grouping import counted, summed
 from analysis.findings.observed import Candidate, Observed, Shown, conclude, where_of
 
 
 def retry_storms(seen: Observed) -> Iterator[Candidate]:
-    """Where attempts are ``retry_ratio`` times the calls or more. Attempts before the one that
-    answered are the cost."""
+    """Where attempts are ``retry_ratio`` times the calls or more. What is waited for before the
+    attempt that answered begins, attempts and pauses, is the cost."""
     calls, hops = seen.calls, seen.hops
     if len(calls) == 0 or not (calls.attempts > 1).any():
         return
     places = len(hops.places)
     attempts = summed(calls.place, calls.attempts, places)
     asked = counted(calls.place, places)
-    answered = np.zeros(len(hops), np.bool_)
-    answered[calls.answered] = True
-    wasted = np.where(answered, 0, seen.hop_cost)
+    wasted = _wasted(seen)
     for number in np.flatnonzero(
         (asked > 0) & (attempts >= seen.settings.retry_ratio * asked)
     ).tolist():
@@ -30,7 +29,7 @@ def retry_storms(seen: Observed) -> Iterator[Candidate]:
         case = np.full(len(calls), -1, np.int32)
         case[of_place] = np.arange(len(of_place))
         mine = np.flatnonzero(case[hops.call] >= 0)
-        cost = summed(case[hops.call[mine]], wasted[mine], len(of_place))
+        cost = wasted[of_place]
         ratio = attempts[number] / asked[number]
         yield conclude(
             seen,
@@ -51,3 +50,26 @@ def retry_storms(seen: Observed) -> Iterator[Candidate]:
             ),
             refactor=None,
         )
+
+
+def _wasted(seen: Observed) -> I64:
+    """By call, ns of the critical path before the attempt that answered began.
+
+    Where that one is on the path, all of the time since the first began is, but for what the path
+    spends in other calls of the same context; where it is not, its other attempts may be.
+    """
+    calls, hops, path = seen.calls, seen.hops, seen.path
+    answered = np.zeros(len(hops), np.bool_)
+    answered[calls.answered] = True
+    attempts = summed(hops.call, np.where(answered, 0, seen.hop_cost), len(calls))
+    last = hops.caller_end[calls.answered]
+    parent = path.forest.parent[last]
+    waits = path.on_path[last] & (parent >= 0)
+    to = np.where(waits, path.lo[last], 0)
+    since = np.where(waits, np.minimum(np.maximum(calls.start, path.lo[parent]), to), 0)
+    here = np.flatnonzero(waits)
+    wasted = attempts.copy()
+    whole = to[here] - since[here]
+    others = path.below(parent[here], since[here], to[here]) - attempts[here]
+    wasted[here] = whole - np.maximum(others, 0)
+    return wasted
