@@ -182,6 +182,35 @@ def test_a_slow_replica_is_named_and_hedged() -> None:
         "after": "10ms",
     }
     assert finding.count_per_request.p50 == 4
+    assert "25% of single calls straggle, in 12 of 12 requests" in finding.text
+    assert "Hedged after 10ms, 25% of the calls are sent twice." in finding.text
+
+
+def test_a_hedge_waits_for_as_long_as_nearly_all_that_do_not_straggle() -> None:
+    """Of 20 usual calls one takes 19 ms, and the P95 by nearest rank is that one's."""
+    made = Traces()
+    for t in range(12):
+        request = made.request(f"t{t}", end=200)
+        for i, length in enumerate([*([10] * 18), 18.1, 19, 90]):
+            request.call("stock", "get", 1, 1 + length, tax=0.1, instance=f"stock/{i}")
+    (finding,) = made.found("fanout.straggler")
+    assert finding.refactor is not None
+    assert finding.refactor["after"] == "19ms"
+
+
+def test_what_chance_makes_slow_twice_is_not_hedged() -> None:
+    """Three of seven calls are slow, whoever answers: both attempts of one of the seven in
+    1 − (1 − (3/7)²)⁷ = 76 % of the requests."""
+    made = Traces()
+    for t in range(20):
+        request = made.request(f"t{t}")
+        for i in range(7):
+            length = 60 if (i + t) % 7 < 3 else 10
+            request.call("stock", "get", 1, 1 + length, instance=f"stock/{i % 2}")
+    (finding,) = made.found("fanout.straggler")
+    assert finding.refactor is None
+    assert finding.saving_ms == (0, 0)
+    assert "by chance both are slow in 76% of requests" in finding.text
 
 
 def test_without_an_instance_that_stands_out_none_is_named() -> None:

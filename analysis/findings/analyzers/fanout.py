@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from analysis.arrays import I64, Bool
+from analysis.arrays import I32, I64, Bool
 from analysis.arrays.grouping import counted, distinct, highest, summed
 from analysis.arrays.intervals import line
 from analysis.arrays.quantiles import median, rank
@@ -229,6 +229,10 @@ def _storms(seen: Observed) -> Iterator[Candidate]:
 # -- straggler -------------------------------------------------------------------------------
 
 
+_MOST: Final = 0.5
+"""Of the requests: what happens in so many happens at the P50."""
+
+
 class _Late(NamedTuple):
     groups: Siblings
     slow: Bool
@@ -277,17 +281,19 @@ def _straggling(late: _Late, at: Place, of_place: I64, which: I64) -> Candidate:
     instance = _stands_out(seen, groups, siblings, late.slow)
     typical = median(late.middle[which])
     longest = highest(case, (groups.end - groups.start)[member], len(which))
-    # Tail amplification: what one call in so many does to a request that waits for all.
     share = float(late.slow[siblings].mean())
     size = int(median(groups.size[which]))
-    struck_share = 1 - (1 - share) ** size
     times = median(longest) / max(typical, 1)
+    struck, all_ = (len(np.unique(_units(groups, these))) for these in (which, of_place))
     text = (
         f"Of {size} calls of {at.target} at once, the slowest takes {times:.1f} times the median; "
-        f"{share:.0%} of single calls straggle, which hits {struck_share:.0%} of requests"
+        f"{share:.0%} of single calls straggle, in {struck:,} of {all_:,} requests"
     )
     text += f". Most of them are answered by {instance}." if instance else "."
-    after = time_text(float(_two_digits(typical)))
+    took = (groups.end - groups.start)[siblings]
+    usual = np.sort(took[~late.slow[siblings]])
+    delay = _two_digits_up(int(usual[rank(95, len(usual))]))
+    after = time_text(float(delay))
     # A topic has no other replica to ask, and a message no answer to wait for.
     asks = (
         at.protocol != "kafka"
@@ -295,19 +301,28 @@ def _straggling(late: _Late, at: Place, of_place: I64, which: I64) -> Candidate:
     )
     hedgeable = asks and (not seen.facts.known or seen.facts.replicas.get(at.callee, 1) > 1)
     confidence: Confidence = "high" if instance else "medium"
-    refactor: dict[str, Any] | None = (
-        {"op": "hedge", "edge": seen.edge(at), "after": after} if hedgeable else None
-    )
+    refactor: dict[str, Any] | None = None
+    # A hedge waits for the delay before it asks again, and then for another median.
+    gain = (late.cost[which] - delay, late.cost[which])
+    if hedgeable:
+        refactor = {"op": "hedge", "edge": seen.edge(at), "after": after}
+        text += f" Hedged after {after}, {(took > delay).mean():.0%} of the calls are sent twice"
+        # Where it is chance, and no instance, the second attempt is as often slow as the first.
+        still = 0.0 if instance else 1 - (1 - share**2) ** size
+        if still > 0:
+            text += f", and by chance both are slow in {still:.0%} of requests"
+        text += "."
+        if still >= _MOST:
+            refactor, gain = None, (np.zeros_like(gain[0]), np.zeros_like(gain[1]))
     return conclude(
         seen,
         "fanout.straggler",
         where_of(at, instance),
         Shown(
-            unit=seen.unit[seen.calls.context[groups.call[groups.first[which]]]],
+            unit=_units(groups, which),
             count=groups.size[which],
             cost=late.cost[which],
-            # A hedge waits for one median before it asks again, and then for another.
-            saving=(late.cost[which] - late.middle[which], late.cost[which]),
+            saving=gain,
             rows=of_calls(seen, case, groups.call[member]),
         ),
         units_with_place=seen.units_with(at.caller, at.caller_operation),
@@ -315,6 +330,11 @@ def _straggling(late: _Late, at: Place, of_place: I64, which: I64) -> Candidate:
         text=text,
         refactor=refactor,
     )
+
+
+def _units(groups: Siblings, which: I64) -> I32:
+    seen = groups.seen
+    return seen.unit[seen.calls.context[groups.call[groups.first[which]]]]
 
 
 def _stands_out(seen: Observed, groups: Siblings, siblings: I64, slow: Bool) -> str | None:
@@ -339,9 +359,7 @@ def _stands_out(seen: Observed, groups: Siblings, siblings: I64, slow: Bool) -> 
     return seen.spans.name(worst)
 
 
-def _two_digits(ns: float) -> int:
-    """A time a person would write."""
-    if ns <= 0:
-        return 1
-    unit: int = 10 ** max(len(str(int(ns))) - 2, 0)
-    return max(round(ns / unit), 1) * unit
+def _two_digits_up(ns: int) -> int:
+    """A time a person would write, no shorter."""
+    unit: int = 10 ** max(len(str(ns)) - 2, 0)
+    return max(-(-ns // unit), 1) * unit
