@@ -209,7 +209,7 @@ def test_what_chance_makes_slow_twice_is_not_hedged() -> None:
             request.call("stock", "get", 1, 1 + length, instance=f"stock/{i % 2}")
     (finding,) = made.found("fanout.straggler")
     assert finding.refactor is None
-    assert finding.saving_ms == (0, 0)
+    assert finding.saving_ms == (0.0, 0.0)
     assert "by chance both are slow in 76% of requests" in finding.text
 
 
