@@ -32,12 +32,16 @@ from services.scenario.facts import facts_of
 from services.scenario.model import Expectation, Scenario
 from services.scenario.refactors import BASELINE, to_mapping
 
+_Way = tuple[str, str]
+"""An entry, and the protocol it is called over."""
+
 
 @dataclass(frozen=True, slots=True)
 class EntryMedians:
-    """An entry over the rounds: requests sent in all, and medians of the rounds' quantiles."""
+    """An entry over one protocol: requests sent in all rounds, and medians of their quantiles."""
 
     entry: str
+    protocol: str
     sent: int
     response_p50_ms: float | None
     response_p95_ms: float | None
@@ -145,36 +149,40 @@ def told(
 
 def _pooled_p99(
     run: RunDir, valid: Sequence[Account], kind: Headline
-) -> Mapping[str | None, float | None]:
+) -> Mapping[_Way | None, float | None]:
     """By entry, and of all together by None: those that none of these rounds shows."""
-    rounds: dict[str | None, list[Quantiles]] = {None: [a.latency_ms.headline(kind) for a in valid]}
+    rounds: dict[_Way | None, list[Quantiles]] = {
+        None: [a.latency_ms.headline(kind) for a in valid]
+    }
     for row in (row for a in valid for row in a.entries):
-        rounds.setdefault(row.entry, []).append(row.response_ms)
+        rounds.setdefault((row.entry, row.protocol), []).append(row.response_ms)
     hidden = [of for of, alike in rounds.items() if all(q.p99 is None for q in alike)]
     if len(valid) < 2 or not hidden:
         return {}
     samples = latency.pooled(run.trial(a.round, a.variant).samples for a in valid)
-    found: dict[str | None, Quantiles] = {None: latency.latency(samples).headline(kind)}
-    found |= {row.entry: row.response_ms for row in latency.entry_rows(samples, kind)}
+    found: dict[_Way | None, Quantiles] = {None: latency.latency(samples).headline(kind)}
+    rows = latency.entry_rows(samples, kind)
+    found |= {(row.entry, row.protocol): row.response_ms for row in rows}
     return {of: found[of].p99 for of in hidden}
 
 
 def _entries(
-    used: Sequence[Account], pooled_p99: Mapping[str | None, float | None]
+    used: Sequence[Account], pooled_p99: Mapping[_Way | None, float | None]
 ) -> tuple[EntryMedians, ...]:
-    alike: dict[str, list[EntryRow]] = {}
+    alike: dict[_Way, list[EntryRow]] = {}
     for row in (row for a in used for row in a.entries):
-        alike.setdefault(row.entry, []).append(row)
+        alike.setdefault((row.entry, row.protocol), []).append(row)
     return tuple(
         EntryMedians(
             entry=entry,
+            protocol=protocol,
             sent=sum(row.sent for row in rows),
             response_p50_ms=_median(row.response_ms.p50 for row in rows),
             response_p95_ms=_median(row.response_ms.p95 for row in rows),
             response_p99_ms=_median(row.response_ms.p99 for row in rows),
-            response_p99_pooled_ms=pooled_p99.get(entry),
+            response_p99_pooled_ms=pooled_p99.get((entry, protocol)),
         )
-        for entry, rows in sorted(alike.items())
+        for (entry, protocol), rows in sorted(alike.items())
     )
 
 

@@ -175,19 +175,21 @@ def _unmeasured(summary: Summary, variant: VariantRow) -> str:
 def _entries(
     variant: VariantRow, against: VariantRow | None, trials: Sequence[Account]
 ) -> tuple[EntryView, ...]:
-    before = {} if against is None else {e.entry: e.response_p50_ms for e in against.entries}
-    sampled: Counter[str] = Counter()
-    sent: Counter[str] = Counter()
-    for row in (row for trial in trials for row in trial.entries):
-        sampled[row.entry] += row.sampled
-        sent[row.entry] += row.sent
+    rows = () if against is None else against.entries
+    before = {(e.entry, e.protocol): e.response_p50_ms for e in rows}
+    sampled: Counter[tuple[str, str]] = Counter()
+    sent: Counter[tuple[str, str]] = Counter()
+    for of in (of for trial in trials for of in trial.entries):
+        sampled[of.entry, of.protocol] += of.sampled
+        sent[of.entry, of.protocol] += of.sent
     requests = sampled if sampled.total() else sent
+    ways = Counter(row.entry for row in variant.entries)
     return tuple(
         EntryView(
-            entry=row.entry,
-            share=requests[row.entry] / requests.total() if requests.total() else 0.0,
+            entry=row.entry if ways[row.entry] == 1 else f"{row.entry} ({row.protocol})",
+            share=requests[row.entry, row.protocol] / requests.total() if requests.total() else 0.0,
             p50=row.response_p50_ms,
-            against_baseline=ratio(row.response_p50_ms, before.get(row.entry)),
+            against_baseline=ratio(row.response_p50_ms, before.get((row.entry, row.protocol))),
             p95=row.response_p95_ms,
             p99=row.response_p99_ms,
             p99_pooled=row.response_p99_pooled_ms,

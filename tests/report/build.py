@@ -146,7 +146,7 @@ def variant(
         response_p95_ms=p50,
         response_p99_ms=None,
         response_p99_pooled_ms=None,
-        entries=(EntryMedians("gateway.buy", 160, p50, p50, None, None),),
+        entries=(EntryMedians("gateway.buy", "http", 160, p50, p50, None, None),),
         calls_per_request=7.0,
         direct_tax_ms=None,
         complete_traces=80,

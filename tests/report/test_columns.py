@@ -200,7 +200,9 @@ def test_each_entry_has_a_lowest_figure_of_its_own() -> None:
     shop = raced(BASELINE, BATCHED, TUNED)
     page = {"baseline": 8.0, "batched": 5.0, "tuned": 9.0}
     rows = tuple(
-        replace(v, entries=(EntryMedians("gateway.page", 80, page[v.name], None, 1.0, None),))
+        replace(
+            v, entries=(EntryMedians("gateway.page", "http", 80, page[v.name], None, 1.0, None),)
+        )
         for v in shop.variants
     )
     seen = view(replace(shop, variants=rows)).variants

@@ -253,11 +253,22 @@ def test_the_tree_counts_calls_for_each_time_that_the_caller_ran() -> None:
 
 def test_entries_are_shown_apart_where_there_are_several() -> None:
     shop = build.shop()
-    page = EntryMedians("gateway.page", 160, 8.0, 8.0, None, None)
+    page = EntryMedians("gateway.page", "http", 160, 8.0, 8.0, None, None)
     both = tuple(replace(v, entries=(*v.entries, page)) for v in shop.variants)
     shop = replace(shop, variants=both)
     assert re.search(r"gateway\.page +8\.00 ms", printed(shop, width=80))
     assert "gateway.page" not in printed(build.shop())
+
+
+def test_an_entry_over_several_protocols_has_a_row_for_each() -> None:
+    shop = build.shop()
+    ways = tuple(
+        EntryMedians("gateway.page", protocol, 80, p50, p50, None, None)
+        for protocol, p50 in (("grpc", 7.0), ("http", 8.0))
+    )
+    text = printed(replace(shop, variants=tuple(replace(v, entries=ways) for v in shop.variants)))
+    assert re.search(r"gateway\.page \(grpc\) +7\.00 ms", text)
+    assert re.search(r"gateway\.page \(http\) +8\.00 ms", text)
 
 
 def test_a_deep_chain_is_cut_not_recursed() -> None:
