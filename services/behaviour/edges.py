@@ -121,7 +121,8 @@ class EdgeRunner(Calls):
             len(items),
             self._request.total(parent, items),
             self._response.total(parent, items),
-            None if self._distinct is None else self._key_of(parent, items[0]),
+            # A batch has no key: that of one of its items would hide the others.
+            None if self._distinct is None or len(items) > 1 else self._key_of(parent, items[0]),
             item_key(parent, *items[0]) if self._draws else 0,
             trace,
             fanout is not None,

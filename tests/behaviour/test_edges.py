@@ -361,3 +361,8 @@ def test_sizes_add_up_over_the_items_and_do_not_hang_on_batches() -> None:
 def test_keys_come_from_the_declared_number_of_distinct_ones() -> None:
     world = run(world_with(", count: 200, key: {distinct: 5}"))
     assert {s.out.key for s in world.sent} == {"0", "1", "2", "3", "4"}
+
+
+def test_a_call_that_carries_several_items_has_no_key() -> None:
+    world = run(world_with(", count: 5, batch: 2, key: {distinct: 5}"))
+    assert [s.out.key is None for s in world.sent] == [True, True, False]
