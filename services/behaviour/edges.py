@@ -9,6 +9,8 @@ Rules:
   asks the balancer anew.
 - A hedge's second attempt goes to another replica. The first good answer wins and the other
   attempt is cancelled; a bad answer does not win while the other attempt is under way.
+- An edge's limits hold an attempt back before it begins: its span, its timeout, its place in
+  the balancer's counts. The deadline of the request goes on.
 - Sequential calls create no task. A hedge creates one when its time has come.
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -63,6 +66,7 @@ class EdgeRunner(Calls):
         "_draws",
         "_hedge_after_ns",
         "_latencies",
+        "_limits",
         "_now",
         "_replicas",
         "_request",
@@ -72,6 +76,7 @@ class EdgeRunner(Calls):
         "_send",
         "_simple",
         "_timeout_ns",
+        "_try",
         "_wire",
     )
 
@@ -102,6 +107,8 @@ class EdgeRunner(Calls):
         self._simple = edge.timeout_ns is None and edge.retry is None and not hedged
         self._draws = self._balancer.draws or not self._simple
         self._calls = 0
+        self._limits = [replica.limit(limit) for limit in edge.limits]
+        self._try = self._limited if self._limits else self._attempt
         self._retries = 0
 
     async def _call(
@@ -128,7 +135,7 @@ class EdgeRunner(Calls):
             fanout is not None,
         )
         if self._simple:
-            reply = await self._attempt(frame, sent, 0, self._balancer.pick(sent.chance, 0))
+            reply = await self._try(frame, sent, 0, self._balancer.pick(sent.chance, 0))
         else:
             reply = await self._persist(frame, sent)
         if reply.status is _OK:
@@ -157,6 +164,12 @@ class EdgeRunner(Calls):
         wire = self._wire
         detail = f": {reply.detail}" if reply.detail else ""
         raise StepFailed(f"{wire.callee}.{wire.operation} {reply.status.name.lower()}{detail}")
+
+    async def _limited(self, frame: Frame, sent: Sent, attempt: int, replica: int) -> Reply:
+        async with AsyncExitStack() as places:
+            for limit in self._limits:
+                await places.enter_async_context(limit)
+            return await self._attempt(frame, sent, attempt, replica)
 
     async def _attempt(self, frame: Frame, sent: Sent, attempt: int, replica: int) -> Reply:
         """One attempt, as long as the deadline or the edge's own timeout lets it."""
@@ -216,7 +229,7 @@ class EdgeRunner(Calls):
         while True:
             replica = self._balancer.pick(sent.chance, attempt)
             if self._latencies is None:
-                reply = await self._attempt(frame, sent, attempt, replica)
+                reply = await self._try(frame, sent, attempt, replica)
                 attempt += 1
             else:
                 reply, made = await self._hedged(frame, sent, attempt, replica)
@@ -257,19 +270,19 @@ class EdgeRunner(Calls):
             after_ns = latencies.p95_ns + 1
         started_ns = self._now()
         if after_ns is None:
-            reply = await self._attempt(frame, sent, attempt, replica)
+            reply = await self._try(frame, sent, attempt, replica)
             latencies.add(self._now() - started_ns)
             return reply, 1
 
         def second_attempt() -> Coroutine[Any, Any, Reply]:
             other = another(replica, self._replicas, uniform(sent.chance, "hedge", attempt))
-            return self._attempt(frame, sent, attempt + 1, other)
+            return self._try(frame, sent, attempt + 1, other)
 
         hedge = Hedge(second_attempt)
         timer = self._clock.call_later(after_ns, hedge.launch)
         try:
             try:
-                first = await self._attempt(frame, sent, attempt, replica)
+                first = await self._try(frame, sent, attempt, replica)
             except CancelledError:
                 if not hedge.has_won():
                     raise

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.behaviour.balance import Balancer, balancer
+from services.scenario.model import Limit, Scenario, Target
 from services.scenario.model import Protocol as WireProtocol
-from services.scenario.model import Scenario, Target
 from services.scenario.steps.calls import Talk
 from services.telemetry.port import Fanout, Scope, Telemetry
 from services.wire.ports import Cancellable, Clock, Transport, Wire
@@ -65,6 +65,11 @@ class Replica:
     balancers: dict[str, Balancer] = field(default_factory=dict)
     answers: dict[Target, Answers] = field(default_factory=dict)
     """What caches of the whole replica keep, by whom they ask."""
+    limits: dict[Limit, asyncio.Semaphore] = field(default_factory=dict)
+
+    def limit(self, of: Limit) -> asyncio.Semaphore:
+        """One for all steps that have it."""
+        return self.limits.setdefault(of, asyncio.Semaphore(of.max))
 
     def balancer(self, callee: str) -> Balancer:
         """One for each callee, shared by all edges to it, as a client's pool is."""

@@ -237,7 +237,8 @@ def in_flight(step: Step) -> int:
     """The most calls that the step itself has under way at once."""
     if isinstance(step, Talk):
         calls = calls_of(step.edge)
-        return min(calls, step.edge.max_parallel or calls)
+        limits = (limit.max for limit in step.edge.limits)
+        return min(calls, step.edge.max_parallel or calls, *limits)
     most = max(
         (sum(sorted(map(in_flight, block), reverse=True)[: step.at_once]) for block in step.blocks),
         default=0,

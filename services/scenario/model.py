@@ -71,6 +71,15 @@ class CachePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """At most ``max`` attempts in flight from one replica of the caller, over all steps that have
+    the same limit. ``edge`` is what it was asked for."""
+
+    edge: EdgeRef
+    max: int
+
+
+@dataclass(frozen=True, slots=True)
 class OnErrorFail:
     """The caller's operation fails with the call."""
 
@@ -139,6 +148,8 @@ class Edge:
     """Never empty; the counts add up to ``count``."""
     cache: CachePolicy | None = None
     """Of the answers, at the caller; operators alone give one."""
+    limits: tuple[Limit, ...] = ()
+    """All hold; operators alone give any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

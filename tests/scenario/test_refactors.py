@@ -16,7 +16,17 @@ from services.errors import BadInput
 from services.scenario.capacity import shape
 from services.scenario.file.parser import bundled, parse_text
 from services.scenario.file.validation import validate
-from services.scenario.model import Edge, EdgeRef, Origin, Refactor, Scenario, Step, Steps, Target
+from services.scenario.model import (
+    Edge,
+    EdgeRef,
+    Limit,
+    Origin,
+    Refactor,
+    Scenario,
+    Step,
+    Steps,
+    Target,
+)
 from services.scenario.refactors import (
     apply,
     apply_refactor,
@@ -30,6 +40,7 @@ from services.scenario.refactors.bound import Bound
 from services.scenario.refactors.cache import Cache
 from services.scenario.refactors.hedge import Hedge
 from services.scenario.refactors.merge import Merge
+from services.scenario.refactors.operator import of_edge
 from services.scenario.refactors.parallelize import Parallelize
 from services.scenario.refactors.protocol import ChangeProtocol
 from services.scenario.steps.calls import Call, Publish
@@ -435,8 +446,6 @@ def test_protocol_moves_calls_and_leaves_publishes() -> None:
             ChangeProtocol(None, "kafka", all=True),
             "is hedged",
         ),
-        ("- {call: b.one, count: 9}", Bound(ONE, 3), "never has more than 3"),
-        ("- {call: b.one, count: 3, max_parallel: all}", Bound(ONE, 3), "never has more than 3"),
         ("- publish: b.one", Hedge(ONE, None), "no answer to wait for"),
         ("- {call: b.one, protocol: kafka}", Hedge(ONE, None), "goes over Kafka"),
         ("- call: c.one", Hedge(EdgeRef("a", None, "c", "one"), None), "has one replica"),
@@ -452,14 +461,20 @@ def test_an_operator_that_does_not_apply_says_why(
         apply_refactor(scenario(steps), refactor)
 
 
-def test_bound_bounds_an_edge_and_a_group_of_nothing_else() -> None:
-    five = ", ".join(["call: b.one"] * 5)
-    steps = "- {call: b.one, count: 30, max_parallel: all}\n" + f"- parallel: [{five}]"
-    edge, group = steps_of(apply_refactor(scenario(steps), Bound(ONE, 4)))
-    assert isinstance(edge, Call)
-    assert (edge.edge.count, edge.edge.max_parallel) == (30, 4)
-    assert isinstance(group, Parallel)
-    assert (len(group.steps), group.max_parallel) == (5, 4)
+def test_bound_is_one_limit_for_all_steps_of_the_edge() -> None:
+    steps = "- parallel: [{call: b.one, count: 12, max_parallel: all}, {call: b.one}]"
+    base = scenario(steps)
+    once = apply_refactor(base, Bound(ONE, 20))
+    assert [step.edge.limits for step in of_edge(once, ONE)] == [(Limit(ONE, 20),)] * 2
+    other = apply_refactor(once, Bound(ONE, 4))
+    assert [step.edge.limits for step in of_edge(other, ONE)] == [(Limit(ONE, 4),)] * 2
+    narrow = EdgeRef("a", "go", "b", "one")
+    both = apply_refactor(other, Bound(narrow, 2))
+    assert {step.edge.limits for step in of_edge(both, ONE)} == {
+        (Limit(ONE, 4), Limit(narrow, 2)),
+    }
+    with pytest.raises(BadInput, match="is bounded so already"):
+        apply_refactor(both, Bound(narrow, 2))
 
 
 def test_hedge_sets_its_delay_on_every_call_of_the_edge() -> None:

@@ -116,6 +116,8 @@ def _how(edge: Edge) -> str:
         bound = edge.max_parallel
         at_once = "all at once" if bound is None else f"{bound} at once"
         parts.append("one by one" if bound == 1 else at_once)
+    if edge.limits:
+        parts.append(f"at most {min(limit.max for limit in edge.limits)} in flight")
     if edge.hedge is not None:
         parts.append(f"hedged after {HEDGE_DELAY.write(edge.hedge.after_ns)}")
     if edge.cache is not None:
@@ -184,7 +186,7 @@ def _gone(before: Scenario, after: Scenario) -> Iterator[str]:
 
 def _lost(scenario: Scenario, caller: str, operation: str, edge: Edge) -> Iterator[str]:
     said = written_options(edge)
-    yield from (option for option in ("timeout", "retry", "hedge") if option in said)
+    yield from (option for option in ("timeout", "retry", "hedge", "bound") if option in said)
     to = edge.target
     workers = scenario.services[to.service].max_concurrent
     if workers is not None:

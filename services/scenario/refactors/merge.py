@@ -43,7 +43,7 @@ def _apply(scenario: Scenario, refactor: Merge) -> Scenario:
             id=talk.id,
             after=talk.after,
             per_item=talk.per_item,
-            edge=replace(talk.edge, timeout_ns=None, retry=None, hedge=None),
+            edge=replace(talk.edge, timeout_ns=None, retry=None, hedge=None, limits=()),
             steps=steps,
         )
 

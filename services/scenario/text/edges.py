@@ -191,4 +191,6 @@ def written_options(edge: Edge) -> dict[str, object]:
         del said["on_error"]
     if edge.cache is not None:
         said["cache"] = written(CACHE, edge.cache)
+    if edge.limits:
+        said["bound"] = min(limit.max for limit in edge.limits)
     return said
