@@ -34,12 +34,14 @@ from hopbench.jaeger.links import linked
 from hopbench.jaeger.lookback import Wanted
 from hopbench.results import gate_values
 from hopbench.results.gates import check, judge, parse
+from hopbench.results.promises import kept
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan, trial
 from hopbench.runs.directory import RunDir
 from services.codec import plain
 from services.errors import BadInput
 from services.scenario.facts import EMPTY, Facts, facts_of
+from services.scenario.model import Scenario
 from services.scenario.refactors import BASELINE
 from services.scenario.text import units
 
@@ -95,9 +97,13 @@ def command(
     gates = [parse(text) for text in fail_on or ()]
     with output.working("reading"):
         wanted = asked(traces, service, look_back, limit)
-        read, facts = taken(traces, variant=variant, skew=skew, wanted=wanted)
+        read, scenario = taken(traces, variant=variant, skew=skew, wanted=wanted)
+    facts = EMPTY if scenario is None else facts_of(scenario)
     with output.working("analysing"):
         found = _linked(analyse(read.spans, facts, Settings(), "analyze"), read.address)
+        if scenario is not None:
+            findings, minor = (kept(of, scenario) for of in (found.findings, found.minor))
+            found = replace(found, findings=findings, minor=minor)
     values = gate_values.of_analysis(found)
     check(gates, values)
     outcomes = [judge(gate, values) for gate in gates]
@@ -135,16 +141,16 @@ def taken(
     variant: str | None = None,
     skew: bool = False,
     wanted: Wanted = lookback.LATEST,
-) -> tuple[Read, Facts]:
-    """What ``traces`` name: the measured requests of one variant of a run, what a Jaeger has, or
-    all that is in files and directories. Facts are a run's, else empty."""
+) -> tuple[Read, Scenario | None]:
+    """What ``traces`` name: the measured requests of one variant of a run, with its scenario; or
+    what a Jaeger has, or all that is in files and directories."""
     for name in traces:
         if lookback.is_address(name):
             if len(traces) > 1:
                 raise BadInput(f"{name}: an address stands alone", hint="name one thing at a time")
             if variant is not None:
                 raise BadInput("--variant is for run directories", hint="leave it out")
-            return lookback.read(name, wanted, skew=skew), EMPTY
+            return lookback.read(name, wanted, skew=skew), None
         if not os.path.exists(name):  # unlike Path's, False for what cannot be a name
             raise BadInput(
                 f"{name} does not exist",
@@ -155,7 +161,7 @@ def taken(
         return _of_run(first.path, variant)
     if variant is not None:
         raise BadInput("--variant is for run directories", hint="leave it out")
-    return inputs.read([Path(name) for name in traces], skew=skew), EMPTY
+    return inputs.read([Path(name) for name in traces], skew=skew), None
 
 
 def _linked(found: Analysis, address: str | None) -> Analysis:
@@ -166,7 +172,7 @@ def _linked(found: Analysis, address: str | None) -> Analysis:
     return replace(found, findings=linked(found.findings, at), minor=linked(found.minor, at))
 
 
-def _of_run(path: Path, variant: str | None) -> tuple[Read, Facts]:
+def _of_run(path: Path, variant: str | None) -> tuple[Read, Scenario]:
     """Raises BadInput where another hopbench is at work there."""
     run = rundir.opened(path)
     planned = plan.read(run)
@@ -180,7 +186,7 @@ def _of_run(path: Path, variant: str | None) -> tuple[Read, Facts]:
         rounds = [r for turn in turns if (r := trial.read(run, planned, turn)) is not None]
         spans = concat(r.measured_spans() for r in rounds)
     repairs = dict.fromkeys(REPAIRS, 0)
-    return Read(spans, len(rounds), repairs, ()), facts_of(planned.scenarios[name])
+    return Read(spans, len(rounds), repairs, ()), planned.scenarios[name]
 
 
 def _shown(read: Read, found: Analysis, facts: Facts) -> RenderableType:

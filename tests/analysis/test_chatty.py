@@ -210,3 +210,15 @@ def test_what_a_consumer_calls_is_measured_against_the_consumer() -> None:
             handled.call("price", "quote", 4 + 4 * i, 8 + 4 * i)
     (finding,) = made.found("chatty")
     assert (finding.where.caller, finding.cost_ms.p50) == ("stock", 24.0)
+
+
+def test_calls_that_need_each_other_are_told_and_not_to_be_batched() -> None:
+    place = "stock.POST /reserve"
+    needs = replace(
+        EMPTY, known=True, dependent=frozenset({("gateway", "POST /buy", place, place)})
+    )
+    (finding,) = asked(8).found("chatty", facts=needs)
+    assert finding.kind == "chatty.sequential"
+    assert finding.refactor is None
+    assert finding.saving_ms == (0.0, 0.0)
+    assert "a later one needs what an earlier one gave" in finding.text

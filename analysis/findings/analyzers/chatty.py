@@ -96,7 +96,9 @@ def _candidate(groups: Siblings, keys: _Keys, at: Place, name: Class, which: I64
     text = f"{at.caller}.{at.caller_operation} calls {at.target} {typical} times in one request"
     confidence: Confidence = "high"
     saving: tuple[I64, I64]
-    refactor: dict[str, object] = {"op": "batch", "edge": seen.edge(at), "size": most}
+    refactor: dict[str, object] | None = {"op": "batch", "edge": seen.edge(at), "size": most}
+    target = at.target
+    chained = (at.caller, at.caller_operation, target, target) in seen.facts.dependent
     match name:
         case "redundant":
             asked = keys.distinct[which] + keys.unkeyed[which]
@@ -109,6 +111,10 @@ def _candidate(groups: Siblings, keys: _Keys, at: Place, name: Class, which: I64
             rest = groups.union[which] - groups.total[which] // size
             saving = (np.zeros_like(rest), rest)
             confidence = "medium"
+        case "sequential" if chained:
+            text += ", one after another, and a later one needs what an earlier one gave"
+            saving = (np.zeros_like(cost), np.zeros_like(cost))
+            refactor = None
         case "sequential":
             text += ", one after another: one call could carry all"
             tax = _tax(seen, groups.call[member])

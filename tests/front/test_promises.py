@@ -1,0 +1,93 @@
+"""What a finding proposes applies to its scenario, or is not proposed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from analysis.arrays.quantiles import Quantiles
+from analysis.findings.finding import Finding, Where
+from hopbench.exits import Exit
+from hopbench.results.promises import kept
+from hopbench.runs.directory import RunDir
+from services.errors import BadInput
+from services.scenario.file.parser import parse_text
+from services.scenario.refactors import apply_refactor, read_refactor
+from services.scenario.text.source import tree
+from tests.front.test_run import invoke
+
+SCENARIO = """\
+version: 1
+name: mine
+services:
+  a:
+    operations:
+      go: [{call: b.one, count: 6, id: six}, {sleep: 1ms}]
+      chain: [{call: b.one, id: x}, {call: b.one, after: x, id: y}, {call: b.one, after: y}]
+  b: {operations: {one: [sleep: 2ms]}}
+load: {rate: 20/s, duration: 3s, warmup: 1s, entries: [a.go, a.chain]}
+"""
+NOTHING = Quantiles(n=0, p50=None, p90=None, p95=None, p99=None, max=None)
+FINDING = Finding(
+    kind="chatty.sequential",
+    fingerprint="0" * 16,
+    where=Where("a", "go", "b", "one", "http"),
+    count_per_request=NOTHING,
+    cost_ms=NOTHING,
+    saving_ms=(1.0, 2.0),
+    confidence="high",
+    completeness=1.0,
+    text="Six calls.",
+    evidence=(),
+    refactor=None,
+)
+
+
+def proposing(refactor: Mapping[str, Any] | None) -> Finding:
+    return replace(FINDING, refactor=refactor)
+
+
+def test_a_proposal_that_applies_is_kept_as_it_is() -> None:
+    finding = proposing({"op": "batch", "edge": "a.go->b.one", "size": 6})
+    assert kept([finding, proposing(None)], parse_text(SCENARIO)) == (finding, proposing(None))
+
+
+@pytest.mark.parametrize(
+    ("refactor", "why"),
+    [
+        ({"op": "batch", "edge": "a.chain->b.one", "size": 3}, "batch does not apply here: "),
+        ({"op": "hedge", "edge": "a->b.one", "after": "5ms"}, "b has one replica"),
+        ({"op": "batch", "edge": "a->gone.one", "size": 3}, "nothing calls a->gone.one"),
+        ({"op": "batch", "edge": "a->b", "size": 3}, "is not an edge"),
+    ],
+)
+def test_one_that_does_not_promises_nothing_and_says_why(
+    refactor: Mapping[str, Any], why: str
+) -> None:
+    (finding,) = kept([proposing(refactor)], parse_text(SCENARIO))
+    assert finding.refactor is None
+    assert finding.saving_ms == (None, None)
+    assert finding.text.startswith("Six calls. ")
+    assert why in finding.text
+
+
+def test_every_proposal_of_a_run_and_of_its_analysis_applies(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(SCENARIO)
+    out = ("--engine", "virtual", "--out", tmp_path / "run")
+    assert invoke("run", tmp_path / "mine.yaml", *out) == Exit.DONE
+    of_run = orjson.loads(RunDir(tmp_path / "run").findings.read_bytes())["variants"][0]
+    assert invoke("analyze", tmp_path / "run", "--json", tmp_path / "a.json") == Exit.DONE
+    analysis = orjson.loads((tmp_path / "a.json").read_bytes())
+    proposed = [f["refactor"] for of in (of_run, analysis) for f in of["findings"] if f["refactor"]]
+    assert proposed
+    for refactor in proposed:
+        node = tree(orjson.dumps(refactor).decode(), "finding")
+        try:
+            apply_refactor(parse_text(SCENARIO), read_refactor("finding", node))
+        except BadInput as error:
+            pytest.fail(f"{refactor}: {error}")
