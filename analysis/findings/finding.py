@@ -58,7 +58,8 @@ class Finding:
     cost_ms: Quantiles
     """Time on the critical path, by request that shows it."""
     saving_ms: tuple[float | None, float | None]
-    """Bounds of what the refactor could save at P50."""
+    """What the refactor could save at P50: bounds, or with a scenario at hand what it gives
+    (hopbench/results/promises.py); None where it proposes nothing."""
     confidence: Confidence
     completeness: float
     """Share of complete traces among those that show it, 0..1."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -34,10 +34,11 @@ from hopbench.jaeger.links import linked
 from hopbench.jaeger.lookback import Wanted
 from hopbench.results import gate_values
 from hopbench.results.gates import check, judge, parse
-from hopbench.results.promises import kept
+from hopbench.results.promises import Promises, sample, transport
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan, trial
 from hopbench.runs.directory import RunDir
+from hopbench.runs.plan import RunPlan
 from services.codec import plain
 from services.errors import BadInput
 from services.scenario.facts import EMPTY, Facts, facts_of
@@ -80,6 +81,18 @@ Limit = Annotated[
 _MOST_EDGES = 30
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A variant of a run."""
+
+    plan: RunPlan
+    name: str
+
+    @property
+    def scenario(self) -> Scenario:
+        return self.plan.scenarios[self.name]
+
+
 def command(
     traces: Traces,
     *,
@@ -97,12 +110,14 @@ def command(
     gates = [parse(text) for text in fail_on or ()]
     with output.working("reading"):
         wanted = asked(traces, service, look_back, limit)
-        read, scenario = taken(traces, variant=variant, skew=skew, wanted=wanted)
-    facts = EMPTY if scenario is None else facts_of(scenario)
+        read, ran = taken(traces, variant=variant, skew=skew, wanted=wanted)
+    facts = EMPTY if ran is None else facts_of(ran.scenario)
     with output.working("analysing"):
         found = _linked(analyse(read.spans, facts, Settings(), "analyze"), read.address)
-        if scenario is not None:
-            findings, minor = (kept(of, scenario) for of in (found.findings, found.minor))
+        if ran is not None:
+            requests, latency = sample(ran.plan, ran.name), transport(found.edges, ran.plan)
+            promises = Promises(ran.scenario, requests, latency)
+            findings, minor = (promises.kept(of) for of in (found.findings, found.minor))
             found = replace(found, findings=findings, minor=minor)
     values = gate_values.of_analysis(found)
     check(gates, values)
@@ -141,8 +156,8 @@ def taken(
     variant: str | None = None,
     skew: bool = False,
     wanted: Wanted = lookback.LATEST,
-) -> tuple[Read, Scenario | None]:
-    """What ``traces`` name: the measured requests of one variant of a run, with its scenario; or
+) -> tuple[Read, Ran | None]:
+    """What ``traces`` name: the measured requests of one variant of a run, and which that is; or
     what a Jaeger has, or all that is in files and directories."""
     for name in traces:
         if lookback.is_address(name):
@@ -172,7 +187,7 @@ def _linked(found: Analysis, address: str | None) -> Analysis:
     return replace(found, findings=linked(found.findings, at), minor=linked(found.minor, at))
 
 
-def _of_run(path: Path, variant: str | None) -> tuple[Read, Scenario]:
+def _of_run(path: Path, variant: str | None) -> tuple[Read, Ran]:
     """Raises BadInput where another hopbench is at work there."""
     run = rundir.opened(path)
     planned = plan.read(run)
@@ -186,7 +201,7 @@ def _of_run(path: Path, variant: str | None) -> tuple[Read, Scenario]:
         rounds = [r for turn in turns if (r := trial.read(run, planned, turn)) is not None]
         spans = concat(r.measured_spans() for r in rounds)
     repairs = dict.fromkeys(REPAIRS, 0)
-    return Read(spans, len(rounds), repairs, ()), planned.scenarios[name]
+    return Read(spans, len(rounds), repairs, ()), Ran(planned, name)
 
 
 def _shown(read: Read, found: Analysis, facts: Facts) -> RenderableType:

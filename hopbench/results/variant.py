@@ -17,13 +17,14 @@ from analysis.arrays.quantiles import Quantiles
 from analysis.findings.finding import Finding
 from analysis.findings.observed import Observed
 from analysis.findings.settings import Settings as AnalysisSettings
+from analysis.rows.edges import edge_rows
 from analysis.spans.table import SpanTable, concat
 from hopbench import disk
 from hopbench.engines.wall import trace_stores
 from hopbench.jaeger.links import linked
 from hopbench.results import latency
 from hopbench.results.latency import EntryRow, Headline
-from hopbench.results.promises import kept
+from hopbench.results.promises import Promises, sample, transport
 from hopbench.results.round import Account, World, account, usable
 from hopbench.runs import trial
 from hopbench.runs.directory import RunDir
@@ -113,7 +114,8 @@ def told(
     if seen is None or len(accounts) > 1:
         seen = observe(concat(spans[a.round] for a in used), facts, asked, "run")
     jaeger = trace_stores.where(plan.settings)
-    findings, minor = (kept(linked(found, jaeger), scenario) for found in concluded(seen))
+    promises = Promises(scenario, sample(plan, name), transport(edge_rows(seen), plan))
+    findings, minor = (promises.kept(linked(found, jaeger)) for found in concluded(seen))
     complete = sum(a.requests.complete for a in used)
     judged = plan.settings.tracing and complete >= plan.limits.complete_traces
     kind = latency.headline(plan.settings.tracing, plan.settings.trace_ratio)

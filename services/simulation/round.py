@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -18,16 +18,16 @@ from services.clocks.virtual import VirtualClock, VirtualLoop, run_virtual, virt
 from services.scenario.chance import request_key, uniform
 from services.scenario.distributions import Constant, Distribution
 from services.scenario.model import Entry, Scenario, Target
-from services.scenario.model import Protocol as WireProtocol
 from services.scenario.pace import Closed
 from services.scenario.protocols import PROTOCOLS
 from services.telemetry.port import Telemetry
 from services.transports.memory import (
     Endpoint,
-    HopLatency,
+    Latency,
     MemoryListener,
     MemoryTransport,
     Network,
+    no_latency,
 )
 from services.transports.site import Counters as WireCounters
 from services.transports.site import Site
@@ -103,7 +103,7 @@ def simulate(
     start_ns: int = 0,
     closed_until_ns: int | None = None,
     cores: int = 2,
-    latency: Mapping[WireProtocol, HopLatency] | None = None,
+    latency: Latency = no_latency,
 ) -> SimulationResult[T]:
     """Run ``arrivals`` (in order of time, none before ``start_ns``) through ``scenario``.
 
@@ -122,7 +122,7 @@ def simulate(
                 telemetry_factory,
                 closed_until_ns=closed_until_ns,
                 cores=cores,
-                latency=latency or {},
+                latency=latency,
             ),
             start_ns=start_ns,
         )
@@ -152,7 +152,7 @@ async def _simulate(
     *,
     closed_until_ns: int | None,
     cores: int,
-    latency: Mapping[WireProtocol, HopLatency],
+    latency: Latency,
 ) -> SimulationResult[T]:
     loop = virtual_loop()
     numbered = topology(scenario)
@@ -212,7 +212,7 @@ class _Generator:
         self._wires = {wire.index: wire for wire in over_kafka.wires}
         # The way from the generator takes no time, as over HTTP.
         self._kafka = MemoryTransport(
-            replace(network, latency={}), Site(GENERATOR, 0, 1, over_kafka, self.wire)
+            replace(network, latency=no_latency), Site(GENERATOR, 0, 1, over_kafka, self.wire)
         )
         self._sends = {"call": self._kafka.call, "publish": self._kafka.publish}
         self._pace = scenario.load.pace

@@ -7,15 +7,23 @@ message: an acknowledgement says that the message is in memory, and that is so a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from zlib import crc32
 
-from services.scenario.model import Protocol as WireProtocol
 from services.scenario.names import reply_topic
 from services.transports.site import Site
-from services.wire.ports import Clock, Directory, Handler, Incoming, Outgoing, Reply, Status
+from services.wire.ports import (
+    Clock,
+    Directory,
+    Handler,
+    Incoming,
+    Outgoing,
+    Reply,
+    Status,
+    Wire,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,14 @@ class HopLatency:
 
     def ns(self, payload: int) -> int:
         return self.fixed_ns + round(self.ns_per_byte * payload)
+
+
+Latency = Callable[[Wire], HopLatency | None]
+"""What hops over an edge take."""
+
+
+def no_latency(wire: Wire) -> HopLatency | None:
+    return None
 
 
 class Turns(Protocol):
@@ -52,7 +68,7 @@ class Network:
 
     clock: Clock
     """Of the wire: what hops take is waited for on it."""
-    latency: Mapping[WireProtocol, HopLatency] = field(default_factory=dict)
+    latency: Latency = no_latency
     borders: Collection[int] = frozenset()
     """Edges, by index, whose calls get a task of their own. Without them each hop nests a little
     deeper in the task of the entry, and a long chain would end at the recursion limit."""
@@ -117,7 +133,7 @@ class MemoryTransport:
         endpoint = self._reach(out)
         if endpoint is None:
             return Reply(Status.UNAVAILABLE, 0, f"no replica of {wire.callee} takes this")
-        latency = self._network.latency.get(wire.protocol)
+        latency = self._network.latency(wire)
         if latency is not None:
             await self._clock.sleep(latency.ns(out.request_bytes))
         if wire.protocol == "kafka":
@@ -141,7 +157,7 @@ class MemoryTransport:
         endpoint = self._reach(out)
         if endpoint is None:
             return Reply(Status.UNAVAILABLE, 0, f"no replica of {wire.callee} takes this")
-        latency = self._network.latency.get(wire.protocol)
+        latency = self._network.latency(wire)
         if latency is not None:
             await self._clock.sleep(latency.ns(out.request_bytes))
         self._message(self._consumed(endpoint, out))

@@ -108,7 +108,7 @@ def test_hops_take_what_the_latency_model_says() -> None:
         [Arrival(0, 0, 0, False, 0)],
         0,
         lambda service, replica, numbered, clock: LeanTelemetry(numbered, service, replica, clock),
-        latency={"http": HopLatency(fixed_ns=100_000, ns_per_byte=100)},
+        latency=lambda wire: HopLatency(fixed_ns=100_000, ns_per_byte=100),
     )
     assert result.outcomes[0].done_ns == 1_000_000 + 2 * 100_000 + 1500 * 100
 

@@ -13,12 +13,14 @@ import pytest
 from analysis.arrays.quantiles import Quantiles
 from analysis.findings.finding import Finding, Where
 from hopbench.exits import Exit
-from hopbench.results.promises import kept
+from hopbench.results.promises import Promises, Sample
 from hopbench.runs.directory import RunDir
 from services.errors import BadInput
 from services.scenario.file.parser import parse_text
 from services.scenario.refactors import apply_refactor, read_refactor
 from services.scenario.text.source import tree
+from services.simulation.round import Arrival
+from services.transports.memory import HopLatency, Latency, no_latency
 from tests.front.test_run import invoke
 
 SCENARIO = """\
@@ -48,13 +50,37 @@ FINDING = Finding(
 )
 
 
+def promises(latency: Latency = no_latency) -> Promises:
+    """Twenty requests to the entry that makes six calls in turn, a second apart."""
+    due = tuple(Arrival(n, n * 1_000_000_000, 0, False, 0) for n in range(20))
+    return Promises(parse_text(SCENARIO), Sample(7, due, 0), latency)
+
+
 def proposing(refactor: Mapping[str, Any] | None) -> Finding:
     return replace(FINDING, refactor=refactor)
 
 
-def test_a_proposal_that_applies_is_kept_as_it_is() -> None:
+def test_a_proposal_promises_what_it_gives_in_virtual_time() -> None:
+    """Six calls of 2 ms become one, of which five go; those of other operations save nothing."""
     finding = proposing({"op": "batch", "edge": "a.go->b.one", "size": 6})
-    assert kept([finding, proposing(None)], parse_text(SCENARIO)) == (finding, proposing(None))
+    other = proposing({"op": "batch", "edge": "a.go->b.one", "size": 2})
+    found = promises().kept([finding, other, proposing(None)])
+    assert [of.saving_ms for of in found] == [(10.0, 10.0), (6.0, 6.0), (None, None)]
+    assert [of.refactor for of in found] == [finding.refactor, other.refactor, None]
+
+
+def test_hops_that_go_save_the_transport_that_was_measured_on_them() -> None:
+    """Half a millisecond each way: five calls of 3 ms go."""
+    finding = proposing({"op": "batch", "edge": "a.go->b.one", "size": 6})
+    (found,) = promises(lambda wire: HopLatency(500_000)).kept([finding])
+    assert found.saving_ms == (15.0, 15.0)
+
+
+def test_what_gives_nothing_worth_it_promises_nothing() -> None:
+    """A bound that never holds anything back, and one that makes it slower."""
+    wide, narrow = ({"op": "bound", "edge": "a->b.one", "max": most} for most in (9, 1))
+    found = promises().kept([proposing(wide), proposing(narrow)])
+    assert [of.saving_ms for of in found] == [(0.0, 0.0), (0.0, 0.0)]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +95,7 @@ def test_a_proposal_that_applies_is_kept_as_it_is() -> None:
 def test_one_that_does_not_promises_nothing_and_says_why(
     refactor: Mapping[str, Any], why: str
 ) -> None:
-    (finding,) = kept([proposing(refactor)], parse_text(SCENARIO))
+    (finding,) = promises().kept([proposing(refactor)])
     assert finding.refactor is None
     assert finding.saving_ms == (None, None)
     assert finding.text.startswith("Six calls. ")
@@ -83,6 +109,8 @@ def test_every_proposal_of_a_run_and_of_its_analysis_applies(tmp_path: Path) -> 
     of_run = orjson.loads(RunDir(tmp_path / "run").findings.read_bytes())["variants"][0]
     assert invoke("analyze", tmp_path / "run", "--json", tmp_path / "a.json") == Exit.DONE
     analysis = orjson.loads((tmp_path / "a.json").read_bytes())
+    saved = [[f["saving_ms"] for f in of["findings"]] for of in (of_run, analysis)]
+    assert saved[0] == saved[1] == [[10.0, 10.0]]
     proposed = [f["refactor"] for of in (of_run, analysis) for f in of["findings"] if f["refactor"]]
     assert proposed
     for refactor in proposed:
