@@ -222,3 +222,16 @@ def test_calls_that_need_each_other_are_told_and_not_to_be_batched() -> None:
     assert finding.refactor is None
     assert finding.saving_ms == (0.0, 0.0)
     assert "a later one needs what an earlier one gave" in finding.text
+
+
+def test_an_edge_has_one_class_that_which_costs_most() -> None:
+    """Six of ten requests ask for one key again and again, the others for six."""
+    for same, kind in ((6, "chatty.redundant"), (4, "chatty.sequential")):
+        made = Traces()
+        for t in range(10):
+            request = made.request(f"t{t}", end=200)
+            for i in range(6):
+                key = 0 if t < same else i
+                request.call("stock", "reserve", 1 + 4 * i, 4 + 4 * i, said={"hopbench.key": key})
+        (finding,) = made.found("chatty")
+        assert finding.kind == kind

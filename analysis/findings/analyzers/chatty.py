@@ -8,6 +8,8 @@ Calls are grouped by context (the nearest SERVER or CONSUMER above) and edge. A 
   2 to that is minor. Not where Facts say that the calls are spread over replicas: then the
   parallel calls are the point. A storm (fanout.py) supersedes it;
 - *sequential* else: batch it.
+
+Where requests differ, an edge has the class that costs most in all of them.
 """
 
 from __future__ import annotations
@@ -52,12 +54,17 @@ def chatty(seen: Observed) -> Iterator[Candidate]:
     }
     for number, of_place in each(place):
         at = seen.hops.places[number]
-        for name in CLASSES:
-            which = of_place[of_class[name][of_place]]
-            if name == "parallel" and seen.facts.replicas.get(at.callee, 1) > 1:
-                continue
-            if len(which):
-                yield _candidate(groups, keys, at, name, which)
+        spread = seen.facts.replicas.get(at.callee, 1) > 1
+        found = [
+            (name, which)
+            for name in CLASSES
+            if len(which := of_place[of_class[name][of_place]])
+            and not (name == "parallel" and spread)
+        ]
+        if found:
+            # What is saved by one cannot be saved by the other as well.
+            name, which = max(found, key=lambda of: int(groups.cost[of[1]].sum()))
+            yield _candidate(groups, keys, at, name, which)
 
 
 def _keys(groups: Siblings) -> _Keys:
