@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from zlib import crc32
 
 from services.scenario.names import reply_topic
+from services.transports.kafka.partitions import partition_for, partitions_asked, reader
 from services.transports.site import Site
 from services.wire.ports import (
     Clock,
@@ -110,7 +110,17 @@ class MemoryListener:
 class MemoryTransport:
     """The caller's side, for one replica and all protocols."""
 
-    __slots__ = ("_borders", "_clock", "_endpoints", "_network", "_now", "_peer", "_site", "_turns")
+    __slots__ = (
+        "_borders",
+        "_clock",
+        "_endpoints",
+        "_network",
+        "_now",
+        "_partitions",
+        "_peer",
+        "_site",
+        "_turns",
+    )
 
     def __init__(self, network: Network, site: Site, turns: Turns | None = None) -> None:
         self._network = network
@@ -121,6 +131,7 @@ class MemoryTransport:
         self._now = network.clock.now_ns
         self._endpoints = network.endpoints
         self._borders = network.borders
+        self._partitions = partitions_asked(site.topology)
 
     async def connect(self, directory: Directory) -> None:
         """Nothing to open."""
@@ -215,7 +226,8 @@ class MemoryTransport:
             return None
         if wire.protocol != "kafka":
             return replicas.get(out.replica)
-        # As on the wire, a key keeps to a partition and chance goes by the ticket, never by a die.
-        # Which partition a key has is the broker's hash on the wire and another one here.
-        partition = crc32((out.key or out.ticket).encode()) % wire.kafka.partitions
-        return replicas.get(partition % len(replicas)) if replicas else None
+        if not replicas:
+            return None
+        key = None if out.key is None else out.key.encode()
+        partition = partition_for(key, out.ticket, self._partitions[wire.topic])
+        return replicas.get(reader(partition, len(replicas)))

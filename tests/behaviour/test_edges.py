@@ -8,6 +8,7 @@ from collections import Counter
 from services.behaviour.replica import Alarm
 from services.clocks.virtual import VirtualClock, run_virtual, virtual_loop
 from services.scenario.model import Scenario
+from services.transports.kafka.partitions import partition_for, reader
 from services.wire.ports import Status
 from tests.behaviour.world import LEAF, World, run, scenario, took_ns
 
@@ -366,3 +367,16 @@ def test_keys_come_from_the_declared_number_of_distinct_ones() -> None:
 def test_a_call_that_carries_several_items_has_no_key() -> None:
     world = run(world_with(", count: 5, batch: 2, key: {distinct: 5}"))
     assert [s.out.key is None for s in world.sent] == [True, True, False]
+
+
+def test_a_key_goes_to_the_replica_that_reads_its_partition_as_over_a_broker() -> None:
+    world = run(
+        scenario(
+            "b: {replicas: 3, operations: {one: [sleep: 1ms]}}",
+            steps="- {publish: b.one, count: 40, key: {distinct: 9}, kafka: {partitions: 5}}",
+        )
+    )
+    went = [line.split("[one/")[1] for line in world.log if "[one/" in line]
+    keys = [str(sent.out.key) for sent in world.sent]
+    assert went == [str(reader(partition_for(key.encode(), "", 5), 3)) for key in keys]
+    assert set(went) == {"0", "1", "2"}

@@ -17,7 +17,7 @@ from services import transports
 from services.doubts import Code, Doubt
 from services.errors import CannotStart
 from services.system.death import BUG
-from services.transports.kafka.topics import partition_for, share
+from services.transports.kafka.partitions import partition_for, share
 from services.transports.site import Broker, BrokerKind
 from services.wire.ports import Incoming, Reply, Status, TraceContext, Wire
 from tests.transports.build import (

@@ -15,8 +15,8 @@ from services.errors import CannotStart
 from services.scenario.model import KafkaOptions
 from services.transports.kafka.groups import group_name, shared_out
 from services.transports.kafka.link import idempotent
+from services.transports.kafka.partitions import partition_for
 from services.transports.kafka.seen import Seen
-from services.transports.kafka.topics import partition_for
 from services.transports.kafka.transport import CORRELATION, ROUND
 from services.transports.site import Broker
 from services.wire import ticket

@@ -19,7 +19,7 @@ from aiokafka.coordinator.protocol import (
 )
 from aiokafka.errors import KafkaError
 
-from services.transports.kafka.topics import share
+from services.transports.kafka.partitions import share
 
 SETTINGS: Final[Mapping[str, Any]] = {
     "session_timeout_ms": 10_000,

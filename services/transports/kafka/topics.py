@@ -1,8 +1,5 @@
-"""Kafka topics of a topology: their names, their partitions, and making them exist.
-
-Both ends of an edge work these out from the same topology. An edge asks for a number of
-partitions; a topic gets the most that any edge to it asks for, and that many are used, however
-many there are.
+"""Making the topics of a topology exist. As many partitions are used as are asked for
+(partitions.py), however many there are.
 """
 
 from __future__ import annotations
@@ -11,7 +8,6 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from typing import Any, Final
-from zlib import crc32
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import (
@@ -20,51 +16,16 @@ from aiokafka.errors import (
     TopicAlreadyExistsError,
     for_code,
 )
-from aiokafka.partitioner import murmur2
 
 from services.doubts import Code
 from services.errors import CannotStart
-from services.scenario import names
-from services.scenario.text.edges import KAFKA
 from services.transports.site import Broker, Counters
-from services.wire.topology import Topology
 
 REPLY_PARTITION: Final = 0
 """Replies to one caller keep to one partition: there is one consumer."""
 
 _VISIBLE_S: Final = 10.0
 _LOOK_AGAIN_S: Final = 0.05
-
-
-def partitions_asked(topology: Topology) -> Mapping[str, int]:
-    """Every topic that some edge or entry reaches, with its partitions."""
-    asked: dict[str, int] = {}
-    for wire in topology.wires:
-        if wire.protocol == "kafka":
-            asked[wire.topic] = max(wire.kafka.partitions, asked.get(wire.topic, 1))
-    for service, operations in topology.doors.items():
-        for operation in operations:
-            name = names.topic(service, operation)
-            asked[name] = max(KAFKA.partitions, asked.get(name, 1))
-    return asked
-
-
-def partition_for(key: bytes | None, ticket: str, partitions: int) -> int:
-    """The partition of a message: of its key as Kafka's own clients choose it, else by chance.
-
-    Chance must be repeatable, so an unkeyed message goes by its ticket and not by a die.
-    """
-    if partitions == 1:
-        return 0
-    if key is None:
-        return crc32(ticket.encode()) % partitions
-    hashed: int = murmur2(key)
-    return (hashed & 0x7FFFFFFF) % partitions
-
-
-def share(partitions: int, replica: int, replicas: int) -> range:
-    """The partitions that ``replica`` of ``replicas`` takes."""
-    return range(replica, partitions, replicas)
 
 
 async def ensure(

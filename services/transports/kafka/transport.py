@@ -47,15 +47,10 @@ from services.transports.kafka.link import (
     Header,
     Link,
 )
+from services.transports.kafka.partitions import partition_for, partitions_asked, share
 from services.transports.kafka.seen import Seen
 from services.transports.kafka.tether import BrokerLost
-from services.transports.kafka.topics import (
-    REPLY_PARTITION,
-    ensure,
-    partition_for,
-    partitions_asked,
-    share,
-)
+from services.transports.kafka.topics import REPLY_PARTITION, ensure
 from services.transports.site import BrokerKind, Site
 from services.wire import ticket, traceparent
 from services.wire.headers import DETAIL, headers
