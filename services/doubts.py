@@ -319,6 +319,11 @@ class Code(enum.Enum):
         "`processes` in the scenario is below the number of replicas; for figures of a "
         "service by itself leave it out",
     )
+    NOT_MODELLED = (
+        "not_modelled",
+        "the scenario asks for what virtual time leaves out",
+        "`--engine local`",
+    )
     VIRTUAL_CLOCK = (
         "virtual_clock",
         "figures come from a simulation, not from a machine",

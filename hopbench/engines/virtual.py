@@ -31,6 +31,8 @@ from services.clocks.virtual import VirtualClock
 from services.doubts import Code, Doubt
 from services.report import ProcessReport, SenderReport
 from services.scenario.model import Scenario
+from services.scenario.steps.calls import Talk
+from services.scenario.tree import operations, walk
 from services.simulation.round import Arrival, Outcome, ReplicaResult, SimulationResult, simulate
 from services.telemetry.encoding import encode_spans
 from services.telemetry.lean import LeanTelemetry, NullTelemetry
@@ -137,8 +139,21 @@ def execute(
         undrained=_unconsumed(result),
         broken=None,
         senders=_senders(result),
-        doubts=(Doubt(Code.VIRTUAL_CLOCK, "simulated, not measured; tracing costs nothing here"),),
+        doubts=tuple(_doubts(plan.scenario)),
     )
+
+
+def _doubts(scenario: Scenario) -> Iterator[Doubt]:
+    yield Doubt(Code.VIRTUAL_CLOCK, "simulated, not measured; tracing costs nothing here")
+    lingers = {
+        f"{service.name}->{step.edge.target}"
+        for service, operation in operations(scenario)
+        for step in walk(operation.steps)
+        if isinstance(step, Talk) and step.edge.protocol == "kafka" and step.edge.kafka.linger_ns
+    }
+    if lingers:
+        text = f"messages leave at once: the linger of {', '.join(sorted(lingers))} is left out"
+        yield Doubt(Code.NOT_MODELLED, text)
 
 
 class Due(Sequence[Arrival]):

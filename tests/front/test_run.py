@@ -621,3 +621,16 @@ def test_a_run_that_never_began_a_round_can_be_reported(tmp_path: Path) -> None:
     assert invoke("report", directory.path, "--strict") == Exit.VOID
     assert rundir.opened(directory.path) == directory
     assert len(rounds.missing(planned, directory)) == 2
+
+
+def test_what_virtual_time_leaves_out_is_doubted_by_name(tmp_path: Path) -> None:
+    lingering = SCENARIO.replace(
+        "{call: stock.take, count: 6, id: take}", "{publish: stock.take, kafka: {linger: 20ms}}"
+    ).partition("expectations")[0]
+    (tmp_path / "mine.yaml").write_text(lingering)
+    out = ("--engine", "virtual", "--out", tmp_path / "run")
+    assert invoke("run", tmp_path / "mine.yaml", *out) == Exit.DONE
+    (trial,) = orjson.loads(RunDir(tmp_path / "run").summary.read_bytes())["trials"]
+    (doubt,) = [doubt for doubt in trial["doubts"] if doubt["code"] == "not_modelled"]
+    assert "order->stock.take" in doubt["text"]
+    assert not doubt["voids"]
