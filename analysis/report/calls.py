@@ -28,8 +28,7 @@ class EdgeView:
     """
 
     caller: str
-    caller_operations: tuple[str, ...]
-    """All that use it: a row counts them together."""
+    caller_operation: str
     callee: str
     operation: str
     protocol: str
@@ -47,11 +46,14 @@ class EdgeView:
     queue_p50: float | None
     request_p50: float | None
     response_p50: float | None
+    shared: bool
+    """Whether another operation of the caller calls the same."""
 
     @property
     def name(self) -> str:
-        """Without the protocol."""
-        return f"{self.caller} → {self.callee}.{self.operation}"
+        """Without the protocol; with the caller's operation where several call the same."""
+        caller = f"{self.caller}.{self.caller_operation}" if self.shared else self.caller
+        return f"{caller} → {self.callee}.{self.operation}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Node:
     operation: str
     edge: EdgeView | None
     times: float | None
-    """Calls of ``edge`` for each time that one of its callers ran; for a root, its share of the
+    """Calls of ``edge`` for each time that its caller ran; for a root, its share of the
     requests. None where that is not known."""
     children: tuple[Node, ...]
     repeated: bool = False
@@ -79,13 +81,16 @@ def edge_views(
 ) -> tuple[EdgeView, ...]:
     """The edges of ``traced`` rounds, joined by identity, most time first. All rounds are of one
     run, so all went over one ``broker`` (of ``summary.json``)."""
-    groups: dict[tuple[str, str, str, str], list[EdgeRow]] = defaultdict(list)
+    groups: dict[tuple[str, str, str, str, str], list[EdgeRow]] = defaultdict(list)
+    callers: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for edge in edges:
-        groups[edge.caller, edge.callee, edge.operation, edge.protocol or ""].append(edge)
+        way = (edge.caller, edge.callee, edge.operation)
+        callers[way].add(edge.caller_operation)
+        groups[edge.caller, edge.caller_operation, *way[1:], edge.protocol or ""].append(edge)
     rows = [
         EdgeView(
             caller=caller,
-            caller_operations=tuple(sorted({o for e in alike for o in e.caller_operations})),
+            caller_operation=caller_operation,
             callee=callee,
             operation=operation,
             protocol=protocol,
@@ -101,10 +106,16 @@ def edge_views(
             queue_p50=_median(e.queue_ms.p50 for e in alike if e.queue_ms is not None),
             request_p50=_median(e.request_bytes.p50 for e in alike),
             response_p50=_median(e.response_bytes.p50 for e in alike),
+            shared=len(callers[caller, callee, operation]) > 1,
         )
-        for (caller, callee, operation, protocol), alike in groups.items()
+        for (caller, caller_operation, callee, operation, protocol), alike in groups.items()
     ]
-    rows.sort(key=lambda r: (-r.calls_per_request * (r.client_p50 or 0.0), r.caller, r.callee))
+    rows.sort(
+        key=lambda r: (
+            -r.calls_per_request * (r.client_p50 or 0.0),
+            *(r.caller, r.callee, r.caller_operation),
+        )
+    )
     return tuple(rows)
 
 
@@ -123,8 +134,7 @@ def call_tree(edges: Sequence[EdgeView], entries: Mapping[str, float]) -> tuple[
     """
     leaving: dict[tuple[str, str], list[EdgeView]] = defaultdict(list)
     for edge in edges:
-        for caller_operation in edge.caller_operations:
-            leaving[edge.caller, caller_operation].append(edge)
+        leaving[edge.caller, edge.caller_operation].append(edge)
     called = {(edge.callee, edge.operation) for edge in edges}
     roots = [place for place in leaving if place not in called]
     drawn: set[tuple[str, str]] = set()
@@ -135,7 +145,7 @@ def call_tree(edges: Sequence[EdgeView], entries: Mapping[str, float]) -> tuple[
     def times(edge: EdgeView | None, name: str) -> float | None:
         if edge is None:
             return entries.get(name)
-        callers = sum(ran.get(f"{edge.caller}.{of}", 0.0) for of in edge.caller_operations)
+        callers = ran.get(f"{edge.caller}.{edge.caller_operation}")
         return edge.calls_per_request / callers if callers else None
 
     def grow(service: str, operation: str, edge: EdgeView | None, above: frozenset[str]) -> Node:

@@ -86,20 +86,20 @@ def _standing(variant: VariantView, identity: tuple[str, ...]) -> Standing:
 
 
 def edge_rows(variants: Sequence[VariantView]) -> tuple[EdgeRow, ...]:
-    columns: list[dict[str, tuple[EdgeView, ...]]] = []
+    columns: list[dict[tuple[str, ...], tuple[EdgeView, ...]]] = []
     for variant in variants:
-        column: dict[str, tuple[EdgeView, ...]] = {}
+        column: dict[tuple[str, ...], tuple[EdgeView, ...]] = {}
         for edge in variant.edges:
-            column[edge.name] = (*column.get(edge.name, ()), edge)
+            way = (edge.caller, edge.caller_operation, edge.callee, edge.operation)
+            column[way] = (*column.get(way, ()), edge)
         columns.append(column)
-    return tuple(
-        EdgeRow(
-            name,
-            next(edge.carrier for cell in cells for edge in cell or ()),
-            tuple(cell or () for cell in cells),
-        )
-        for name, cells in side_by_side(columns).items()
-    )
+    rows = []
+    for cells in side_by_side(columns).values():
+        edges = [edge for cell in cells for edge in cell or ()]
+        # Where it is shared in one variant, and in another not, the longer name says more.
+        name = max((edge.name for edge in edges), key=len)
+        rows.append(EdgeRow(name, edges[0].carrier, tuple(cell or () for cell in cells)))
+    return tuple(rows)
 
 
 def path_rows(variants: Sequence[VariantView]) -> tuple[PathRow, ...]:

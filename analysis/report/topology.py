@@ -40,7 +40,8 @@ def _label(rows: Sequence[EdgeView]) -> str:
     calls = count(round(sum(row.calls_per_request for row in rows), 2))
     if len(rows) == 1:
         return f"{calls}× · {ms(rows[0].client_p50)}"
-    return f"{calls}× · {len(rows)} operations"
+    called = len({row.operation for row in rows})
+    return f"{calls}× · " + (f"{called} operations" if called > 1 else f"{len(rows)} callers")
 
 
 def _links(edges: Sequence[EdgeView]) -> list[_Link]:

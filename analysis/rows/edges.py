@@ -19,10 +19,9 @@ class EdgeRow:
     ``tax_ms`` and sizes (bytes) are of attempts, ``queue_ms`` of deliveries within one host."""
 
     caller: str
-    caller_operation: str | None
-    """None where several use the edge."""
+    caller_operation: str
     caller_operations: tuple[str, ...]
-    """All that do: the row counts them together."""
+    """That one alone."""
     callee: str
     operation: str
     protocol: str | None
@@ -41,9 +40,9 @@ class EdgeRow:
 
 
 def edge_rows(seen: Observed) -> tuple[EdgeRow, ...]:
-    """One row for each (caller, callee, operation, protocol), busiest first."""
+    """One row for each (caller, its operation, callee, operation, protocol), busiest first."""
     hops, calls, spans = seen.hops, seen.calls, seen.spans
-    keys = [(p.caller, p.callee, p.operation, p.protocol) for p in hops.places]
+    keys = [(p.caller, p.caller_operation, p.callee, p.operation, p.protocol) for p in hops.places]
     edges = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     if not edges:
         return ()
@@ -71,18 +70,13 @@ def edge_rows(seen: Observed) -> tuple[EdgeRow, ...]:
     queue = _queues(seen, of_hop, count)
     is_message = np.zeros(count, np.bool_)
     is_message[of_hop[hops.messages]] = True
-    callers: list[set[str]] = [set() for _ in range(count)]
-    for key, place in zip(keys, hops.places, strict=True):
-        callers[edges[key]].add(place.caller_operation)
-
     rows: list[EdgeRow] = []
-    for (caller, callee, operation, protocol), e in edges.items():
-        operations = sorted(callers[e])
+    for (caller, caller_operation, callee, operation, protocol), e in edges.items():
         rows.append(
             EdgeRow(
                 caller=caller,
-                caller_operation=operations[0] if len(operations) == 1 else None,
-                caller_operations=tuple(operations),
+                caller_operation=caller_operation,
+                caller_operations=(caller_operation,),
                 callee=callee,
                 operation=operation,
                 protocol=protocol,
@@ -98,7 +92,12 @@ def edge_rows(seen: Observed) -> tuple[EdgeRow, ...]:
                 response_bytes=response[e],
             )
         )
-    rows.sort(key=lambda r: (-r.calls, r.caller, r.callee, r.operation, r.protocol or ""))
+    rows.sort(
+        key=lambda r: (
+            *(-r.calls, r.caller, r.callee, r.operation),
+            *(r.protocol or "", r.caller_operation),
+        )
+    )
     return tuple(rows)
 
 

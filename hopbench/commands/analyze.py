@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -242,10 +243,13 @@ def _edges(edges: Sequence[EdgeRow]) -> RenderableType:
     table.add_column("edge", overflow="fold")
     for name in ("calls/trace", "P50", "transport", *extra):
         table.add_column(name, justify="right", no_wrap=True)
+    several = Counter((e.caller, e.callee, e.operation, e.protocol) for e in shown)
     for caller in dict.fromkeys(edge.caller for edge in shown):
         table.add_row(Text(caller, style="bold"))
         for edge in (edge for edge in shown if edge.caller == caller):
-            edge_name = Text(f" → {edge.callee}.{edge.operation}")
+            shared = several[edge.caller, edge.callee, edge.operation, edge.protocol] > 1
+            edge_name = Text(f" {edge.caller_operation}" if shared else "")
+            edge_name.append(f" → {edge.callee}.{edge.operation}")
             edge_name.append(f"  {edge.protocol or ''}", style="dim")
             table.add_row(
                 edge_name,

@@ -13,7 +13,7 @@ from hopbench.exits import Exit
 from hopbench.front import options
 from hopbench.front.output import Output
 from hopbench.results import gate_values
-from hopbench.results.gates import EDGE_FIELDS, Subject, Subjects, Value
+from hopbench.results.gates import EDGE_FIELDS, Subject, Subjects, Value, named
 from hopbench.results.summary import summarise
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan
@@ -27,8 +27,8 @@ def names(subject: Subject) -> dict[str, Value]:
         **subject.values,
         **{f"findings.{kind}": count for kind, count in subject.finding_counts.items()},
         **{
-            f"edge({row.caller}->{row.callee}.{row.operation}).{field}": row.values.get(field)
-            for row in subject.edges
+            f"edge({edge}).{field}": row.values.get(field)
+            for edge, row in named(subject.edges)
             for field in EDGE_FIELDS
         },
     }

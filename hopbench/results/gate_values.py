@@ -54,7 +54,7 @@ def planned(scenarios: Mapping[str, Scenario]) -> Subjects:
             name: Subject(
                 dict.fromkeys((*SUMMARY_VALUES, *OF_REQUESTS, *AGAINST_BASELINE)),
                 dict.fromkeys(FINDINGS),
-                [EdgeRow(*place, operations, {}) for place, operations in _places(of).items()],
+                [EdgeRow(*place, {}) for place in _places(of)],
             )
             for name, of in scenarios.items()
         },
@@ -95,9 +95,9 @@ def of_analysis(found: Analysis) -> Subjects:
         [
             EdgeRow(
                 edge.caller,
+                edge.caller_operation,
                 edge.callee,
                 edge.operation,
-                frozenset(edge.caller_operations),
                 {name: _number(getattr(edge, name)) for name in EDGE_SUMS} | _times([edge]),
             )
             for edge in found.edges
@@ -152,16 +152,19 @@ def _counts(findings: Iterable[Finding], *, known: bool = True) -> dict[str, int
     return {kind: found[kind] if known else None for kind in kinds}
 
 
-def _places(scenario: Scenario) -> dict[tuple[str, str, str], frozenset[str]]:
-    """(caller, callee, operation) → the caller's operations that use it."""
-    found: dict[tuple[str, str, str], set[str]] = {}
+_Place = tuple[str, str, str, str]
+"""Caller, its operation, callee, operation."""
+
+
+def _places(scenario: Scenario) -> list[_Place]:
+    """Each once, in file order."""
+    found: dict[_Place, None] = {}
     for service, operation in operations(scenario):
         for step in walk(operation.steps):
             if isinstance(step, Talk):
                 target = step.edge.target
-                place = (service.name, target.service, target.operation)
-                found.setdefault(place, set()).add(operation.name)
-    return {place: frozenset(names) for place, names in found.items()}
+                found[service.name, operation.name, target.service, target.operation] = None
+    return list(found)
 
 
 def _times(rows: Sequence[Row]) -> dict[str, float | None]:
@@ -181,17 +184,17 @@ def _rows(scenario: Scenario, trials: Sequence[Account]) -> list[EdgeRow]:
     """One row an edge of the scenario, over the rounds used; 0 for an edge without a call, unknown
     where no trace was complete."""
     complete = sum(trial.requests.complete for trial in trials)
-    sums: dict[tuple[str, str, str], Counter[str]] = {}
-    alike: dict[tuple[str, str, str], list[Row]] = {}
+    sums: dict[_Place, Counter[str]] = {}
+    alike: dict[_Place, list[Row]] = {}
     for trial in trials:
         for edge in trial.edges:
-            place = (edge.caller, edge.callee, edge.operation)
+            place = (edge.caller, edge.caller_operation, edge.callee, edge.operation)
             alike.setdefault(place, []).append(edge)
             sums.setdefault(place, Counter()).update(
                 calls=edge.calls, errors=edge.errors, retries=edge.retries
             )
     rows = []
-    for place, callers in _places(scenario).items():
+    for place in _places(scenario):
         of = sums.get(place, Counter())
         values: dict[str, float | None] = dict.fromkeys(EDGE_FIELDS)
         if complete:
@@ -202,5 +205,5 @@ def _rows(scenario: Scenario, trials: Sequence[Account]) -> list[EdgeRow]:
                 "retries": float(of["retries"]),
                 **_times(alike.get(place, [])),
             }
-        rows.append(EdgeRow(*place, callers, values))
+        rows.append(EdgeRow(*place, values))
     return rows

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 import operator
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -72,29 +73,33 @@ class EdgePattern:
     callee: str
 
     def matches(self, row: EdgeRow) -> bool:
-        return (
-            self.caller == row.caller
-            or self.caller in {f"{row.caller}.{operation}" for operation in row.caller_operations}
-        ) and self.callee in {row.callee, f"{row.callee}.{row.operation}"}
-
-    def splits(self, row: EdgeRow) -> bool:
-        """Whether this asks for one of several callers' operations that ``row`` counts together."""
-        return self.caller != row.caller and len(row.caller_operations) > 1
+        ends = (
+            (self.caller, row.caller, row.caller_operation),
+            (self.callee, row.callee, row.operation),
+        )
+        return all(end in {service, f"{service}.{operation}"} for end, service, operation in ends)
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeRow:
-    """One edge of a document, or of a topology (then ``values`` is empty).
-
-    ``caller_operations`` holds every operation of the caller that uses the edge; documents do not
-    split an edge by it.
-    """
+    """One edge of a document, or of a topology (then ``values`` is empty)."""
 
     caller: str
+    caller_operation: str
     callee: str
     operation: str
-    caller_operations: frozenset[str]
     values: Mapping[str, float | None]
+
+
+def named(rows: Sequence[EdgeRow]) -> list[tuple[str, EdgeRow]]:
+    """Each with what a gate calls it; with the caller's operation where several call the same."""
+    several = Counter((row.caller, row.callee, row.operation) for row in rows)
+    found = []
+    for row in rows:
+        shared = several[row.caller, row.callee, row.operation] > 1
+        caller = f"{row.caller}.{row.caller_operation}" if shared else row.caller
+        found.append((f"{caller}->{row.callee}.{row.operation}", row))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +225,7 @@ def check(gates: Iterable[Gate], subjects: Subjects) -> None:
             case EdgeValue(edge, text, field):
                 _known(gate, "value of an edge", field, EDGE_FIELDS)
                 if not any(edge.matches(row) for row in subject.edges):
-                    names = sorted({f"{r.caller}->{r.callee}.{r.operation}" for r in subject.edges})
+                    names = sorted(name for name, _ in named(subject.edges))
                     _known(gate, "edge", text, names)
             case Named(name):
                 _known(gate, "value", name, sorted(subject.values))
@@ -276,8 +281,6 @@ def _value(gate: Gate, subject: Subject) -> Value:
             )
         case EdgeValue(edge, _, field):
             rows = [row for row in subject.edges if edge.matches(row)]
-            if any(edge.splits(row) for row in rows):
-                return None
             if field in EDGE_TIMES:
                 return rows[0].values.get(field) if len(rows) == 1 else None
             return _sum(row.values.get(field) for row in rows)

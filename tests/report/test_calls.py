@@ -10,10 +10,11 @@ def drawn(node: Node) -> object:
     return {f"{child.service}.{child.operation}": drawn(child) for child in node.children}
 
 
-def test_an_edge_that_two_operations_share_is_drawn_below_both() -> None:
+def test_an_edge_that_two_operations_use_is_drawn_below_each_with_its_own_count() -> None:
     rows = [
         build.edge("a.x", "b.only-x"),
-        build.edge("a.x", "b.shared", caller_operation=None, caller_operations=("x", "y")),
+        build.edge("a.x", "b.shared", calls=0.5),
+        build.edge("a.y", "b.shared", calls=2.0),
         build.edge("a.y", "b.only-y"),
     ]
     roots = call_tree(edge_views(rows, traced=1), {"a.x": 0.5, "a.y": 0.5})
@@ -21,18 +22,20 @@ def test_an_edge_that_two_operations_share_is_drawn_below_both() -> None:
         "x": {"b.only-x": {}, "b.shared": {}},
         "y": {"b.only-y": {}, "b.shared": {}},
     }
-    shared = roots[0].children[1]
-    assert shared.times == 1.0
+    assert [root.children[1].times for root in roots] == [1.0, 4.0]
 
 
-def test_an_edge_is_one_row_whoever_of_its_callers_a_round_saw() -> None:
+def test_an_edge_is_named_with_the_operation_that_calls_where_several_do() -> None:
     edges = [
         build.edge("a.x", "b.z", calls=2.0),
-        build.edge("a.x", "b.z", calls=2.0, caller_operations=("x", "y")),
+        build.edge("a.y", "b.z", calls=1.0),
+        build.edge("a.y", "b.w", calls=1.0),
     ]
-    (row,) = edge_views(edges, traced=2)
-    assert row.caller_operations == ("x", "y")
-    assert row.calls_per_request == 2.0
+    assert [row.name for row in edge_views(edges, traced=1)] == [
+        "a.x → b.z",
+        "a.y → b.z",
+        "a → b.w",
+    ]
 
 
 def test_a_round_in_which_an_edge_was_not_used_counts_as_none() -> None:
