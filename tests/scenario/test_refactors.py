@@ -301,7 +301,14 @@ def test_batch_in_a_parallel_group_keeps_what_may_be_in_flight() -> None:
         ("- {call: b.one, count: 6, batch: 10}", 8, "makes no call"),
         ("- {call: b.one, count: 6}", 1, "makes no call"),
         ("- call: c.one", 20, "nothing calls a->b.one"),
-        ("- {call: b.one, id: x}\n- {call: b.one, after: x}", 20, "one item to send"),
+        ("- {call: b.one, id: x}\n- {call: b.one, after: x}", 20, "needs what the one before gave"),
+        (
+            "- {call: b.one, timeout: 1s}\n- call: b.one",
+            20,
+            "calls in a row that differ in timeout",
+        ),
+        ("- call: b.one\n- sleep: 1ms\n- call: b.one", 20, "other steps between its calls"),
+        ("- repeat: {times: 3, steps: [call: b.one, sleep: 1ms]}", 20, "other steps in the repeat"),
     ],
 )
 def test_batch_refuses_where_nothing_would_change(steps: str, size: int, reason: str) -> None:
