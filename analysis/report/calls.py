@@ -39,6 +39,7 @@ class EdgeView:
     calls_per_request: float
     errors: int
     retries: int
+    hedges: int
     client_p50: float | None
     client_p99: float | None
     server_p50: float | None
@@ -99,6 +100,7 @@ def edge_views(
             calls_per_request=sum(e.calls_per_request for e in alike) / max(traced, 1),
             errors=sum(e.errors for e in alike),
             retries=sum(e.retries for e in alike),
+            hedges=sum(e.hedges for e in alike),
             client_p50=_median(e.client_ms.p50 for e in alike),
             client_p99=_median(e.client_ms.p99 for e in alike),
             server_p50=_median(e.server_ms.p50 for e in alike),

@@ -130,11 +130,11 @@ def _variant(v: VariantView) -> list[str]:
     lines.append("")
     lines.extend(
         _table(
-            ["edge", "protocol", "calls/request", "errors", "retries", "client P50", "client P99",
-             "server P50", "transport tax P50", "request", "response"],
+            ["edge", "protocol", "calls/request", "errors", "retries", "hedges", "client P50",
+             "client P99", "server P50", "transport tax P50", "request", "response"],
             (
-                [f"{row.caller} → {row.callee}.{row.operation}", row.carrier,
-                 count(row.calls_per_request), errors(row), f"{row.retries:,}",
+                [row.name, row.carrier,
+                 count(row.calls_per_request), errors(row), f"{row.retries:,}", f"{row.hedges:,}",
                  ms(row.client_p50), ms(row.client_p99), ms(row.server_p50), ms(row.tax_p50),
                  size(row.request_p50), size(row.response_p50)]
                 for row in v.edges

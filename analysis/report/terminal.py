@@ -134,6 +134,8 @@ def _branch(node: Node) -> Text:
         text.append(f"  {plural(edge.errors, 'error')}", style="red")
     if edge.retries:
         text.append(f"  {plural(edge.retries, 'retry', 'retries')}", style="red")
+    if edge.hedges:
+        text.append(f"  {plural(edge.hedges, 'hedge')}", style="yellow")
     if node.repeated:
         text.append("  (calls drawn above)", style="dim")
     return text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.arrays import I64
-from analysis.arrays.grouping import counted
+from analysis.arrays.grouping import counted, summed
 from analysis.arrays.quantiles import NS_PER_MS, Quantiles, quantiles_by_group
 from analysis.findings.observed import Observed
 from analysis.traces.pairs import UNKNOWN
@@ -30,6 +30,9 @@ class EdgeRow:
     """By the traces that were judged."""
     errors: int
     retries: int
+    """Attempts after one that had failed."""
+    hedges: int
+    """Attempts beside one that was under way."""
     client_ms: Quantiles
     server_ms: Quantiles
     tax_ms: Quantiles
@@ -52,6 +55,7 @@ def edge_rows(seen: Observed) -> tuple[EdgeRow, ...]:
 
     asked = counted(of_call, count)
     attempts = counted(of_hop, count)
+    hedged = summed(of_call, calls.hedges.astype(np.int64), count)
     failed = counted(of_call[calls.failed], count)
     recorded = hops.client[calls.first] >= 0
     client = quantiles_by_group(
@@ -83,7 +87,8 @@ def edge_rows(seen: Observed) -> tuple[EdgeRow, ...]:
                 calls=int(asked[e]),
                 calls_per_request=int(asked[e]) / spans.traces,
                 errors=int(failed[e]),
-                retries=int(attempts[e] - asked[e]),
+                retries=int(attempts[e] - asked[e] - hedged[e]),
+                hedges=int(hedged[e]),
                 client_ms=client[e],
                 server_ms=server[e],
                 tax_ms=tax[e],

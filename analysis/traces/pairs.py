@@ -115,6 +115,8 @@ class Calls:
     failed: Bool
     """No attempt succeeded."""
     attempts: I32
+    hedges: I32
+    """Those attempts that began while the one before was under way."""
     key: I32
     answered: I32
     """The hop of the attempt that ``end`` is of."""
@@ -331,6 +333,9 @@ def _calls(hops: Hops) -> Calls:
     bounds = np.searchsorted(hops.call[order], np.arange(count))
     first = order[bounds].astype(np.int32)
     attempts = counted(hops.call, count).astype(np.int32)
+    beside = hops.call[order][1:] == hops.call[order][:-1]
+    beside &= start[order][1:] < end[order][:-1]
+    hedges = counted(hops.call[order][1:][beside], count).astype(np.int32)
     # The answer is the earliest success, or without one the last failure to end.
     worth = np.where(hops.error, np.iinfo(np.int64).max - end, end)
     order = np.lexsort((worth, hops.error, hops.call))
@@ -344,6 +349,7 @@ def _calls(hops: Hops) -> Calls:
         end=end[answered],
         failed=hops.error[answered],
         attempts=attempts,
+        hedges=hedges,
         key=spans.messages.key[near[first]],
         answered=answered,
     )

@@ -238,7 +238,9 @@ def _repairs(read: Read, outside: int) -> Iterator[Text]:
 def _edges(edges: Sequence[EdgeRow]) -> RenderableType:
     """By caller, busiest edges first; columns that would be empty are left out."""
     shown = edges[:_MOST_EDGES]
-    extra = [name for name in ("errors", "retries") if any(getattr(e, name) for e in shown)]
+    extra = [
+        name for name in ("errors", "retries", "hedges") if any(getattr(e, name) for e in shown)
+    ]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("edge", overflow="fold")
     for name in ("calls/trace", "P50", "transport", *extra):

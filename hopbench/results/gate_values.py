@@ -191,7 +191,7 @@ def _rows(scenario: Scenario, trials: Sequence[Account]) -> list[EdgeRow]:
             place = (edge.caller, edge.caller_operation, edge.callee, edge.operation)
             alike.setdefault(place, []).append(edge)
             sums.setdefault(place, Counter()).update(
-                calls=edge.calls, errors=edge.errors, retries=edge.retries
+                calls=edge.calls, errors=edge.errors, retries=edge.retries, hedges=edge.hedges
             )
     rows = []
     for place in _places(scenario):
@@ -203,6 +203,7 @@ def _rows(scenario: Scenario, trials: Sequence[Account]) -> list[EdgeRow]:
                 "calls_per_request": of["calls"] / complete,
                 "errors": float(of["errors"]),
                 "retries": float(of["retries"]),
+                "hedges": float(of["hedges"]),
                 **_times(alike.get(place, [])),
             }
         rows.append(EdgeRow(*place, values))

@@ -40,7 +40,7 @@ COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-EDGE_SUMS: Final = ("calls", "calls_per_request", "errors", "retries")
+EDGE_SUMS: Final = ("calls", "calls_per_request", "errors", "retries", "hedges")
 """Those that add up over the rows that an edge pools."""
 EDGE_TIMES: Final = ("client_p50_ms", "client_p95_ms", "client_p99_ms", "tax_p50_ms", "tax_p95_ms")
 """Those that do not: of an edge that pools several rows they are not identifiable."""

@@ -66,6 +66,7 @@ def edge(
         calls_per_request=calls,
         errors=0,
         retries=0,
+        hedges=0,
         client_ms=quantiles(p50),
         server_ms=quantiles(p50 * 0.7),
         tax_ms=quantiles(p50 * 0.3),

@@ -12,20 +12,21 @@ from analysis.findings.observed import Candidate, Observed, Shown, conclude, whe
 
 
 def retry_storms(seen: Observed) -> Iterator[Candidate]:
-    """Where attempts are ``retry_ratio`` times the calls or more. What is waited for before the
-    attempt that answered begins, attempts and pauses, is the cost."""
+    """Where attempts, hedges not counted, are ``retry_ratio`` times the calls or more. What is
+    waited for before the attempt that answered begins, attempts and pauses, is the cost."""
     calls, hops = seen.calls, seen.hops
-    if len(calls) == 0 or not (calls.attempts > 1).any():
+    tries = (calls.attempts - calls.hedges).astype(np.int64)
+    if len(calls) == 0 or not (tries > 1).any():
         return
     places = len(hops.places)
-    attempts = summed(calls.place, calls.attempts, places)
+    attempts = summed(calls.place, tries, places)
     asked = counted(calls.place, places)
     wasted = _wasted(seen)
     for number in np.flatnonzero(
         (asked > 0) & (attempts >= seen.settings.retry_ratio * asked)
     ).tolist():
         at = hops.places[number]
-        of_place = np.flatnonzero((calls.place == number) & (calls.attempts > 1))
+        of_place = np.flatnonzero((calls.place == number) & (tries > 1))
         case = np.full(len(calls), -1, np.int32)
         case[of_place] = np.arange(len(of_place))
         mine = np.flatnonzero(case[hops.call] >= 0)
@@ -37,7 +38,7 @@ def retry_storms(seen: Observed) -> Iterator[Candidate]:
             where_of(at),
             Shown(
                 unit=seen.call_unit[of_place],
-                count=calls.attempts[of_place].astype(np.int64),
+                count=tries[of_place],
                 cost=cost,
                 saving=(np.zeros_like(cost), cost),
                 rows=(case[hops.call[mine]], hops.caller_end[mine]),
