@@ -78,6 +78,19 @@ def test_an_edge_that_several_operations_use_is_a_row_for_each() -> None:
     assert found == [("POST /sell", 2), ("POST /buy", 1)]
 
 
+def test_an_attempt_beside_one_under_way_is_a_hedge_and_no_retry() -> None:
+    made = Traces()
+    for t in range(8):
+        request = made.request(f"t{t}")
+        request.call("order", "create", 1, 40, error=True)
+        request.call("order", "create", 10, 40, said={"hopbench.attempt": 1})
+        request.call("stock", "take", 50, 55, error=True)
+        request.call("stock", "take", 56, 60, said={"hopbench.attempt": 1})
+    found = {edge.callee: (edge.calls, edge.retries, edge.hedges) for edge in made.analysed().edges}
+    assert found == {"order": (8, 0, 8), "stock": (8, 8, 0)}
+    assert [finding.where.callee for finding in made.found("retry")] == ["stock"]
+
+
 def test_traffic_counts_calls_between_services_alone() -> None:
     made = Traces()
     request = made.request("t")
