@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from analysis.report import columns, figures
 from analysis.report.distribution import curve
+from analysis.report.overtime import over_time
 from analysis.report.panels import panels
 from analysis.report.topology import topology_svg
 from analysis.report.view import LOWEST, FindingView, VariantView, View, errors, p99
@@ -62,6 +63,10 @@ def html(of: View) -> str:
         expectations=columns.expectation_rows(of.variants),
         met=[e.met for v in of.variants for e in v.expectations],
         topologies={v.name: Markup(topology_svg(v.edges)) for v in of.variants},
+        over_time={
+            v.name: [(title, Markup(svg)) for title, svg in over_time(v.timeline)]
+            for v in of.variants
+        },
         waterfalls={
             (v.name, i): _waterfall(v, finding)
             for v in of.variants

@@ -65,7 +65,7 @@ class _Scale:
         )
 
     def _axes(self) -> Iterator[str]:
-        for value in _ticks(self.top):
+        for value in ticks(self.top):
             y = self.y(value)
             yield (
                 f'<path class="grid" d="M{_LEFT},{y:.1f}H{_WIDTH - _RIGHT}"/>'
@@ -94,7 +94,7 @@ class _Scale:
                 )
 
 
-def _ticks(top: float) -> list[float]:
+def ticks(top: float) -> list[float]:
     """Four or so round ones, from 0."""
     rough = top / 4
     power = 10.0 ** floor(log10(rough))

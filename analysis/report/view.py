@@ -15,6 +15,7 @@ from analysis.findings.advice import in_code
 from analysis.findings.finding import Evidence, Finding, Where
 from analysis.report.calls import EdgeView
 from analysis.report.figures import UNKNOWN, bounds, count, ms, plural, share
+from analysis.report.overtime import Second
 from analysis.rows.paths import PathRow
 from services.codec import UNSET
 from services.scenario.refactors import BASELINE
@@ -132,6 +133,8 @@ class VariantView:
     failed: int
     dropped: int
     achieved_rps: float | None
+    timeline: tuple[Second, ...]
+    """Of its first round."""
     samples: tuple[Path, ...]
     """samples.parquet of its rounds, where they have one."""
     spans: tuple[Path, ...]

@@ -14,6 +14,7 @@ import polars as pl
 
 from analysis.arrays import I64
 from analysis.findings.observed import Observed
+from analysis.report.overtime import Second
 from analysis.rows.edges import EdgeRow, edge_rows
 from analysis.rows.paths import PathRow, path_rows
 from hopbench.engines.port import BrokerKind, ClockName, Instrumentation, Settings
@@ -21,6 +22,7 @@ from hopbench.results import checks, latency
 from hopbench.results.checks import observed
 from hopbench.results.checks.observed import Sent, Untold
 from hopbench.results.latency import EntryRow, Headline, Latency, LoadRow
+from hopbench.results.timeline import timeline
 from hopbench.runs import metrics
 from hopbench.runs.environment import Environment
 from hopbench.runs.limits import Limits
@@ -102,6 +104,8 @@ class Account:
     edges: tuple[EdgeRow, ...]
     critical_path: tuple[PathRow, ...]
     metrics: tuple[Total, ...]
+    timeline: tuple[Second, ...]
+    """Empty of a round that did not end."""
 
     @property
     def calls_per_request(self) -> float | None:
@@ -178,6 +182,13 @@ def account(trial: Trial, world: World, seen: Observed) -> Account:
         edges=edge_rows(seen),
         critical_path=path_rows(seen),
         metrics=metrics.totals(trial.points),
+        timeline=()
+        if evidence is None
+        else timeline(
+            samples,
+            evidence.measured_from_ns,
+            {str(entry.target): entry.timeout_ns for entry in scenario.load.entries},
+        ),
     )
 
 

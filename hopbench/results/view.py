@@ -123,6 +123,7 @@ def _variant(summary: Summary, variant: VariantRow, baseline: VariantRow | None)
         failed=sum(load.failed for load in loads),
         dropped=sum(load.dropped for load in loads),
         achieved_rps=fmean(load.achieved_rps for load in loads) if loads else None,
+        timeline=next((trial.timeline for trial in counted if trial.timeline), ()),
         samples=tuple(place.samples for place in places if place.samples.is_file()),
         spans=tuple(place.spans for place in places if place.spans.is_file()),
     )

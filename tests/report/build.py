@@ -130,6 +130,7 @@ def trial(variant: str, number: int, edges: Sequence[EdgeRow], **other: Any) -> 
         edges=tuple(edges),
         critical_path=(path("order.create", "order.create"),),
         metrics=(),
+        timeline=(),
     )
     return replace(whole, **other)
 
