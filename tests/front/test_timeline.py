@@ -104,6 +104,6 @@ def test_an_overload_is_a_ramp_in_the_summary_and_in_the_report(tmp_path: Path) 
     seconds: list[dict[str, Any]] = summary["trials"][0]["timeline"]
     measured = [s for s in seconds if 0 <= s["second"] < 4]
     assert {s["answered"] for s in measured} == {50}
-    assert measured[0]["in_flight"] < 120 < 200 < measured[-1]["in_flight"]
-    assert measured[0]["response_p95_ms"] < 1_500 < measured[-1]["response_p95_ms"]
+    assert measured[-1]["in_flight"] > 2 * measured[0]["in_flight"]
+    assert measured[-1]["response_p95_ms"] > 2 * measured[0]["response_p95_ms"]
     assert "in flight over time" in (tmp_path / "run" / "report.html").read_text()
