@@ -102,12 +102,12 @@ def _due(load: Load, seed: int) -> NDArray[np.int64]:
         case Open(kind, rate_rps, ()):
             return offsets(kind, rate_rps, length_ns, seed)
         case Open(kind):
-            numbers = _points(kind, 1.0, load.pace.requests(load.warmup_ns, load.duration_ns), seed)
+            numbers = _points(kind, 1.0, load.requests, seed)
             return _before(length_ns, np.minimum(when(load, numbers), length_ns))
         case Replay(at_ns):
             return _before(length_ns, np.array(at_ns))
         case Closed():
-            count = math.ceil(load.pace.requests(load.warmup_ns, load.duration_ns))
+            count = math.ceil(load.requests)
             return _before(length_ns, np.arange(count) * (length_ns / count))
 
 
@@ -126,10 +126,10 @@ def when(load: Load, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     A Poisson process of rate 1 comes out as one of the load's changing rate (time rescaling:
     Çinlar, Introduction to Stochastic Processes, 1975). What never is to be expected is inf.
     """
-    at, rate, before = _lines(load)
+    at, rate, slopes, before = _lines(load)
     of = np.clip(np.searchsorted(before, numbers, side="right") - 1, 0, len(at) - 2)
     left = numbers - before[of]
-    slope = (rate[of + 1] - rate[of]) / np.maximum(at[of + 1] - at[of], 1e-300)
+    slope = slopes[of]
     # The root of rate·t + slope·t²/2 = left, in the form that no slope takes figures from.
     under = np.maximum(rate[of] ** 2 + 2.0 * slope * left, 0.0)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
@@ -140,23 +140,25 @@ def when(load: Load, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def expected(load: Load, at_ns: NDArray[np.int64]) -> NDArray[np.float64]:
     """How many requests of an open load are to be expected by then: back from :func:`when`."""
-    at, rate, before = _lines(load)
+    at, rate, slopes, before = _lines(load)
     seconds = at_ns / _NANO
     of = np.clip(np.searchsorted(at, seconds, side="right") - 1, 0, len(at) - 2)
     left = seconds - at[of]
-    slope = (rate[of + 1] - rate[of]) / np.maximum(at[of + 1] - at[of], 1e-300)
+    slope = slopes[of]
     found: NDArray[np.float64] = before[of] + left * (rate[of] + slope * left / 2.0)
     return found
 
 
 def _lines(load: Load) -> tuple[NDArray[np.float64], ...]:
-    """Where the rate's straight lines meet: seconds, requests a second, requests until then."""
+    """Where the rate's straight lines meet: seconds, requests a second, by how much that changes a
+    second from there on, and requests until then."""
     assert isinstance(load.pace, Open)
     knots = load.pace.knots(load.warmup_ns, load.duration_ns)
     at = np.array([ns for ns, _ in knots]) / _NANO
     rate = np.array([rps for _, rps in knots])
     parts = np.diff(at) * (rate[1:] + rate[:-1]) / 2.0
-    return at, rate, np.concatenate((np.zeros(1), np.cumsum(parts)))
+    slopes = np.diff(rate) / np.maximum(np.diff(at), 1e-300)
+    return at, rate, slopes, np.concatenate((np.zeros(1), np.cumsum(parts)))
 
 
 def _points(kind: Arrivals, gap: float, length: float, seed: int) -> NDArray[np.float64]:
@@ -186,7 +188,7 @@ def taken(load: Load, schedule: Schedule, sent: NDArray[np.int64], workers: int)
 
 def spent(load: Load, sent: NDArray[np.int64], workers: int) -> bool:
     """Whether the users of a worker have taken its last request of a closed load."""
-    ready = np.arange(math.ceil(load.pace.requests(load.warmup_ns, load.duration_ns)))
+    ready = np.arange(math.ceil(load.requests))
     whose = _workers(load, ready, workers)
     return any(
         sent_last >= ready[whose == worker].max(initial=0)

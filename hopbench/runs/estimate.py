@@ -63,7 +63,7 @@ def estimate(plan: RunPlan, rounds: int) -> Estimate:
     virtual = is_virtual(plan.settings)
     per_round = each * (mean or 1) / 2 / VIRTUAL_CALLS_PER_S if virtual else seconds + START_S
     load = plan.scenario.load
-    ready = load.pace.requests(load.warmup_ns, load.duration_ns)
+    ready = load.requests
     held = spans / len(plan.scenarios) * SPAN_BYTES + each * rounds * SAMPLE_BYTES
     return Estimate(
         requests=round(each * rounds),
@@ -83,7 +83,7 @@ def _requests(scenario: Scenario) -> float:
     another (the interactive response time law: Lazowska et al., Quantitative System Performance,
     1984)."""
     load = scenario.load
-    most = load.pace.requests(load.warmup_ns, load.duration_ns)
+    most = load.requests
     if not isinstance(load.pace, Closed):
         return most
     seed = round_seed(scenario.seed, 0)

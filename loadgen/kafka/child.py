@@ -123,7 +123,7 @@ class Requests:
             for task in self._live.values():
                 task.cancel()
             await asyncio.gather(*self._live.values(), return_exceptions=True)
-        if self.by_status[TIMEOUT] and any(w.mode == "call" for w in self._wires.values()):
+        if self.by_status[TIMEOUT]:
             await self._late_replies()
 
     async def _send_all(self, start_ns: int) -> None:

@@ -29,7 +29,7 @@ class Vitals:
 
 
 class Heartbeat:
-    """Wakes every 5 ms by the loop's own timer; lag is how late it woke.
+    """Wakes every BEAT_NS by the loop's own timer; lag is how late it woke.
 
     The timer rounds to milliseconds, so a calm loop shows lags below one. A blocked loop shows as
     one long beat, as a request that came at a random time would see it.

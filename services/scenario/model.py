@@ -268,6 +268,11 @@ class Load:
     def length_ns(self) -> int:
         return self.warmup_ns + self.duration_ns
 
+    @property
+    def requests(self) -> float:
+        """Of a round, on average; of a closed load those that are made ready."""
+        return self.pace.requests(self.warmup_ns, self.duration_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class FaultScope:

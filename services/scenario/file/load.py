@@ -37,10 +37,9 @@ from services.scenario.text.source import Leaf, List, Map, Node, tree
 
 _SENT: Final = ("http", "grpc", "kafka")
 """What the generator can send (loadgen/sending, loadgen/kafka)."""
-_REQUEST: Final = Key("request", SIZE, Constant(200.0), "request_bytes")
 _OFFERED: Final = (
     Key("weight", WEIGHT, 1.0),
-    _REQUEST,
+    Key("request", SIZE, Constant(200.0), "request_bytes"),
     Key("key", KEY, None, "key_distinct"),
     Key("timeout", positive(DURATION), 10_000_000_000, "timeout_ns"),
 )

@@ -84,7 +84,7 @@ def _too_much(scenario: Scenario) -> Iterator[Problem]:
 
 def _too_many(load: Load) -> Problem | None:
     """Where a round would have more requests than can be scheduled beforehand."""
-    number = load.pace.requests(load.warmup_ns, load.duration_ns)
+    number = load.requests
     if number <= MAX_ARRIVALS:
         return None
     text = f"a round of {number:.3g} requests; the most is {MAX_ARRIVALS:,}"
