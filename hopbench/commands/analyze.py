@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -116,8 +117,8 @@ def command(
     with output.working("analysing"):
         found = _linked(analyse(read.spans, facts, Settings(), "analyze"), read.address)
         if ran is not None:
-            requests, latency = sample(ran.plan, ran.name), transport(found.edges, ran.plan)
-            promises = Promises(ran.scenario, requests, latency)
+            requests = partial(sample, ran.plan, ran.name)
+            promises = Promises(ran.scenario, requests, transport(found.edges, ran.plan))
             findings, minor = (promises.kept(of) for of in (found.findings, found.minor))
             found = replace(found, findings=findings, minor=minor)
     values = gate_values.of_analysis(found)

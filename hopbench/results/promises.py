@@ -10,7 +10,7 @@ than :data:`WORTH` of those requests' P50 are none.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
@@ -91,10 +91,12 @@ def transport(edges: Iterable[EdgeRow], plan: RunPlan) -> Latency:
 
 
 class Promises:
-    def __init__(self, scenario: Scenario, requests: Sample, latency: Latency) -> None:
-        """``scenario`` is the variant's."""
+    def __init__(
+        self, scenario: Scenario, requests: Callable[[], Sample], latency: Latency
+    ) -> None:
+        """``scenario`` is the variant's; ``requests`` are asked for with the first proposal."""
         self._scenario = scenario
-        self._sample = requests
+        self._requests = requests
         self._latency = latency
 
     def kept(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -119,6 +121,10 @@ class Promises:
         op = finding.refactor["op"]
         text = f"{finding.text} {op} does not apply here: {why.removeprefix(f'{op}: ')}."
         return replace(finding, refactor=None, saving_ms=(None, None), text=text)
+
+    @cached_property
+    def _sample(self) -> Sample:
+        return self._requests()
 
     @cached_property
     def _before(self) -> dict[int, int]:

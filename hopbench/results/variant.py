@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -114,7 +115,7 @@ def told(
     if seen is None or len(accounts) > 1:
         seen = observe(concat(spans[a.round] for a in used), facts, asked, "run")
     jaeger = trace_stores.where(plan.settings)
-    promises = Promises(scenario, sample(plan, name), transport(edge_rows(seen), plan))
+    promises = Promises(scenario, partial(sample, plan, name), transport(edge_rows(seen), plan))
     findings, minor = (promises.kept(linked(found, jaeger)) for found in concluded(seen))
     complete = sum(a.requests.complete for a in used)
     judged = plan.settings.tracing and complete >= plan.limits.complete_traces

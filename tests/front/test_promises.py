@@ -53,7 +53,7 @@ FINDING = Finding(
 def promises(latency: Latency = no_latency) -> Promises:
     """Twenty requests to the entry that makes six calls in turn, a second apart."""
     due = tuple(Arrival(n, n * 1_000_000_000, 0, False, 0) for n in range(20))
-    return Promises(parse_text(SCENARIO), Sample(7, due, 0), latency)
+    return Promises(parse_text(SCENARIO), lambda: Sample(7, due, 0), latency)
 
 
 def proposing(refactor: Mapping[str, Any] | None) -> Finding:
