@@ -33,6 +33,12 @@ class Slots:
                 self.give()  # the slot came together with the cancellation
             raise
 
+    async def __aenter__(self) -> None:
+        await self.take()
+
+    async def __aexit__(self, *raised: object) -> None:
+        self.give()
+
     def give(self) -> None:
         """Hand the slot to who waited longest, or put it back."""
         waiting = self._waiting

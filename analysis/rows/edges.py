@@ -15,8 +15,9 @@ from analysis.traces.pairs import UNKNOWN
 
 @dataclass(frozen=True, slots=True)
 class EdgeRow:
-    """``client_ms`` is of logical calls, from the first attempt to the answer; ``server_ms``,
-    ``tax_ms`` and sizes (bytes) are of attempts, ``queue_ms`` of deliveries within one host."""
+    """``client_ms`` is of logical calls, from the first attempt to the answer; ``queue_ms`` (from
+    arrival until a worker took it), ``server_ms`` (handling), ``tax_ms`` (client - queue - server)
+    and sizes (bytes) are of attempts."""
 
     caller: str
     caller_operation: str
@@ -37,7 +38,8 @@ class EdgeRow:
     server_ms: Quantiles
     tax_ms: Quantiles
     queue_ms: Quantiles | None
-    """None where it is no message."""
+    """Of a message since its sending had ended, where both read one clock. None where no span
+    tells."""
     request_bytes: Quantiles
     response_bytes: Quantiles
 
@@ -62,9 +64,7 @@ def edge_rows(seen: Observed) -> tuple[EdgeRow, ...]:
         of_call[recorded], calls.duration[recorded], count, divisor=NS_PER_MS
     )
     served = hops.server >= 0
-    server = quantiles_by_group(
-        of_hop[served], spans.duration[hops.server[served]], count, divisor=NS_PER_MS
-    )
+    server = quantiles_by_group(of_hop[served], hops.handling[served], count, divisor=NS_PER_MS)
     taxed = hops.tax >= 0
     tax = quantiles_by_group(of_hop[taxed], hops.tax[taxed], count, divisor=NS_PER_MS)
     requested = _sizes(seen, seen.spans.messages.request_bytes)
@@ -72,8 +72,6 @@ def edge_rows(seen: Observed) -> tuple[EdgeRow, ...]:
     request = quantiles_by_group(of_hop[requested >= 0], requested[requested >= 0], count)
     response = quantiles_by_group(of_hop[responded >= 0], responded[responded >= 0], count)
     queue = _queues(seen, of_hop, count)
-    is_message = np.zeros(count, np.bool_)
-    is_message[of_hop[hops.messages]] = True
     rows: list[EdgeRow] = []
     for (caller, caller_operation, callee, operation, protocol), e in edges.items():
         rows.append(
@@ -92,7 +90,7 @@ def edge_rows(seen: Observed) -> tuple[EdgeRow, ...]:
                 client_ms=client[e],
                 server_ms=server[e],
                 tax_ms=tax[e],
-                queue_ms=queue[e] if is_message[e] else None,
+                queue_ms=queue[e],
                 request_bytes=request[e],
                 response_bytes=response[e],
             )
@@ -116,9 +114,11 @@ def _sizes(seen: Observed, column: I64) -> I64:
     return np.where(client >= 0, client, server)
 
 
-def _queues(seen: Observed, of_hop: I64, count: int) -> list[Quantiles]:
-    """Consumer start minus producer end, where both read the same clock."""
+def _queues(seen: Observed, of_hop: I64, count: int) -> list[Quantiles | None]:
+    """Of requests, what their server spans say. Of messages, consumer start minus producer end,
+    where both read the same clock, and what the consumer says beside."""
     spans, hops = seen.spans, seen.hops
+    told = np.flatnonzero((hops.queue >= 0) & ~hops.messages)
     producer, consumer = hops.deliveries
     edge = np.full(len(spans), -1, np.int64)
     at = hops.client >= 0
@@ -127,8 +127,14 @@ def _queues(seen: Observed, of_hop: I64, count: int) -> list[Quantiles]:
     # A host that nobody names is one host only where the scenario ran here.
     same &= (spans.host[producer] >= 0) | seen.facts.known
     producer, consumer = producer[same], consumer[same]
-    waited = spans.start[consumer] - spans.end[producer]
-    return quantiles_by_group(edge[producer], waited, count, divisor=NS_PER_MS)
+    waited, queue = spans.start[consumer] - spans.end[producer], spans.queue[consumer]
+    waited = np.where(queue < 0, waited, np.maximum(waited, 0) + queue)
+    of_edge = np.concatenate([of_hop[told], edge[producer]])
+    waited = np.concatenate([hops.queue[told], waited])
+    found = quantiles_by_group(of_edge, waited, count, divisor=NS_PER_MS)
+    tells = np.zeros(count, np.bool_)
+    tells[of_edge] = tells[of_hop[hops.messages]] = True
+    return [of if known else None for of, known in zip(found, tells, strict=True)]
 
 
 def traffic(seen: Observed) -> tuple[int, int]:

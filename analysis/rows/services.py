@@ -25,9 +25,12 @@ class ServiceRow:
     requests: int
     """Served, messages included."""
     errors: int
+    queue_ms: Quantiles | None
+    """From arrival until a worker took it; None where no span tells."""
     server_ms: Quantiles
+    """Handling."""
     self_ms: Quantiles
-    """Of its spans: :func:`self_time`."""
+    """Of its spans: :func:`self_time`, without the queue."""
 
 
 def service_rows(seen: Observed) -> tuple[ServiceRow, ...]:
@@ -39,10 +42,16 @@ def service_rows(seen: Observed) -> tuple[ServiceRow, ...]:
     count = services.count
     serving = (seen.hops.role == Kind.SERVER) | (seen.hops.role == Kind.CONSUMER)
     errors = serving & spans.has(Flag.ERROR)
-    duration = quantiles_by_group(
-        services.of[serving], spans.duration[serving], count, divisor=NS_PER_MS
+    queue = np.maximum(spans.queue, 0)
+    handling = quantiles_by_group(
+        services.of[serving], (spans.duration - queue)[serving], count, divisor=NS_PER_MS
     )
-    own = quantiles_by_group(services.of, self_time(spans), count, divisor=NS_PER_MS)
+    told = serving & (spans.queue >= 0)
+    waited = quantiles_by_group(services.of[told], queue[told], count, divisor=NS_PER_MS)
+    tells = counted(services.of[told], count) > 0
+    own = quantiles_by_group(
+        services.of, np.maximum(self_time(spans) - queue, 0), count, divisor=NS_PER_MS
+    )
     instances = distinct(services.of, spans.instance)
     named = spans.instance[instances.first] >= 0
     replicas = counted(services.of[instances.first][named], count)
@@ -61,7 +70,8 @@ def service_rows(seen: Observed) -> tuple[ServiceRow, ...]:
             spans=int(total[s]),
             requests=int(served[s]),
             errors=int(failed[s]),
-            server_ms=duration[s],
+            queue_ms=waited[s] if tells[s] else None,
+            server_ms=handling[s],
             self_ms=own[s],
         )
         for s in range(count)

@@ -29,6 +29,8 @@ from analysis.arrays import I32, I64, NONE, U8, U16, Bool, Integers
 from analysis.arrays.codes import Codes
 from analysis.arrays.forest import Forest
 
+QUEUE_NS: Final = "hopbench.queue_ns"
+
 
 class Kind(IntEnum):
     """OTLP's numbers."""
@@ -219,6 +221,18 @@ class SpanTable:
     @cached_property
     def forest(self) -> Forest:
         return Forest(self.parent)
+
+    @cached_property
+    def queue(self) -> I64:
+        """ns from arrival until a worker took it, of spans that say so
+        (``hopbench.queue_ns``); -1 of all others."""
+        said, found = self.attributes, np.full(len(self), NONE, np.int64)
+        here = np.flatnonzero(said.key == self.code(QUEUE_NS))
+        used, at = np.unique(said.value[here], return_inverse=True)
+        texts = said.values.gather(used.astype(np.int64))
+        waited = texts.cast(pl.Int64, strict=False).fill_null(NONE).to_numpy()
+        found[said.row[here]] = np.maximum(waited, NONE)[at]
+        return np.minimum(found, self.duration)
 
     @cached_property
     def duration(self) -> I64:

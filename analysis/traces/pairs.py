@@ -88,8 +88,21 @@ class Hops:
         return np.where(self.client >= 0, self.client, self.server)
 
     @cached_property
+    def queue(self) -> I64:
+        """What each hop waited at the callee until a worker took it, ns; -1 where the server span
+        does not say."""
+        return np.where(self.server >= 0, self.spans.queue[self.server], NONE)
+
+    @cached_property
+    def handling(self) -> I64:
+        """The callee's time without that wait, ns; -1 where the server end is missing."""
+        lasted = self.spans.duration[self.server] - np.maximum(self.queue, 0)
+        return np.where(self.server >= 0, lasted, NONE)
+
+    @cached_property
     def tax(self) -> I64:
-        """Client duration minus server duration, ns; -1 where either is missing.
+        """Client duration minus server duration (queue and handling), ns; -1 where either is
+        missing.
 
         Immune to clock skew. A server span that outlasts its client's makes 0: the answer had
         left before the span ended.

@@ -125,9 +125,8 @@ class Behaviour:
             alarm = None
         else:
             frame = Frame(scope, incoming.attempt, incoming.received_ns + timeout_ns)
-            alarm = frame.alarm = Alarm(
-                self._clock, incoming.received_ns + timeout_ns - self._clock.now_ns()
-            )
+            left_ns = incoming.received_ns + timeout_ns - self._clock.now_ns()
+            alarm = frame.alarm = Alarm(self._clock, max(left_ns, 0))
         reply = CANCELLED
         try:
             reply = await self._run(frame, incoming, steps)
@@ -159,7 +158,12 @@ class Behaviour:
             if reply is None:
                 await steps.run(frame, keys, 0, None)
         else:
-            await slots.take()
+            since_ns = None if slots.free else self._clock.now_ns()
+            try:
+                await slots.take()
+            finally:
+                if since_ns is not None:
+                    frame.scope.queue_ns += self._clock.now_ns() - since_ns
             try:
                 reply = None if self._faults is None else await self._disturb(incoming, keys)
                 if reply is None:

@@ -101,11 +101,16 @@ OnError = OnErrorFail | OnErrorIgnore | OnErrorFallback
 
 @dataclass(frozen=True, slots=True)
 class KafkaOptions:
-    """Broker-side options of an edge; ignored by other protocols."""
+    """What an edge asks of broker, producer and consumer; ignored by other protocols."""
 
     partitions: int
     acks: Literal["0", "1", "all"]
     linger_ns: int
+    ordering: Ordering = "none"
+
+
+Ordering = Literal["none", "partition"]
+"""Whether the messages of a partition are handled as they come, or one after another."""
 
 
 @dataclass(frozen=True, slots=True)

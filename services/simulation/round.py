@@ -21,6 +21,7 @@ from services.scenario.model import Entry, Scenario, Target
 from services.scenario.pace import Closed
 from services.scenario.protocols import PROTOCOLS
 from services.telemetry.port import Telemetry
+from services.transports.kafka.partitions import Lanes, ordered_topics
 from services.transports.memory import (
     Endpoint,
     Latency,
@@ -156,7 +157,12 @@ async def _simulate(
 ) -> SimulationResult[T]:
     loop = virtual_loop()
     numbered = topology(scenario)
-    network = Network(VirtualClock(loop), latency, task_borders(numbered))
+    network = Network(
+        VirtualClock(loop),
+        latency,
+        task_borders(numbered),
+        lanes=Lanes(ordered_topics(numbered)),
+    )
     replicas: list[tuple[Site, VirtualClock, T, Counters]] = []
     for service in scenario.services.values():
         for replica in range(service.replicas):

@@ -21,6 +21,7 @@ from services.telemetry.records import (
     KEY,
     KIND,
     PEER,
+    QUEUE,
     REQUEST_BYTES,
     RESPONSE_BYTES,
     SAMPLED,
@@ -30,7 +31,7 @@ from services.telemetry.records import (
     STATUS,
     Record,
 )
-from services.telemetry.spans import end_of, key_attributes, shape_of, span_shape
+from services.telemetry.spans import QUEUE_NS, end_of, key_attributes, shape_of, span_shape
 from services.wire.topology import Topology
 
 SCOPE_FIELD: Final = protobuf.scope(SCOPE)
@@ -137,8 +138,8 @@ class SpanEncoder:
             if not record[SAMPLED]:
                 continue
             kind, _, trace, span, parent, _, start, end = record[:8]
-            key = record[KEY]
-            shape = (_shape(record), key is None)
+            key, queue = record[KEY], record[QUEUE]
+            shape = (_shape(record), key is None, queue > 0)
             template = templates.get(shape)
             if template is None:
                 if len(templates) >= _TABLE:
@@ -151,6 +152,8 @@ class SpanEncoder:
                 body = template.sizes.get(sizes) or template.with_sizes(sizes)
             if key is not None:
                 body += template.key(key)
+            if queue:
+                body += protobuf.attribute(_ATTRIBUTES, QUEUE_NS, queue)
             if kind == CONSUMER and parent:
                 body += _link(_LINK, _TRACE_ID, trace >> 64, trace & _LOW, _SPAN_ID, parent)
                 body += _LINK_FLAGS

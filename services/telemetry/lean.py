@@ -2,7 +2,7 @@
 
 What a request pays for, by design:
 
-- sampled: a random span id and one record of 16 fields;
+- sampled: a random span id and one record of 17 fields;
 - not sampled: no id (the caller's context is handed on as it came), the same record for the
   metrics.
 
@@ -108,6 +108,7 @@ class LeanTelemetry:
                 scope.calls,
                 incoming.protocol,
                 incoming.key,
+                scope.queue_ns,
             )
         )
 
@@ -139,6 +140,7 @@ class LeanTelemetry:
                 fanout.failures,
                 0,
                 None,
+                0,
             )
         )
 
@@ -170,6 +172,7 @@ class LeanTelemetry:
                 1 if attempt.fanout else 0,
                 out.replica,
                 out.key,
+                0,
             )
         )
 

@@ -177,7 +177,7 @@ class Metrics:
     def take(self, records: Iterable[Record]) -> None:
         by_site = self._calls_of_site
         for record in records:
-            kind, site, _, _, _, _, start, end, status, sent, got, attempt, _, _, _, _ = record
+            kind, site, _, _, _, _, start, end, status, sent, got, attempt, _, _, _, _, _ = record
             if kind in (CLIENT, PRODUCER):
                 calls = by_site[site] or self._open(site)
                 lasted = end - start

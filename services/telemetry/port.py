@@ -16,16 +16,18 @@ class Scope:
     """One request being handled in this process: the parent of what it does.
 
     ``trace`` is the context that outgoing calls are children of. ``calls`` counts direct outgoing
-    calls. Instrumentations may subclass it.
+    calls; ``queue_ns`` is the time from arrival until a worker took the request. Instrumentations
+    may subclass it.
     """
 
-    __slots__ = ("calls", "incoming", "start_ns", "trace")
+    __slots__ = ("calls", "incoming", "queue_ns", "start_ns", "trace")
 
     def __init__(self, trace: TraceContext, incoming: Incoming, start_ns: int) -> None:
         self.trace = trace
         self.incoming = incoming
         self.start_ns = start_ns
         self.calls = 0
+        self.queue_ns = incoming.held_ns
 
 
 class Fanout:

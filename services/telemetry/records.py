@@ -26,6 +26,7 @@ Record = tuple[
     int,  # CALLS
     int | str,  # PEER
     str | None,  # KEY
+    int,  # QUEUE
 ]
 
 SCOPE: Final = "hopbench.services"
@@ -61,6 +62,8 @@ PEER: Final = 14
 """CLIENT: the callee's replica that was asked. SERVER, CONSUMER: the protocol by which the caller
 came. INTERNAL: 0."""
 KEY: Final = 15
+QUEUE: Final = 16
+"""SERVER, CONSUMER: ns from START until a worker took it. Else 0."""
 
 INTERNAL: Final = 1
 SERVER: Final = 2

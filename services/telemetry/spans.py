@@ -9,6 +9,7 @@ Rules that the conventions leave open:
 
 - ``server.address`` is the callee's service name: a replica's host and port say nothing about the
   design under test. The replica asked is ``hopbench.replica``.
+- What a span of a request that was served waited for a worker is ``hopbench.queue_ns`` of it.
 - A call of a parallel fan-out is named ``call.<service>.<operation>``; its ``rpc.method`` is the
   operation, except over gRPC, where the conventions give that name to the full method.
 """
@@ -29,6 +30,7 @@ from services.telemetry.records import (
     KIND,
     PEER,
     PRODUCER,
+    QUEUE,
     SITE,
     STATUS,
     Record,
@@ -37,6 +39,7 @@ from services.wire.ports import Status, Wire
 from services.wire.topology import Topology
 
 FANOUT: Final = "fanout.parallel"
+QUEUE_NS: Final = "hopbench.queue_ns"
 
 _ERROR_TYPE: Final = {
     Status.ERROR: "error",
@@ -57,13 +60,14 @@ class Shape(NamedTuple):
     calls: int
     peer: int | str
     keyed: bool
+    queued: bool = False
 
 
 class SpanShape(NamedTuple):
     name: str
     kind: int
     attributes: dict[str, Value]
-    """Without sizes and key."""
+    """Without sizes, key and the time that a queued request waited."""
     error: bool
     request_size: str | None
     """Names of the attributes that hold the sizes; None where the span carries none."""
@@ -82,6 +86,7 @@ def shape_of(record: Record) -> Shape:
         calls=record[CALLS] if calling or kind == INTERNAL else 0,
         peer=record[PEER],
         keyed=record[KEY] is not None,
+        queued=record[QUEUE] > 0,
     )
 
 
@@ -152,6 +157,7 @@ def _serving(end: End, shape: Shape) -> SpanShape:
         kind=shape.kind,
         attributes={
             "hopbench.items": shape.items,
+            **({} if shape.queued else {QUEUE_NS: 0}),
             **words.attributes,
             **_failure(end.status, words.code),
         },

@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from services.scenario.names import reply_topic
-from services.transports.kafka.partitions import partition_for, partitions_asked, reader
+from services.transports.kafka.partitions import (
+    Lanes,
+    partition_for,
+    partitions_asked,
+    reader,
+)
 from services.transports.site import Site
 from services.wire.ports import (
     Clock,
@@ -76,6 +81,7 @@ class Network:
     """By service and replica."""
     handlers: set[asyncio.Task[Reply]] = field(default_factory=set)
     """Of Kafka messages."""
+    lanes: Lanes = field(default_factory=Lanes)
 
     def ended(self, handler: asyncio.Task[Reply]) -> None:
         self.handlers.discard(handler)
@@ -141,7 +147,8 @@ class MemoryTransport:
 
     async def call(self, out: Outgoing) -> Reply:
         wire = out.wire
-        endpoint = self._reach(out)
+        sent_ns = self._now()
+        endpoint, partition = self._reach(out)
         if endpoint is None:
             return Reply(Status.UNAVAILABLE, 0, f"no replica of {wire.callee} takes this")
         latency = self._network.latency(wire)
@@ -149,7 +156,8 @@ class MemoryTransport:
             await self._clock.sleep(latency.ns(out.request_bytes))
         if wire.protocol == "kafka":
             # A caller that gives up takes no message back: it is handled and answered.
-            reply = await asyncio.shield(self._message(self._answered(endpoint, out)))
+            handling = self._answered(endpoint, out, partition, sent_ns)
+            reply = await asyncio.shield(self._message(handling))
             if reply.status is Status.UNAVAILABLE:
                 await asyncio.get_running_loop().create_future()  # nobody answers
         elif wire.index in self._borders:
@@ -165,13 +173,14 @@ class MemoryTransport:
 
     async def publish(self, out: Outgoing) -> Reply:
         wire = out.wire
-        endpoint = self._reach(out)
+        sent_ns = self._now()
+        endpoint, partition = self._reach(out)
         if endpoint is None:
             return Reply(Status.UNAVAILABLE, 0, f"no replica of {wire.callee} takes this")
         latency = self._network.latency(wire)
         if latency is not None:
             await self._clock.sleep(latency.ns(out.request_bytes))
-        self._message(self._consumed(endpoint, out))
+        self._message(self._consumed(endpoint, out, partition, sent_ns))
         if latency is not None and wire.kafka.acks != "0":
             await self._clock.sleep(latency.ns(0))
         return Reply(Status.OK, 0)
@@ -180,23 +189,27 @@ class MemoryTransport:
         turns = endpoint.turns
         if turns is not None and turns.busy():
             await turns.turn()
+        return await endpoint.handler(self._incoming(out, out.timeout_ns, self._now(), 0))
+
+    def _incoming(
+        self, out: Outgoing, timeout_ns: int | None, received_ns: int, held_ns: int
+    ) -> Incoming:
         wire = out.wire
-        return await endpoint.handler(
-            Incoming(
-                wire.callee,
-                wire.operation,
-                wire.protocol,
-                wire.mode,
-                out.ticket,
-                out.key,
-                out.request_bytes,
-                out.response_bytes,
-                out.timeout_ns,
-                out.attempt,
-                out.trace,
-                self._now(),
-                self._peer,
-            )
+        return Incoming(
+            wire.callee,
+            wire.operation,
+            wire.protocol,
+            wire.mode,
+            out.ticket,
+            out.key,
+            out.request_bytes,
+            out.response_bytes,
+            timeout_ns,
+            out.attempt,
+            out.trace,
+            received_ns,
+            self._peer,
+            held_ns,
         )
 
     def _message(self, handling: Coroutine[Any, Any, Reply]) -> asyncio.Task[Reply]:
@@ -205,13 +218,24 @@ class MemoryTransport:
         task.add_done_callback(self._network.ended)
         return task
 
-    async def _consumed(self, endpoint: Endpoint, out: Outgoing) -> Reply:
-        self._site.counters.produced[out.wire.topic] += 1
-        endpoint.site.counters.consumed[out.wire.topic] += 1
-        return await self._asked(endpoint, out)
+    async def _consumed(
+        self, endpoint: Endpoint, out: Outgoing, partition: int, sent_ns: int
+    ) -> Reply:
+        topic, turns, now = out.wire.topic, endpoint.turns, self._now
+        self._site.counters.produced[topic] += 1
+        if turns is not None and turns.busy():
+            await turns.turn()
+        received_ns = now()
+        async with self._network.lanes.lane(topic, partition):
+            endpoint.site.counters.consumed[topic] += 1
+            timeout_ns = None if out.timeout_ns is None else sent_ns + out.timeout_ns - received_ns
+            held_ns = now() - received_ns
+            return await endpoint.handler(self._incoming(out, timeout_ns, received_ns, held_ns))
 
-    async def _answered(self, endpoint: Endpoint, out: Outgoing) -> Reply:
-        reply = await self._consumed(endpoint, out)
+    async def _answered(
+        self, endpoint: Endpoint, out: Outgoing, partition: int, sent_ns: int
+    ) -> Reply:
+        reply = await self._consumed(endpoint, out, partition, sent_ns)
         if reply.status is Status.UNAVAILABLE:
             return reply
         topic = reply_topic(self._site.service, self._site.replica)
@@ -219,15 +243,14 @@ class MemoryTransport:
         self._site.counters.consumed[topic] += 1
         return reply
 
-    def _reach(self, out: Outgoing) -> Endpoint | None:
+    def _reach(self, out: Outgoing) -> tuple[Endpoint | None, int]:
+        """Who takes it, and over Kafka from which partition."""
         wire = out.wire
         replicas = self._endpoints.get(wire.callee)
-        if replicas is None:
-            return None
-        if wire.protocol != "kafka":
-            return replicas.get(out.replica)
         if not replicas:
-            return None
+            return None, 0
+        if wire.protocol != "kafka":
+            return replicas.get(out.replica), 0
         key = None if out.key is None else out.key.encode()
         partition = partition_for(key, out.ticket, self._partitions[wire.topic])
-        return replicas.get(reader(partition, len(replicas)))
+        return replicas.get(reader(partition, len(replicas))), partition

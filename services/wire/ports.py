@@ -114,9 +114,11 @@ class Incoming:
     trace: TraceContext | None
     """The caller's span; None when no ``traceparent`` came."""
     received_ns: int
-    """Monotonic, when the transport handed the message over."""
+    """Monotonic, when it arrived here."""
     peer: str = ""
     """The caller as ``service/replica`` where the wire says so, else empty."""
+    held_ns: int = 0
+    """How long the listener then made it wait for its turn."""
 
 
 Handler = Callable[[Incoming], Awaitable[Reply]]

@@ -18,12 +18,13 @@ from services.telemetry.records import (
     INTERNAL,
     KEY,
     PRODUCER,
+    QUEUE,
     REQUEST_BYTES,
     RESPONSE_BYTES,
     SERVER,
     Record,
 )
-from services.telemetry.spans import end_of, key_attributes, shape_of, span_shape
+from services.telemetry.spans import QUEUE_NS, end_of, key_attributes, shape_of, span_shape
 from services.wire.ports import Cancellable, Incoming, Outgoing, Status, TraceContext, Wire
 from services.wire.topology import Topology
 
@@ -144,7 +145,7 @@ def calling(
     kind = PRODUCER if wire.mode == "publish" else CLIENT
     return (
         kind, wire.index, TRACE, span, 1, sampled, start, end, int(status), *sizes,
-        attempt, items, int(fanout), 1, key,
+        attempt, items, int(fanout), 1, key, 0,
     )  # fmt: skip
 
 
@@ -158,17 +159,19 @@ def serving(
     items: int = 1,
     calls: int = 0,
     key: str | None = None,
+    queue: int = 0,
 ) -> Record:
     kind = CONSUMER if wire.mode == "publish" else SERVER
     return (
         kind, wire.index + 1, TRACE, span, parent, sampled, 1_500_000, 2_500_000, int(status),
-        100, 200, 0, items, calls, wire.protocol, key,
+        100, 200, 0, items, calls, wire.protocol, key, queue,
     )  # fmt: skip
 
 
 def fanning(*, calls: int = 5, failures: int = 0) -> Record:
     return (
-        INTERNAL, 0, TRACE, 9, 1, True, 1_000_000, 9_000_000, 0, 0, 0, 0, calls, failures, 0, None,
+        INTERNAL, 0, TRACE, 9, 1, True, 1_000_000, 9_000_000, 0, 0, 0, 0, calls, failures, 0,
+        None, 0,
     )  # fmt: skip
 
 
@@ -181,6 +184,8 @@ def attributes_of(topology: Topology, record: Record) -> dict[str, Value]:
         said[span.request_size] = record[REQUEST_BYTES]
     if span.response_size is not None:
         said[span.response_size] = record[RESPONSE_BYTES]
+    if record[QUEUE]:
+        said[QUEUE_NS] = record[QUEUE]
     key = record[KEY]
     if key is not None:
         said.update(key_attributes(end_of(topology, shape), key))

@@ -53,6 +53,7 @@ _EDGE = {"hopbench.mode": "call", "hopbench.items": 1}
                 "url.scheme": "http",
                 "http.response.status_code": 200,
                 "hopbench.items": 3,
+                "hopbench.queue_ns": 0,
             },
             id="http server",
         ),
@@ -79,6 +80,7 @@ _EDGE = {"hopbench.mode": "call", "hopbench.items": 1}
                 "rpc.method": "hopbench.v1.PriceBook/Quote",
                 "rpc.response.status_code": "OK",
                 "hopbench.items": 1,
+                "hopbench.queue_ns": 0,
             },
             id="grpc server",
         ),
@@ -123,6 +125,7 @@ _EDGE = {"hopbench.mode": "call", "hopbench.items": 1}
                 "messaging.operation.name": "process",
                 "messaging.operation.type": "process",
                 "hopbench.items": 1,
+                "hopbench.queue_ns": 0,
             },
             id="kafka process",
         ),
@@ -165,6 +168,11 @@ def test_a_call_of_a_fan_out_names_its_target(wire: Any, method: str) -> None:
     span = span_shape(SHOP, shape_of(record))
     assert span.name == f"call.{wire.callee}.{wire.operation}"
     assert (said["target.service"], said["rpc.method"]) == (wire.callee, method)
+
+
+def test_a_request_that_waited_for_a_worker_says_how_long() -> None:
+    assert attributes_of(SHOP, serving(HTTP, queue=750_000))["hopbench.queue_ns"] == 750_000
+    assert "hopbench.queue_ns" not in attributes_of(SHOP, calling(HTTP))
 
 
 def test_attempts_after_the_first_are_numbered() -> None:

@@ -62,6 +62,7 @@ def _records() -> Iterator[Record]:
                 yield calling(edge, status=status, key=key)
                 yield serving(edge, status=status, key=key)
         yield calling(edge, attempt=3, items=40_000, fanout=True, sizes=(0, 1 << 40))
+        yield serving(edge, queue=750_000)
     yield serving(WIRES[0], parent=0)
     yield fanning()
 

@@ -6,6 +6,7 @@ One request of a small shop over real HTTP and gRPC connections and the embedded
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -84,7 +85,9 @@ def lean_place(service: str) -> Place:
 def official_place(service: str) -> Place:
     exporter = InMemorySpanExporter()
     provider, _ = official.tracer_provider({"service.name": service}, exporter)
-    telemetry = official.OfficialTelemetry(SHOP, service, 0, WallClock(), provider)
+    telemetry = official.OfficialTelemetry(
+        SHOP, service, 0, WallClock(), provider, offset_ns=time.time_ns() - time.monotonic_ns()
+    )
     return Place(telemetry, instrumentations.hooks(provider), provider, exporter)
 
 

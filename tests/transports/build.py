@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from services import transports
-from services.scenario.model import KafkaOptions, Mode, Protocol, Target
+from services.scenario.model import KafkaOptions, Mode, Ordering, Protocol, Target
 from services.transports.site import Broker, Counters, Hooks, Site
 from services.wire import ticket
 from services.wire.ports import (
@@ -41,6 +41,7 @@ def wire(
     partitions: int = 4,
     acks: Literal["0", "1", "all"] = "1",
     linger_ns: int = 0,
+    ordering: Ordering = "none",
 ) -> WireRecord:
     callee, operation = to.split(".")
     return WireRecord(
@@ -51,7 +52,7 @@ def wire(
         operation=operation,
         protocol=protocol,
         mode=mode,
-        kafka=KafkaOptions(partitions=partitions, acks=acks, linger_ns=linger_ns),
+        kafka=KafkaOptions(partitions, acks, linger_ns, ordering),
     )
 
 

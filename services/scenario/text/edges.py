@@ -109,7 +109,7 @@ KEY: Final = optional(
     ),
     "none",
 )
-KAFKA: Final = KafkaOptions(partitions=4, acks="1", linger_ns=0)
+KAFKA: Final = KafkaOptions(partitions=4, acks="1", linger_ns=0, ordering="none")
 """As aiokafka has it; the embedded broker has 4 partitions whatever is asked."""
 _ACKS: Final = word(("0", "1", "all"))
 
@@ -164,6 +164,12 @@ OPTIONS: Final = (
             Key("partitions", integer(1, MAX_REPLICAS), KAFKA.partitions),
             Key("acks", Form(_ACKS.read, {"enum": ["0", "1", "all", 0, 1]}), KAFKA.acks),
             Key("linger", DURATION, KAFKA.linger_ns, "linger_ns"),
+            Key(
+                "ordering",
+                word(("none", "partition")),
+                KAFKA.ordering,
+                about="Whether a partition's messages are handled one after another.",
+            ),
         ),
         KAFKA,
     ),

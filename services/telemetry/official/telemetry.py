@@ -15,6 +15,7 @@ and ``<topic> receive`` are below the hop's first span, and are no hops themselv
 from __future__ import annotations
 
 import asyncio
+import time
 from contextvars import Token
 from dataclasses import dataclass
 from typing import Final
@@ -44,7 +45,15 @@ from services.telemetry.pipeline import DEFAULT_PACE, Pace, Pipeline
 from services.telemetry.port import Attempt, Fanout, Scope
 from services.telemetry.records import CLIENT, CONSUMER, INTERNAL, PRODUCER, SCOPE, SERVER
 from services.telemetry.sender import Sender
-from services.telemetry.spans import FANOUT, Shape, SpanShape, end_of, key_attributes, span_shape
+from services.telemetry.spans import (
+    FANOUT,
+    QUEUE_NS,
+    Shape,
+    SpanShape,
+    end_of,
+    key_attributes,
+    span_shape,
+)
 from services.transports.site import Hooks
 from services.wire.ports import Clock, Incoming, Outgoing, Reply, Status, TraceContext, Wire
 from services.wire.topology import Topology
@@ -97,8 +106,12 @@ class OfficialTelemetry(LeanTelemetry):
         replica: int,
         clock: Clock,
         provider: TracerProvider,
+        *,
+        offset_ns: int,
     ) -> None:
+        """``offset_ns`` turns the clock's time into Unix time."""
         super().__init__(topology, service, replica, clock)
+        self._offset_ns = offset_ns
         self._tracer = provider.get_tracer(SCOPE)
         self._shapes: dict[Shape, SpanShape] = {}
 
@@ -127,7 +140,12 @@ class OfficialTelemetry(LeanTelemetry):
             else []
         )
         span = self._tracer.start_span(
-            opened.name, parent, _KINDS[kind], opened.attributes, links=links
+            opened.name,
+            parent,
+            _KINDS[kind],
+            opened.attributes,
+            links=links,
+            start_time=incoming.received_ns + self._offset_ns,
         )
         if span.is_recording():
             span.set_attribute("hopbench.items", self._items_of(incoming.ticket))
@@ -139,6 +157,7 @@ class OfficialTelemetry(LeanTelemetry):
 
     def server_end(self, scope: Scope, reply: Reply) -> None:
         assert isinstance(scope, OfficialScope)
+        scope.span.set_attribute(QUEUE_NS, scope.queue_ns)
         # A cancelled handler gives the instrumentation no answer to read a status from.
         if scope.token is not None or reply.status is Status.CANCELLED:
             judge(scope.span, reply.status)
@@ -358,7 +377,9 @@ def official(
     provider, ended = tracer_provider(
         resource, _exporter(spans) if isinstance(spans, str) else spans
     )
-    telemetry = OfficialTelemetry(topology, service, replica, clock, provider)
+    if offset_ns is None:
+        offset_ns = time.time_ns() - clock.now_ns()
+    telemetry = OfficialTelemetry(topology, service, replica, clock, provider, offset_ns=offset_ns)
     metrics = Pipeline(
         telemetry, sender, resource, spans=False, offset_ns=offset_ns, pace=pace, shared=shared
     )

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from time import monotonic_ns, time_ns
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -17,6 +18,7 @@ from services.scenario.model import KafkaOptions
 from services.system.death import vital
 from services.transports.kafka.groups import SETTINGS as GROUP
 from services.transports.kafka.groups import Membership, assignor, group_name
+from services.transports.kafka.partitions import AT_ONCE
 from services.transports.kafka.tether import BrokerLost, Tether
 from services.transports.site import Broker, BrokerKind, KafkaHooks, Site
 
@@ -37,8 +39,13 @@ _PAUSE_S: Final = 0.1
 _STOP_S: Final = 2.0
 
 Header = tuple[str, bytes]
-Take = Callable[[Any], None]
-"""Given a record of aiokafka's."""
+Take = Callable[[Any, int | None], asyncio.Task[None] | None]
+"""Given a record of aiokafka's, and since when its partition was not read, CLOCK_MONOTONIC, where
+that was so; what is to end before the record counts as done, if anything."""
+
+HOLD_AT: Final = 2 * AT_ONCE
+"""Records of a partition that are here and not done: with so many it is not read on, until there is
+room for as many as are handled at once."""
 
 
 def idempotent(options: KafkaOptions, kind: BrokerKind) -> bool:
@@ -162,19 +169,23 @@ class Link:
             ) from error
 
     async def _pump(self, consumer: Any, take: Take, hooks: KafkaHooks | None) -> None:
+        held = _Held(consumer)
         while True:
             try:
                 if hooks is None:
-                    batches = (await consumer.getmany(timeout_ms=_POLL_MS)).values()
+                    batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=AT_ONCE)
                 else:
-                    batches = ((await hooks.getone(consumer),),)
+                    one = await hooks.getone(consumer)
+                    batches = {TopicPartition(one.topic, one.partition): (one,)}
             except KafkaError as error:
                 self._doubt(error)
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            for records in batches:
+            for partition, records in batches.items():
                 for record in records:
-                    take(record)
+                    task = take(record, held.since(partition, record.timestamp))
+                    if task is not None:
+                        held.took(partition, task)
 
     async def send(
         self,
@@ -229,6 +240,38 @@ class Link:
             *(_stop(producer, producer.client) for producer in self._producers.values())
         )
         await self.tether.stop()
+
+
+class _Held:
+    """The partitions of one consumer that are not read while enough of their records are here."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self._here: Counter[TopicPartition] = Counter()
+        self._times: dict[TopicPartition, tuple[int, int]] = {}
+        """From when to when each was held the last time; to is 0 while it is."""
+
+    def since(self, partition: TopicPartition, timestamp_ms: int) -> int | None:
+        """From when the partition was held, where a record with this time came meanwhile."""
+        begun, over = self._times.get(partition, (0, 0))
+        came_ns = timestamp_ms * 1_000_000 + monotonic_ns() - time_ns()
+        return begun if came_ns <= over else None
+
+    def took(self, partition: TopicPartition, task: asyncio.Task[None]) -> None:
+        self._here[partition] += 1
+        if self._here[partition] == HOLD_AT and partition in self._consumer.assignment():
+            self._times[partition] = (monotonic_ns(), 0)
+            self._consumer.pause(partition)
+        task.add_done_callback(partial(self._done, partition))
+
+    def _done(self, partition: TopicPartition, task: asyncio.Task[None]) -> None:
+        self._here[partition] -= 1
+        begun, over = self._times.get(partition, (0, 1))
+        if not over and self._here[partition] <= HOLD_AT - AT_ONCE:
+            self._times[partition] = (begun, monotonic_ns())
+            # Another member of the group may have it by now.
+            if partition in self._consumer.assignment():
+                self._consumer.resume(partition)
 
 
 async def _stop(end: Any, connections: Any) -> None:

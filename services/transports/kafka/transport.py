@@ -22,7 +22,7 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from itertools import count
-from time import monotonic_ns
+from time import monotonic_ns, time_ns
 from typing import Any, Final
 
 from aiokafka import TopicPartition
@@ -47,7 +47,13 @@ from services.transports.kafka.link import (
     Header,
     Link,
 )
-from services.transports.kafka.partitions import partition_for, partitions_asked, share
+from services.transports.kafka.partitions import (
+    Lanes,
+    ordered_topics,
+    partition_for,
+    partitions_asked,
+    share,
+)
 from services.transports.kafka.seen import Seen
 from services.transports.kafka.tether import BrokerLost
 from services.transports.kafka.topics import REPLY_PARTITION, ensure
@@ -69,6 +75,9 @@ from services.wire.ports import (
 REPLY_TO: Final = "hopbench-reply-to"
 CORRELATION: Final = "hopbench-correlation"
 STATUS: Final = "hopbench-status"
+SENT: Final = "hopbench-sent"
+"""When a message was handed over, Unix ns: a deadline counts the time in the broker, too. By what
+the clocks of two hosts differ, that is wrong."""
 ROUND: Final = "hopbench-round"
 
 EMBEDDED_ACKS: Final = {
@@ -173,7 +182,7 @@ class KafkaTransport:
         if link is None:
             raise KafkaConnectionError("not connected")
         topic = out.wire.topic
-        own.append((ROUND, self._round))
+        own += ((ROUND, self._round), (SENT, b"%d" % time_ns()))
         own += [(name, text.encode()) for name, text in headers(out, self._peer)]
         key = None if out.key is None else out.key.encode()
         return link, await link.send(
@@ -186,7 +195,7 @@ class KafkaTransport:
             hooks=self._site.hooks.kafka,
         )
 
-    def _answered(self, record: Any) -> None:
+    def _answered(self, record: Any, held_from_ns: int | None) -> None:
         headers = dict(record.headers)
         number = headers.get(CORRELATION, b"")
         if number[:_ID_BYTES] != self._process:
@@ -230,7 +239,9 @@ def _failure(error: BaseException) -> Reply:
 
 
 class KafkaListener:
-    """Every message is handled in a task of its own: a slow one does not hold up the partition."""
+    """Every message is handled in a task of its own, so many of a partition at once
+    (:class:`~services.transports.kafka.partitions.Lanes`). A partition of which
+    :data:`~services.transports.kafka.link.HOLD_AT` are here is not read on."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -245,6 +256,7 @@ class KafkaListener:
         self._reply_producer: Any = None
         self._handler: Handler | None = None
         self._open: set[asyncio.Task[None]] = set()
+        self._lanes = Lanes(ordered_topics(site.topology))
         self._seen = Seen()
 
     async def start(self, handler: Handler) -> None:
@@ -282,13 +294,14 @@ class KafkaListener:
                     f"for {site.replicas} replicas",
                 )
 
-    def _take(self, record: Any) -> None:
-        task = vital(asyncio.create_task(self._handle(record)))
+    def _take(self, record: Any, held_from_ns: int | None) -> asyncio.Task[None]:
+        task = vital(asyncio.create_task(self._handle(record, held_from_ns)))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
+        return task
 
-    async def _handle(self, record: Any) -> None:
-        received_ns = monotonic_ns()
+    async def _handle(self, record: Any, held_from_ns: int | None) -> None:
+        now_ns = received_ns = monotonic_ns()
         # Of two alike, ours is the first: an instrumentation adds its own trace context behind it.
         headers = dict(reversed(record.headers))
         if headers.get(ROUND, b"") != self._round:
@@ -298,6 +311,27 @@ class KafkaListener:
         if number and self._seen.again(number):
             site.counters.redelivered[record.topic] += 1
             return
+        sent = headers.get(SENT)
+        sent_ns = now_ns if sent is None else min(int(sent) - time_ns() + now_ns, now_ns)
+        if held_from_ns is not None:
+            # It came when nobody was reading; nobody knows when exactly, but not before these.
+            received_ns = max(sent_ns, held_from_ns)
+        lane = self._lanes.lane(record.topic, record.partition)
+        waits = not lane.free or held_from_ns is not None
+        async with lane:
+            held_ns = monotonic_ns() - received_ns if waits else 0
+            await self._serve(record, headers, sent_ns, received_ns, held_ns)
+
+    async def _serve(
+        self,
+        record: Any,
+        headers: Mapping[str, bytes],
+        sent_ns: int,
+        received_ns: int,
+        held_ns: int,
+    ) -> None:
+        site = self._site
+        number = headers.get(CORRELATION, b"")
         # Counted in the same step that opens the handler: whoever compares consumed with produced
         # sees the message either under way or being handled.
         site.counters.consumed[record.topic] += 1
@@ -322,11 +356,14 @@ class KafkaListener:
                 key=None if record.key is None else record.key.decode(),
                 request_bytes=len(record.value or b""),
                 response_bytes=header.response_bytes,
-                timeout_ns=header.timeout_ns,
+                timeout_ns=None
+                if header.timeout_ns is None
+                else sent_ns + header.timeout_ns - received_ns,
                 attempt=header.attempt,
                 trace=None if trace is None else traceparent.parse(trace.decode()),
                 received_ns=received_ns,
                 peer=header.peer,
+                held_ns=held_ns,
             )
         )
         if reply_to is not None and reply.status is not Status.UNAVAILABLE:

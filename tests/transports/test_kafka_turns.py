@@ -1,0 +1,162 @@
+"""Who of a partition's messages is handled when: order, how many at once, and what waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from time import monotonic_ns
+
+import pytest
+
+from services.scenario.model import Ordering
+from services.transports.kafka.link import HOLD_AT
+from services.transports.kafka.partitions import AT_ONCE
+from services.transports.site import Broker
+from services.wire.ports import Incoming, Reply, Status
+from tests.transports.build import Run, outgoing, running, wire
+
+pytestmark = pytest.mark.usefixtures("embedded")
+
+KEY, OTHER = "a", "c"
+"""Of different partitions."""
+
+
+class Gate:
+    """A handler that lets everybody in, and out when it is opened."""
+
+    def __init__(self) -> None:
+        self.inside: list[Incoming] = []
+        self.most: dict[str | None, int] = defaultdict(int)
+        self.began: list[Incoming] = []
+        self.opened = asyncio.Event()
+        self._more = asyncio.Condition()
+
+    async def __call__(self, incoming: Incoming) -> Reply:
+        async with self._more:
+            self.inside.append(incoming)
+            self.began.append(incoming)
+            alike = sum(other.key == incoming.key for other in self.inside)
+            self.most[incoming.key] = max(self.most[incoming.key], alike)
+            self._more.notify_all()
+        await self.opened.wait()
+        await asyncio.sleep(0)
+        self.inside.remove(incoming)
+        return Reply(Status.OK, incoming.response_bytes)
+
+    async def until(self, count: int) -> None:
+        async with self._more:
+            await self._more.wait_for(lambda: len(self.began) >= count)
+
+
+@pytest.mark.parametrize(("ordering", "at_once"), [("none", 8), ("partition", 1)])
+def test_a_partition_is_handled_in_order_only_where_that_is_asked_for(
+    ordering: Ordering, at_once: int, run: Run, embedded: Broker
+) -> None:
+    async def main() -> None:
+        gate = Gate()
+        to = wire("kafka", f"turns.{ordering}", mode="publish", ordering=ordering)
+        async with running(to, broker=embedded, handler=gate) as it:
+            for number in range(8):
+                for key in (KEY, OTHER):
+                    await it.transport.publish(outgoing(to, key=key, request_bytes=100 + number))
+            await gate.until(2 * at_once)
+            gate.opened.set()
+            await gate.until(16)
+        assert gate.most == {KEY: at_once, OTHER: at_once}
+        for key in (KEY, OTHER):
+            sizes = [of.request_bytes for of in gate.began if of.key == key]
+            assert sizes == [100 + number for number in range(8)]
+
+    run(main)
+
+
+def test_what_waits_for_its_turn_says_how_long(run: Run, embedded: Broker) -> None:
+    async def main() -> None:
+        gate = Gate()
+        to = wire("kafka", "turns.wait", mode="publish", ordering="partition")
+        async with running(to, broker=embedded, handler=gate) as it:
+            for _ in range(3):
+                await it.transport.publish(outgoing(to, key=KEY))
+            await gate.until(1)
+            before_ns = monotonic_ns()
+            # Behind the first on their partition: what is sent later to another is handled first.
+            await it.transport.publish(outgoing(to, key=OTHER))
+            await gate.until(2)
+            opened_ns = monotonic_ns()
+            gate.opened.set()
+            await gate.until(4)
+        first, second, *others = gate.began
+        assert (first.held_ns, second.held_ns) == (0, 0)
+        assert [of.key for of in (first, second, *others)] == [KEY, OTHER, KEY, KEY]
+        for waited in others:
+            assert waited.received_ns + waited.held_ns >= opened_ns
+            assert waited.held_ns > 0
+        assert before_ns < second.received_ns
+
+    run(main)
+
+
+def test_a_message_is_consumed_when_it_is_its_turn(run: Run, embedded: Broker) -> None:
+    """Or else a round would end while messages wait."""
+
+    async def main() -> None:
+        gate = Gate()
+        to = wire("kafka", "turns.count", mode="publish", ordering="partition")
+        async with running(to, broker=embedded, handler=gate) as it:
+            for _ in range(3):
+                await it.transport.publish(outgoing(to, key=KEY))
+            await gate.until(1)
+            assert it.counters.produced[to.topic] == 3
+            assert it.counters.consumed[to.topic] == 1
+            gate.opened.set()
+            await gate.until(3)
+            assert it.counters.consumed[to.topic] == 3
+
+    run(main)
+
+
+def test_a_partition_that_falls_behind_is_not_read_on(run: Run, embedded: Broker) -> None:
+    async def main() -> None:
+        gate = Gate()
+        to = wire("kafka", "turns.behind", mode="publish")
+        count = HOLD_AT + 3 * AT_ONCE
+        async with running(to, broker=embedded, handler=gate) as it:
+            sent = [
+                asyncio.create_task(it.transport.publish(outgoing(to, key=KEY)))
+                for _ in range(count)
+            ]
+            await asyncio.gather(*sent)
+            await gate.until(AT_ONCE)
+            # Other partitions are read all the same.
+            await it.transport.publish(outgoing(to, key=OTHER))
+            await gate.until(AT_ONCE + 1)
+            here = len(it.listeners["turns/0"]._open)  # type: ignore[attr-defined]
+            assert len(gate.inside) == AT_ONCE + 1
+            assert here <= HOLD_AT + AT_ONCE + 1
+            opened_ns = monotonic_ns()
+            gate.opened.set()
+            await gate.until(count + 1)
+        assert gate.most[KEY] == AT_ONCE
+        # Those that were left in the broker came before the gate was opened, and waited for it.
+        late = [of for of in gate.began[HOLD_AT + AT_ONCE + 1 :] if of.key == KEY]
+        assert late
+        assert all(of.received_ns < opened_ns < of.received_ns + of.held_ns for of in late)
+
+    run(main)
+
+
+def test_a_deadline_counts_the_wait_in_the_broker(run: Run, embedded: Broker) -> None:
+    async def main() -> None:
+        gate = Gate()
+        gate.opened.set()
+        to = wire("kafka", "turns.deadline")
+        async with running(to, broker=embedded, handler=gate) as it:
+            before_ns = monotonic_ns()
+            await it.transport.call(outgoing(to, key=KEY, timeout_ns=5 * 10**9))
+        (came,) = gate.began
+        assert came.timeout_ns is not None
+        ends_ns = came.received_ns + came.timeout_ns
+        # Two clocks are read one after the other: a millisecond is plenty for that.
+        assert before_ns - 10**6 <= ends_ns - 5 * 10**9 < came.received_ns
+
+    run(main)
