@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis.findings.analyzers import analyzers
 from analysis.findings.finding import Finding, ranked
+from analysis.findings.flows import Flow
 from analysis.findings.observed import Mode, Observed
 from analysis.findings.settings import Settings
 from analysis.rows.edges import EdgeRow, edge_rows, traffic
@@ -40,7 +41,13 @@ class Analysis:
     unique_service_pairs: int
 
 
-def observe(spans: SpanTable, facts: Facts, settings: Settings, mode: Mode) -> Observed:
+def observe(
+    spans: SpanTable,
+    facts: Facts,
+    settings: Settings,
+    mode: Mode,
+    flows: tuple[Flow, ...] = (),
+) -> Observed:
     """What there is to be seen of how these services communicate.
 
     ``run`` and ``protocols`` judge complete traces only (analysis/traces/pairs.py); ``analyze``
@@ -62,6 +69,7 @@ def observe(spans: SpanTable, facts: Facts, settings: Settings, mode: Mode) -> O
         calls=calls,
         path=critical_path(spans, PRESETS["reference"]),
         complete=complete,
+        flows=flows,
     )
 
 
@@ -74,9 +82,15 @@ def concluded(seen: Observed) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]
     )
 
 
-def analyse(spans: SpanTable, facts: Facts, settings: Settings, mode: Mode) -> Analysis:
+def analyse(
+    spans: SpanTable,
+    facts: Facts,
+    settings: Settings,
+    mode: Mode,
+    flows: tuple[Flow, ...] = (),
+) -> Analysis:
     """Everything that is known about these spans. Equal input gives equal output."""
-    seen = observe(spans, facts, settings, mode)
+    seen = observe(spans, facts, settings, mode, flows)
     findings, minor = concluded(seen)
     total, pairs = traffic(seen)
     return Analysis(

@@ -45,13 +45,13 @@ def decode(kind: Any, text: bytes | str) -> Any:
 
 def plain(value: object) -> Any:
     """``value`` as dictionaries, lists and what else JSON has, for a document made of several."""
-    return msgspec.to_builtins(value, enc_hook=_written)
+    return msgspec.to_builtins(value, enc_hook=_written, str_keys=True)
 
 
 def typed(kind: type[T], document: object) -> T:
     """Back from :func:`plain`. Raises Unfit."""
     try:
-        return msgspec.convert(document, type=kind, dec_hook=_read)
+        return msgspec.convert(document, type=kind, dec_hook=_read, str_keys=True)
     except msgspec.ValidationError as error:
         raise Unfit(str(error)) from error
 

@@ -36,6 +36,24 @@ class Gap:
     to_ns: int | None
 
 
+BySecond = Mapping[int, int]
+"""Counts by second since the measured phase began; warm-up is below 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Requests of one operation over one protocol, as they passed through one replica."""
+
+    operation: str
+    protocol: str
+    arrived: BySecond
+    """Over Kafka those alone whose turn came."""
+    left: BySecond
+    """Left the queue: a worker took them, or they were given up there."""
+    handled: BySecond
+    """A worker had taken them, and they ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Messages:
     """Kafka messages of one process, by topic."""
@@ -48,6 +66,8 @@ class Messages:
     unacknowledged: Mapping[str, int] = field(default_factory=dict)
     """Those of ``produced`` that asked for no acknowledgement, and may be lost with a broker."""
     gaps: tuple[Gap, ...] = ()
+    produced_in: Mapping[str, BySecond] = field(default_factory=dict)
+    """Of ``produced``, those that were sent since the round was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +111,4 @@ class ProcessReport:
     """How late a heartbeat came."""
     collections: Collections = Collections()
     doubts: tuple[Doubt, ...] = ()
+    flows: tuple[Flow, ...] = ()

@@ -17,6 +17,7 @@ from analysis.arrays import I32, I64, Bool
 from analysis.arrays.grouping import counted, distinct, summed
 from analysis.arrays.quantiles import NS_PER_MS, median, quantiles
 from analysis.findings.finding import Confidence, Evidence, Finding, Hop, Where, fingerprint
+from analysis.findings.flows import Flow
 from analysis.findings.settings import Settings
 from analysis.spans.table import Kind, SpanTable
 from analysis.traces.critical_path import CriticalPath
@@ -38,6 +39,8 @@ class Observed:
     path: CriticalPath
     complete: Bool
     """By trace code."""
+    flows: tuple[Flow, ...] = ()
+    """Of the rounds that the spans are of."""
 
     @cached_property
     def unit(self) -> I32:
@@ -174,7 +177,9 @@ def conclude(
             cost_ms=quantiles(cost, divisor=NS_PER_MS),
             saving_ms=(median(low) / NS_PER_MS, median(high) / NS_PER_MS),
             confidence=confidence,
-            completeness=round(float(seen.complete[spans.trace[roots]].mean()), 4),
+            completeness=round(float(seen.complete[spans.trace[roots]].mean()), 4)
+            if len(roots)
+            else 0.0,
             text=text,
             evidence=_evidence(seen, shown, units.of, cost, roots),
             refactor=refactor,
@@ -192,6 +197,8 @@ def _evidence(
     The dearest would show the machine's worst moment rather than the pattern.
     """
     spans, settings = seen.spans, seen.settings
+    if len(roots) == 0:
+        return ()
     # Ids are compared only where distances tie, among what could be cited at all.
     most = min(settings.evidence_traces, len(cost))
     off = np.abs(cost - np.int64(median(cost)))

@@ -34,6 +34,9 @@ class Settings:
     tax_share: float = 0.2
     """Transport tax to client time, both P50."""
     payload_bytes: int = 256 * 1024
+    backlog_share: float = 0.02
+    """Of the arrivals, that were not handled in the time they came in (the usual line between
+    keeping up and not: achieved/offered below 0.98)."""
 
     trace_share: float = 0.2
     """Of the traces that contain a finding's place; below it the finding is minor."""

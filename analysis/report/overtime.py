@@ -19,17 +19,20 @@ _APART = 34
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """``second`` counts from the start of the measured phase; warm-up is below 0."""
+    """``at_s`` counts from the start of the measured phase; warm-up is below 0."""
 
-    second: int
+    at_s: int
     sent: int
     answered: int
     dropped: int
     in_flight: int
     """When it ended."""
-    response_p50_ms: float | None
-    """Of the requests that were due in it and were answered, by nearest rank of however many."""
-    response_p95_ms: float | None
+    p50_ms: float | None
+    """Response time of the requests that were due in it and were answered, by nearest rank of
+    however many."""
+    p95_ms: float | None
+    consumer_lag: int | None
+    """Messages in Kafka that no worker had taken when it ended; None where none went over it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,13 @@ _PLOTS = (
         ),
     ),
     ("in flight", count, (_Line("front", "in flight", lambda s: s.in_flight),)),
+    ("consumer lag", count, (_Line("front", "messages", lambda s: s.consumer_lag),)),
     (
         "response",
         ms,
         (
-            _Line("front", "P95", lambda s: s.response_p95_ms),
-            _Line("behind", "P50", lambda s: s.response_p50_ms),
+            _Line("front", "P95", lambda s: s.p95_ms),
+            _Line("behind", "P50", lambda s: s.p50_ms),
         ),
     ),
 )
@@ -72,6 +76,7 @@ def over_time(seconds: Sequence[Second]) -> tuple[tuple[str, str], ...]:
             "".join(_plot(title, said, lines, seconds)),
         )
         for title, said, lines in _PLOTS
+        if any(line.of(s) is not None for line in lines for s in seconds)
     )
 
 
@@ -84,7 +89,7 @@ def _plot(
     lines: Sequence[_Line],
     seconds: Sequence[Second],
 ) -> Iterator[str]:
-    first, last = seconds[0].second, seconds[-1].second
+    first, last = seconds[0].at_s, seconds[-1].at_s
     known = [value for line in lines for s in seconds if (value := line.of(s)) is not None]
     top = max(known, default=0.0) or 1.0
 
@@ -115,9 +120,7 @@ def _plot(
         yield f'<path class="grid" d="M{x(0):.1f},{_TOP}V{_HEIGHT - _BOTTOM}"/>'
     for line in lines:
         points = " ".join(
-            f"{x(s.second):.1f},{y(value):.1f}"
-            for s in seconds
-            if (value := line.of(s)) is not None
+            f"{x(s.at_s):.1f},{y(value):.1f}" for s in seconds if (value := line.of(s)) is not None
         )
         yield f'<polyline class="{line.css}" points="{points}"/>'
     yield "</svg>"

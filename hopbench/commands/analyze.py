@@ -17,6 +17,7 @@ from rich.text import Text
 
 from analysis.analyse import Analysis, analyse
 from analysis.document import analysis_document
+from analysis.findings.flows import Flow
 from analysis.findings.settings import Settings
 from analysis.reading import inputs
 from analysis.reading.inputs import Read
@@ -35,6 +36,7 @@ from hopbench.jaeger.client import addresses
 from hopbench.jaeger.links import linked
 from hopbench.jaeger.lookback import Wanted
 from hopbench.results import gate_values
+from hopbench.results.flows import flows
 from hopbench.results.gates import check, judge, parse
 from hopbench.results.promises import Promises, sample, transport
 from hopbench.runs import directory as rundir
@@ -89,6 +91,7 @@ class Ran:
 
     plan: RunPlan
     name: str
+    flows: tuple[Flow, ...]
 
     @property
     def scenario(self) -> Scenario:
@@ -115,7 +118,8 @@ def command(
         read, ran = taken(traces, variant=variant, skew=skew, wanted=wanted)
     facts = EMPTY if ran is None else facts_of(ran.scenario)
     with output.working("analysing"):
-        found = _linked(analyse(read.spans, facts, Settings(), "analyze"), read.address)
+        went = () if ran is None else ran.flows
+        found = _linked(analyse(read.spans, facts, Settings(), "analyze", went), read.address)
         if ran is not None:
             requests = partial(sample, ran.plan, ran.name)
             promises = Promises(ran.scenario, requests, transport(found.edges, ran.plan))
@@ -202,8 +206,9 @@ def _of_run(path: Path, variant: str | None) -> tuple[Read, Ran]:
     with rundir.claimed(run):
         rounds = [r for turn in turns if (r := trial.read(run, planned, turn)) is not None]
         spans = concat(r.measured_spans() for r in rounds)
+        went = tuple(flow for r in rounds for flow in flows(r.evidence, r.turn.round))
     repairs = dict.fromkeys(REPAIRS, 0)
-    return Read(spans, len(rounds), repairs, ()), Ran(planned, name)
+    return Read(spans, len(rounds), repairs, ()), Ran(planned, name, went)
 
 
 def _shown(read: Read, found: Analysis, facts: Facts) -> RenderableType:

@@ -293,6 +293,7 @@ def _report(replica: ReplicaResult[LeanTelemetry]) -> ProcessReport:
         errors=counters.errors,
         faults_fired=counters.faults_fired,
         doubts=tuple(replica.wire.doubts),
+        flows=counters.told(),
     )
 
 

@@ -188,6 +188,7 @@ def account(trial: Trial, world: World, seen: Observed) -> Account:
             samples,
             evidence.measured_from_ns,
             {str(entry.target): entry.timeout_ns for entry in scenario.load.entries},
+            seen.flows,
         ),
     )
 

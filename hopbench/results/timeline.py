@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,17 +10,22 @@ import polars as pl
 
 from analysis.arrays import F64, I64
 from analysis.arrays.quantiles import NS_PER_MS, rank
+from analysis.findings.flows import Flow
 from analysis.report.overtime import Second
+from hopbench.results.flows import consumer_lag
 from loadgen.samples import NOT_REACHED
 
 _NANO = 1_000_000_000
 
 
 def timeline(
-    samples: pl.DataFrame, measured_from_ns: int, timeouts_ns: Mapping[str, int]
+    samples: pl.DataFrame,
+    measured_from_ns: int,
+    timeouts_ns: Mapping[str, int],
+    flows: Sequence[Flow] = (),
 ) -> tuple[Second, ...]:
-    """From the first request to the last answer. A request that was never answered is in flight
-    until its entry's timeout."""
+    """From the first request to the last answer, or the last message that was handled. A request
+    that was never answered is in flight until its entry's timeout."""
     if not samples.height:
         return ()
     entry = samples["entry"].to_list()
@@ -38,6 +43,7 @@ def timeline(
 
     first = int(second(due).min())
     last = int(max(second(due).max(), second(done[answered]).max(initial=first)))
+    last = max([last, *(int(flow.second[-1]) for flow in flows if flow.protocol == "kafka")])
     count = last - first + 1
 
     def per_second(at: I64) -> I64:
@@ -48,16 +54,18 @@ def timeline(
     begun, over = per_second(sent[left]), per_second(ended[left])
     answers, dropped = per_second(done[answered]), per_second(due[~left])
     flying = np.cumsum(begun - over)
+    lag = consumer_lag(flows, range(first, last + 1))
     times = _by_second(second(due[answered]) - first, done[answered] - due[answered], count)
     return tuple(
         Second(
-            second=first + i,
+            at_s=first + i,
             sent=int(begun[i]),
             answered=int(answers[i]),
             dropped=int(dropped[i]),
             in_flight=int(flying[i]),
-            response_p50_ms=_rank(50, times[i]),
-            response_p95_ms=_rank(95, times[i]),
+            p50_ms=_rank(50, times[i]),
+            p95_ms=_rank(95, times[i]),
+            consumer_lag=lag[i],
         )
         for i in range(count)
     )

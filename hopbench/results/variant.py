@@ -16,6 +16,7 @@ from typing import Any
 from analysis.analyse import concluded, observe
 from analysis.arrays.quantiles import Quantiles
 from analysis.findings.finding import Finding
+from analysis.findings.flows import Flow
 from analysis.findings.observed import Observed
 from analysis.findings.settings import Settings as AnalysisSettings
 from analysis.rows.edges import edge_rows
@@ -24,6 +25,7 @@ from hopbench import disk
 from hopbench.engines.wall import trace_stores
 from hopbench.jaeger.links import linked
 from hopbench.results import latency
+from hopbench.results.flows import flows
 from hopbench.results.latency import EntryRow, Headline
 from hopbench.results.promises import Promises, sample, transport
 from hopbench.results.round import Account, World, account, usable
@@ -102,18 +104,21 @@ def told(
     seen: Observed | None = None
     accounts: list[Account] = []
     spans: dict[int, SpanTable] = {}
+    through: dict[int, tuple[Flow, ...]] = {}
     for turn in plan.order:
         found = trial.read(run, plan, turn) if turn.variant == name else None
         if found is None:
             continue
-        seen = observe(found.measured_spans(), facts, asked, "run")
+        through[turn.round] = flows(found.evidence, turn.round)
+        seen = observe(found.measured_spans(), facts, asked, "run", through[turn.round])
         one = account(found, world, seen)
         disk.write_json(found.directory.doubts, plain(one.doubts))
         accounts.append(one)
         spans[turn.round] = seen.spans
     used = usable(accounts)
     if seen is None or len(accounts) > 1:
-        seen = observe(concat(spans[a.round] for a in used), facts, asked, "run")
+        went = tuple(flow for a in used for flow in through[a.round])
+        seen = observe(concat(spans[a.round] for a in used), facts, asked, "run", went)
     jaeger = trace_stores.where(plan.settings)
     promises = Promises(scenario, partial(sample, plan, name), transport(edge_rows(seen), plan))
     findings, minor = (promises.kept(linked(found, jaeger)) for found in concluded(seen))

@@ -128,6 +128,7 @@ class Requests:
 
     async def _send_all(self, start_ns: int) -> None:
         plan = self._plan
+        self._counters.origin_ns = start_ns + plan.load.warmup_ns
         if isinstance(pace := plan.load.pace, Closed):
             rows = enumerate(map(pace.thinks_ns, self.schedule.chance.tolist()))
             async with asyncio.TaskGroup() as group:

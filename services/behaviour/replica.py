@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from services import report
 from services.behaviour.balance import Balancer, balancer
 from services.scenario.model import Limit, Scenario, Target
 from services.scenario.model import Protocol as WireProtocol
@@ -14,6 +16,17 @@ from services.scenario.steps.calls import Talk
 from services.telemetry.port import Fanout, Scope, Telemetry
 from services.wire.ports import Cancellable, Clock, Transport, Wire
 from services.wire.topology import Topology
+
+
+class Flow:
+    """Requests of one operation over one protocol, by second; :class:`services.report.Flow`."""
+
+    __slots__ = ("arrived", "handled", "left")
+
+    def __init__(self) -> None:
+        self.arrived: defaultdict[int, int] = defaultdict(int)
+        self.left: defaultdict[int, int] = defaultdict(int)
+        self.handled: defaultdict[int, int] = defaultdict(int)
 
 
 @dataclass(slots=True)
@@ -32,6 +45,20 @@ class Counters:
     """Those of them that ended a call."""
     failed_groups: int = 0
     """Parallel groups ended by the failure of one member, the others cancelled."""
+    flows: dict[tuple[str, WireProtocol], Flow] = field(default_factory=dict)
+    """By operation and protocol; from when the round begins."""
+
+    def flow(self, operation: str, protocol: WireProtocol) -> Flow:
+        found = self.flows.get((operation, protocol))
+        if found is None:
+            found = self.flows[operation, protocol] = Flow()
+        return found
+
+    def told(self) -> tuple[report.Flow, ...]:
+        return tuple(
+            report.Flow(operation, protocol, dict(of.arrived), dict(of.left), dict(of.handled))
+            for (operation, protocol), of in self.flows.items()
+        )
 
 
 @dataclass(slots=True)

@@ -24,11 +24,12 @@ from services.behaviour.steps import hangs_on_items, prepare
 from services.scenario.model import Fault, Scenario
 from services.scenario.model import Protocol as WireProtocol
 from services.slots import Slots
-from services.telemetry.port import Telemetry
+from services.telemetry.port import Scope, Telemetry
 from services.wire import ticket
 from services.wire.ports import Clock, Incoming, Reply, Status, Transport
 from services.wire.topology import Topology
 
+_NANO: Final = 1_000_000_000
 _ANY_ITEM: Final = [0]
 """For operations that cost the same whatever they carry; nobody may change it."""
 
@@ -152,25 +153,40 @@ class Behaviour:
 
     async def _run(self, frame: Frame, incoming: Incoming, steps: Runner) -> Reply:
         keys = self._keys(incoming) if incoming.operation in self._keyed else _ANY_ITEM
-        slots = self._slots
-        if slots is None:
+        slots, scope = self._slots, frame.scope
+        origin_ns = self._measured_from_ns
+        flow = None
+        if origin_ns is not None:
+            flow = self.counters.flow(incoming.operation, incoming.protocol)
+            flow.arrived[(incoming.received_ns - origin_ns) // _NANO] += 1
+        try:
+            if slots is not None:
+                await self._take(slots, scope)
+        finally:
+            if flow is not None and origin_ns is not None:
+                left_ns = incoming.received_ns + scope.queue_ns
+                flow.left[(left_ns - origin_ns) // _NANO] += 1
+        try:
             reply = None if self._faults is None else await self._disturb(incoming, keys)
             if reply is None:
                 await steps.run(frame, keys, 0, None)
-        else:
-            since_ns = None if slots.free else self._clock.now_ns()
-            try:
-                await slots.take()
-            finally:
-                if since_ns is not None:
-                    frame.scope.queue_ns += self._clock.now_ns() - since_ns
-            try:
-                reply = None if self._faults is None else await self._disturb(incoming, keys)
-                if reply is None:
-                    await steps.run(frame, keys, 0, None)
-            finally:
+        finally:
+            if slots is not None:
                 slots.give()
+            if flow is not None and origin_ns is not None:
+                flow.handled[(self._clock.now_ns() - origin_ns) // _NANO] += 1
         return Reply(Status.OK, incoming.response_bytes) if reply is None else reply
+
+    async def _take(self, slots: Slots, scope: Scope) -> None:
+        """A slot for the request, and what it waited for one."""
+        if slots.free:
+            await slots.take()
+            return
+        since_ns = self._clock.now_ns()
+        try:
+            await slots.take()
+        finally:
+            scope.queue_ns += self._clock.now_ns() - since_ns
 
     def _prepare(self, operation: str) -> Runner | None:
         found = self._operations.get(operation)

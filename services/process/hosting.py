@@ -101,6 +101,11 @@ class Hosted:
         except* CannotStart as failures:
             raise failures.exceptions[0] from None
 
+    def begin(self, start_ns: int, measured_from_ns: int) -> None:
+        """The round begins: both on this process's clock."""
+        self.counters.origin_ns = measured_from_ns
+        self.behaviour.begin(start_ns, measured_from_ns)
+
     async def refuse(self, grace_ns: int) -> None:
         """Take nothing new, and finish what is under way, at most for ``grace_ns``."""
         await asyncio.gather(*(one.stop(grace_ns) for one in self._listeners.values()))
@@ -129,6 +134,7 @@ class Hosted:
             loop_lag_ns=vitals.loop_lag_ns,
             collections=vitals.collections,
             doubts=(*vitals.doubts, *self.counters.doubts),
+            flows=counted.told(),
         )
 
     def _needed(self) -> list[Protocol]:

@@ -151,7 +151,7 @@ class Process:
         ahead_ns = self._work.unix_offset_ns if begin.clock == "unix" else 0
         await self._clock.probe()
         for hosted in self.hosted:
-            hosted.behaviour.begin(begin.start_ns - ahead_ns, begin.measured_from_ns - ahead_ns)
+            hosted.begin(begin.start_ns - ahead_ns, begin.measured_from_ns - ahead_ns)
         self._heartbeat.start()
         self._pauses.restart()
         self._cpu_before_ns = cpu_ns()

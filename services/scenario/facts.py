@@ -6,7 +6,7 @@ An analyzer sees a span table and, beside it, one of these; nothing else of the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.scenario import names
 from services.scenario.model import Scenario, Step, Steps
@@ -30,6 +30,13 @@ class Facts:
     awaited: frozenset[tuple[str, str, str]] = frozenset()
     """(caller service, caller operation, ``callee.operation``): calls that any step, not only
     another call, is ``after``."""
+    workers: Mapping[str, int] = field(default_factory=dict)
+    """Of each replica, for services that say how many they have."""
+    ordered: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """Services whose messages of a partition are handled one after another → the edge that asks
+    for it, and its partitions."""
+    busy: frozenset[str] = frozenset()
+    """Services that use CPU: more workers of the same replica do not make them faster."""
 
     def operation_of(self, wire_name: str, service: str | None = None) -> tuple[str, str] | None:
         """(service, operation) for a wire name; None where it is not the scenario's.
@@ -82,6 +89,24 @@ def facts_of(scenario: Scenario) -> Facts:
             (s.name, o.name, callee)
             for s, o in operations(scenario)
             for callee in _awaited(o.steps)
+        ),
+        workers={
+            s.name: s.max_concurrent
+            for s in scenario.services.values()
+            if s.max_concurrent is not None
+        },
+        ordered={
+            step.edge.target.service: (f"{s.name}->{step.edge.target}", step.edge.kafka.partitions)
+            for s, o in operations(scenario)
+            for step in walk(o.steps)
+            if isinstance(step, Talk)
+            and step.edge.protocol == "kafka"
+            and step.edge.kafka.ordering == "partition"
+        },
+        busy=frozenset(
+            s.name
+            for s, o in operations(scenario)
+            if any(any(step.cpu_ns) for step in walk(o.steps))
         ),
     )
 

@@ -17,6 +17,7 @@ FINDINGS: Final[Mapping[str, str]] = {
     "fanout.storm": "analysis.findings.analyzers.fanout:fanouts",
     "fanout.straggler": "analysis.findings.analyzers.fanout:fanouts",
     "retry.storm": "analysis.findings.analyzers.retry:retry_storms",
+    "queue.backlog": "analysis.findings.analyzers.queue:backlogs",
     "protocol.tax": "analysis.findings.analyzers.protocol_tax:protocol_tax",
     "payload.oversize": "analysis.findings.analyzers.payload:oversize",
 }

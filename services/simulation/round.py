@@ -167,7 +167,8 @@ async def _simulate(
     for service in scenario.services.values():
         for replica in range(service.replicas):
             clock = VirtualClock(loop, cores)
-            site = Site(service.name, replica, service.replicas, numbered, WireCounters())
+            counted = WireCounters(origin_ns=measured_from_ns)
+            site = Site(service.name, replica, service.replicas, numbered, counted)
             telemetry = telemetry_factory(service.name, replica, numbered, clock)
             transport = MemoryTransport(network, site, clock)
             behaviour = Behaviour(
@@ -184,6 +185,7 @@ async def _simulate(
             MemoryListener(network, site, clock).open(behaviour.handle)
             replicas.append((site, clock, telemetry, behaviour.counters))
     generator = _Generator(scenario, round_seed, network, loop)
+    generator.wire.origin_ns = measured_from_ns
     if closed_until_ns is None:
         outcomes = await generator.send(arrivals)
     else:

@@ -222,7 +222,7 @@ class MemoryTransport:
         self, endpoint: Endpoint, out: Outgoing, partition: int, sent_ns: int
     ) -> Reply:
         topic, turns, now = out.wire.topic, endpoint.turns, self._now
-        self._site.counters.produced[topic] += 1
+        self._site.counters.produce(topic, now())
         if turns is not None and turns.busy():
             await turns.turn()
         received_ns = now()

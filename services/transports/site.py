@@ -50,7 +50,12 @@ class Counters:
     have arrived, so that one under way keeps the two sides apart until it is consumed.
     """
 
+    origin_ns: int | None = None
+    """When the measured phase begins, on the clock of the process; None before the round is
+    begun."""
     produced: Counter[str] = field(default_factory=Counter)
+    produced_in: dict[str, Counter[int]] = field(default_factory=dict)
+    """By second from ``origin_ns``."""
     consumed: Counter[str] = field(default_factory=Counter)
     redelivered: Counter[str] = field(default_factory=Counter)
     """Messages by topic that came once more to the same process; in no other count."""
@@ -61,6 +66,20 @@ class Counters:
     doubts: dict[Doubt, None] = field(default_factory=dict)
     """In the order raised, each once."""
 
+    def produce(self, topic: str, now_ns: int) -> int | None:
+        """Count a message; what :meth:`take_back` needs to know of it."""
+        self.produced[topic] += 1
+        if self.origin_ns is None:
+            return None
+        second = (now_ns - self.origin_ns) // 1_000_000_000
+        self.produced_in.setdefault(topic, Counter())[second] += 1
+        return second
+
+    def take_back(self, topic: str, second: int | None) -> None:
+        self.produced[topic] -= 1
+        if second is not None:
+            self.produced_in[topic][second] -= 1
+
     def doubt(self, code: Code, text: str) -> None:
         self.doubts[Doubt(code, text)] = None
 
@@ -68,6 +87,7 @@ class Counters:
         """What was counted so far. ``unix_offset_ns`` added to a monotonic time is Unix time."""
         return Messages(
             produced=dict(self.produced),
+            produced_in={topic: dict(of) for topic, of in self.produced_in.items()},
             consumed=dict(self.consumed),
             redelivered=dict(self.redelivered),
             unacknowledged=dict(self.unacknowledged),

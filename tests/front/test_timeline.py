@@ -56,14 +56,14 @@ def test_each_second_has_what_was_sent_answered_dropped_and_in_flight() -> None:
         FROM,
         {"a.go": 1 * S},
     )
-    assert [(s.second, s.sent, s.answered, s.dropped, s.in_flight) for s in seconds] == [
+    assert [(s.at_s, s.sent, s.answered, s.dropped, s.in_flight) for s in seconds] == [
         (-1, 1, 0, 0, 1),
         (0, 3, 2, 0, 2),
         (1, 0, 0, 1, 1),
         (2, 0, 1, 0, 0),
     ]
-    assert [s.response_p50_ms for s in seconds] == [600.0, 100.0, None, None]
-    assert [s.response_p95_ms for s in seconds] == [600.0, 2100.0, None, None]
+    assert [s.p50_ms for s in seconds] == [600.0, 100.0, None, None]
+    assert [s.p95_ms for s in seconds] == [600.0, 2100.0, None, None]
 
 
 times = st.floats(-3, 5)
@@ -81,9 +81,7 @@ def test_no_request_is_lost(drawn: list[tuple[float, float | None, float | None]
         for due, lag, took in drawn
     ]
     seconds = timeline(samples(*rows), FROM, {"a.go": S})
-    assert [s.second for s in seconds] == list(
-        range(seconds[0].second, seconds[0].second + len(seconds))
-    )
+    assert [s.at_s for s in seconds] == list(range(seconds[0].at_s, seconds[0].at_s + len(seconds)))
     assert sum(s.answered for s in seconds) == sum(done is not None for _, _, done in rows)
     assert sum(s.dropped for s in seconds) == sum(sent is None for _, sent, _ in rows)
     assert all(s.in_flight >= 0 for s in seconds)
@@ -102,8 +100,8 @@ def test_an_overload_is_a_ramp_in_the_summary_and_in_the_report(tmp_path: Path) 
     summary = orjson.loads(RunDir(tmp_path / "run").summary.read_bytes())
     conforms(summary)
     seconds: list[dict[str, Any]] = summary["trials"][0]["timeline"]
-    measured = [s for s in seconds if 0 <= s["second"] < 4]
+    measured = [s for s in seconds if 0 <= s["at_s"] < 4]
     assert {s["answered"] for s in measured} == {50}
     assert measured[-1]["in_flight"] > 2 * measured[0]["in_flight"]
-    assert measured[-1]["response_p95_ms"] > 2 * measured[0]["response_p95_ms"]
+    assert measured[-1]["p95_ms"] > 2 * measured[0]["p95_ms"]
     assert "in flight over time" in (tmp_path / "run" / "report.html").read_text()

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from services.errors import BadInput
 from services.scenario.distributions import Distribution
+from services.scenario.limits import MAX_REPLICAS
 from services.scenario.model import (
     Balance,
     EdgeRef,
@@ -24,10 +25,11 @@ from services.scenario.model import (
     Target,
 )
 from services.scenario.refactors.operator import Operator, calls_of, rewritten, with_edge
+from services.scenario.steps.calls import Talk
 from services.scenario.steps.time import Work
 from services.scenario.text.amounts import TIME
 from services.scenario.text.edges import EDGE, OPTIONS, TARGET
-from services.scenario.text.forms import NAME, TEXT, UNSAID, Form, Key
+from services.scenario.text.forms import NAME, TEXT, UNSAID, Form, Key, integer
 from services.scenario.text.reader import did_you_mean
 from services.scenario.text.services import OF_SERVICE
 from services.scenario.text.source import Leaf, Node
@@ -52,6 +54,7 @@ class Set(Refactor):
     retry: Retry | None = UNSAID
     request_bytes: Distribution = UNSAID
     response_bytes: Distribution = UNSAID
+    partitions: int = UNSAID
 
 
 def _place(file: str, node: Node) -> Place:
@@ -66,7 +69,10 @@ _OF_EDGE: Final = ("timeout", "retry", "request", "response")
 _KEYS: Final[Mapping[type, tuple[Key, ...]]] = {
     str: tuple(replace(key, default=UNSAID) for key in OF_SERVICE),
     Target: (Key("work", TIME, UNSAID),),
-    EdgeRef: tuple(replace(key, default=UNSAID) for key in OPTIONS if key.name in _OF_EDGE),
+    EdgeRef: (
+        *(replace(key, default=UNSAID) for key in OPTIONS if key.name in _OF_EDGE),
+        Key("partitions", integer(1, MAX_REPLICAS), UNSAID),
+    ),
 }
 _CALLED: Final = {str: "a service", Target: "an operation", EdgeRef: "an edge"}
 
@@ -134,8 +140,26 @@ def _work(scenario: Scenario, at: Target, refactor: Set) -> Scenario:
 
 
 def _edge(scenario: Scenario, at: EdgeRef, said: Mapping[str, Any]) -> Scenario:
-    calls_of(scenario, "set", at)
-    return with_edge(scenario, at, lambda talk: replace(talk, edge=replace(talk.edge, **said)))
+    of_edge = calls_of(scenario, "set", at)
+    own = {field: value for field, value in said.items() if field != "partitions"}
+    changed = with_edge(scenario, at, lambda talk: replace(talk, edge=replace(talk.edge, **own)))
+    if "partitions" not in said:
+        return changed
+    if any(talk.edge.protocol != "kafka" for talk in of_edge):
+        raise BadInput(
+            f"set: {at} goes over {of_edge[0].edge.protocol}, which has no partitions",
+            hint="partitions are of a Kafka topic",
+        )
+    target = of_edge[0].edge.target
+
+    def parted(talk: Talk) -> Talk:
+        # They are the topic's, whoever sends to it.
+        if talk.edge.protocol != "kafka" or talk.edge.target != target:
+            return talk
+        kafka = replace(talk.edge.kafka, partitions=said["partitions"])
+        return replace(talk, edge=replace(talk.edge, kafka=kafka))
+
+    return with_edge(changed, None, parted)
 
 
 def _unknown(name: str, what: str, known: list[str]) -> BadInput:

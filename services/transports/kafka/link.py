@@ -20,7 +20,7 @@ from services.transports.kafka.groups import SETTINGS as GROUP
 from services.transports.kafka.groups import Membership, assignor, group_name
 from services.transports.kafka.partitions import AT_ONCE
 from services.transports.kafka.tether import BrokerLost, Tether
-from services.transports.site import Broker, BrokerKind, KafkaHooks, Site
+from services.transports.site import Broker, BrokerKind, Counters, KafkaHooks, Site
 
 FETCH_WAIT_MS: Final[Mapping[BrokerKind, int]] = {"embedded": 10, "kafka": 500}
 """500 is aiokafka's own default, which a real broker cuts short when a message comes."""
@@ -205,19 +205,18 @@ class Link:
         if not self.tether.holds:
             raise BrokerLost(self.broker.address)
         counters = self._site.counters
-        produced = counters.produced
-        produced[topic] += 1
+        second = counters.produce(topic, monotonic_ns())
         try:
             send = producer.send if hooks is None else partial(hooks.send, producer)
             future: asyncio.Future[Any] = await send(
                 topic, value, key=key, partition=partition, headers=headers
             )
         except BaseException:
-            produced[topic] -= 1
+            counters.take_back(topic, second)
             raise
         if producer in self._unheard:
             counters.unacknowledged[topic] += 1
-        future.add_done_callback(partial(_take_back, produced, topic))
+        future.add_done_callback(partial(_take_back, counters, topic, second))
         return future
 
     async def stop_reading(self) -> None:
@@ -287,9 +286,11 @@ async def _stop(end: Any, connections: Any) -> None:
     await connections.close()
 
 
-def _take_back(produced: Counter[str], topic: str, sent: asyncio.Future[Any]) -> None:
+def _take_back(
+    counters: Counters, topic: str, second: int | None, sent: asyncio.Future[Any]
+) -> None:
     if sent.cancelled() or sent.exception() is not None:
-        produced[topic] -= 1
+        counters.take_back(topic, second)
 
 
 def _broker_of(site: Site) -> Broker:

@@ -1,0 +1,74 @@
+"""How requests went through a service in one round, second by second, as its replicas counted them.
+
+Spans tell of requests that ended in a complete trace; a service that falls behind is known by the
+others. Whoever ran the services counts (hopbench/results/flows.py); other traces have no counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from analysis.arrays import I64
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Requests of one operation over one protocol, or of several together. The columns are counts
+    by second, parallel."""
+
+    round: int
+    service: str
+    operation: str | None
+    """None where there are several."""
+    protocol: str | None
+    second: I64
+    """0 is the first of the measured phase; warm-up is below."""
+    arrived: I64
+    """At the service, or with Kafka, whether or not a consumer had read them."""
+    left: I64
+    """Left the queue: taken by a worker, or given up there."""
+    handled: I64
+    """Taken, and ended."""
+    measured_s: int
+    """Whole seconds of the measured phase."""
+
+    @cached_property
+    def waiting(self) -> I64:
+        """In the queue when each second ended."""
+        return np.cumsum(self.arrived - self.left)
+
+    @cached_property
+    def measured(self) -> slice:
+        """Of the columns, the whole seconds of the measured phase."""
+        first = int(np.searchsorted(self.second, 0))
+        return slice(first, first + self.measured_s)
+
+
+def together(flows: Iterable[Flow]) -> tuple[Flow, ...]:
+    """All that went through one service in one round as one flow; the operation and the protocol
+    are those that waited, if only one did."""
+    groups: dict[tuple[int, str], list[Flow]] = {}
+    for flow in flows:
+        groups.setdefault((flow.round, flow.service), []).append(flow)
+    return tuple(_sum(alike) for alike in groups.values())
+
+
+def _sum(flows: list[Flow]) -> Flow:
+    queued = [flow for flow in flows if flow.waiting.any()] or flows
+    operations, protocols = {f.operation for f in queued}, {f.protocol for f in queued}
+    first = flows[0]
+    return Flow(
+        round=first.round,
+        service=first.service,
+        operation=operations.pop() if len(operations) == 1 else None,
+        protocol=protocols.pop() if len(protocols) == 1 else None,
+        second=first.second,
+        arrived=np.sum([flow.arrived for flow in flows], axis=0),
+        left=np.sum([flow.left for flow in flows], axis=0),
+        handled=np.sum([flow.handled for flow in flows], axis=0),
+        measured_s=first.measured_s,
+    )

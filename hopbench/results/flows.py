@@ -1,0 +1,90 @@
+"""What the replicas of a round counted second by second, put together by service."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from analysis.arrays import I64
+from analysis.findings.flows import Flow
+from hopbench.engines.port import Evidence
+from services.report import BySecond
+
+_NANO = 1_000_000_000
+
+
+def flows(evidence: Evidence | None, round: int) -> tuple[Flow, ...]:
+    """One for each service, operation and protocol that anything came over, of the same seconds
+    all; none of a round that left no evidence."""
+    if evidence is None:
+        return ()
+    arrived: dict[tuple[str, str, str], Counter[int]] = {}
+    left: dict[tuple[str, str, str], Counter[int]] = {}
+    handled: dict[tuple[str, str, str], Counter[int]] = {}
+    for process in evidence.processes:
+        for flow in process.flows:
+            way = (process.service, flow.operation, flow.protocol)
+            for counted, into in (
+                (flow.arrived, arrived),
+                (flow.left, left),
+                (flow.handled, handled),
+            ):
+                _add(into.setdefault(way, Counter()), counted)
+    produced: dict[str, Counter[int]] = {}
+    for messages in evidence.messages():
+        for name, counted in messages.produced_in.items():
+            _add(produced.setdefault(name, Counter()), counted)
+    services = {process.service for process in evidence.processes}
+    for name, counted in produced.items():
+        service, _, operation = name.partition(".")
+        # Those for a reply have two.
+        if service in services and "." not in operation:
+            # Only the producers know of messages that nobody has read.
+            arrived[service, operation, "kafka"] = counted
+    seconds = _seconds((*arrived.values(), *left.values(), *handled.values()))
+    nothing: BySecond = {}
+    return tuple(
+        Flow(
+            round=round,
+            service=way[0],
+            operation=way[1],
+            protocol=way[2],
+            second=seconds,
+            arrived=_column(of, seconds),
+            left=_column(left.get(way, nothing), seconds),
+            handled=_column(handled.get(way, nothing), seconds),
+            measured_s=(evidence.measured_to_ns - evidence.measured_from_ns) // _NANO,
+        )
+        for way, of in sorted(arrived.items())
+    )
+
+
+def consumer_lag(flows: Sequence[Flow], seconds: Iterable[int]) -> list[int | None]:
+    """Messages that no worker had taken when each of ``seconds`` ended; None where none went over
+    Kafka."""
+    over = [flow for flow in flows if flow.protocol == "kafka"]
+    if not over:
+        return [None for _ in seconds]
+    waiting = np.sum([flow.waiting for flow in over], axis=0)
+    first = int(over[0].second[0])
+    last = len(waiting) - 1
+    return [int(waiting[min(at - first, last)]) if at >= first else 0 for at in seconds]
+
+
+def _add(into: Counter[int], counted: BySecond) -> None:
+    for second, count in counted.items():
+        into[second] += count
+
+
+def _seconds(counted: Iterable[BySecond]) -> I64:
+    every = [second for of in counted for second in of]
+    return np.arange(min(every, default=0), max(every, default=-1) + 1, dtype=np.int64)
+
+
+def _column(counted: BySecond, seconds: I64) -> I64:
+    column = np.zeros(len(seconds), np.int64)
+    for second, count in counted.items():
+        column[second - int(seconds[0])] += count
+    return column
