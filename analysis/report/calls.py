@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from analysis.rows.edges import EdgeRow
+from analysis.rows.services import ServiceRow
 
 BROKERS: Mapping[str | None, str] = {
     "embedded": "embedded broker",
@@ -15,6 +16,7 @@ BROKERS: Mapping[str | None, str] = {
     "memory": "simulated broker",
 }
 """What carried Kafka's messages: no figure of one stands for another."""
+_TENTH = 0.1
 MAX_DEPTH = 64
 """Deeper than any call graph a person reads, and far from the interpreter's recursion limit."""
 
@@ -51,10 +53,38 @@ class EdgeView:
     """Whether another operation of the caller calls the same."""
 
     @property
+    def queued(self) -> bool:
+        """Whether waiting for a worker is a tenth or more of the call, or of what becomes of the
+        message."""
+        queue = self.queue_p50 or 0.0
+        whole = max(self.client_p50 or 0.0, queue + (self.server_p50 or 0.0))
+        return queue > 0 and queue >= _TENTH * whole
+
+    @property
     def name(self) -> str:
         """Without the protocol; with the caller's operation where several call the same."""
         caller = f"{self.caller}.{self.caller_operation}" if self.shared else self.caller
         return f"{caller} → {self.callee}.{self.operation}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """One service over the rounds of a variant: medians of what each measured, in ms."""
+
+    service: str
+    requests: int
+    errors: int
+    queue_p50: float | None
+    queue_p95: float | None
+    server_p50: float | None
+    server_p95: float | None
+    self_p50: float | None
+
+    @property
+    def queued(self) -> bool:
+        """As :attr:`EdgeView.queued`."""
+        queue = self.queue_p50 or 0.0
+        return queue > 0 and queue >= _TENTH * (queue + (self.server_p50 or 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +149,27 @@ def edge_views(
         )
     )
     return tuple(rows)
+
+
+def service_views(services: Iterable[ServiceRow]) -> tuple[ServiceView, ...]:
+    """Those that served anything, by name, over the rounds."""
+    groups: dict[str, list[ServiceRow]] = defaultdict(list)
+    for row in services:
+        if row.requests:
+            groups[row.service].append(row)
+    return tuple(
+        ServiceView(
+            service=service,
+            requests=sum(row.requests for row in alike),
+            errors=sum(row.errors for row in alike),
+            queue_p50=_median(row.queue_ms.p50 for row in alike if row.queue_ms is not None),
+            queue_p95=_median(row.queue_ms.p95 for row in alike if row.queue_ms is not None),
+            server_p50=_median(row.server_ms.p50 for row in alike),
+            server_p95=_median(row.server_ms.p95 for row in alike),
+            self_p50=_median(row.self_ms.p50 for row in alike),
+        )
+        for service, alike in sorted(groups.items())
+    )
 
 
 def carrier(protocol: str, broker: str | None) -> str:

@@ -131,14 +131,27 @@ def _variant(v: VariantView) -> list[str]:
     lines.extend(
         _table(
             ["edge", "protocol", "calls/request", "errors", "retries", "hedges", "client P50",
-             "client P99", "server P50", "transport tax P50", "request", "response"],
+             "client P99", "server P50", "transport tax P50", "queued P50", "request",
+             "response"],
             (
                 [row.name, row.carrier,
                  count(row.calls_per_request), errors(row), f"{row.retries:,}", f"{row.hedges:,}",
                  ms(row.client_p50), ms(row.client_p99), ms(row.server_p50), ms(row.tax_p50),
-                 size(row.request_p50), size(row.response_p50)]
+                 ms(row.queue_p50), size(row.request_p50), size(row.response_p50)]
                 for row in v.edges
             ),
         )
     )  # fmt: skip
+    if v.services:
+        lines.extend(
+            _table(
+                ["service", "requests", "errors", "queued P50", "queued P95", "handled in P50",
+                 "handled in P95"],
+                (
+                    [row.service, f"{row.requests:,}", f"{row.errors:,}", ms(row.queue_p50),
+                     ms(row.queue_p95), ms(row.server_p50), ms(row.server_p95)]
+                    for row in v.services
+                ),
+            )
+        )  # fmt: skip
     return lines

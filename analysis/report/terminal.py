@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from analysis.report.calls import EdgeView, Node, call_tree
+from analysis.report.calls import EdgeView, Node, ServiceView, call_tree
 from analysis.report.figures import count, ms, plural, share
 from analysis.report.view import LOWEST, DoubtView, FindingView, VariantView, View, times
 from services.codec import UNSET
@@ -74,9 +74,15 @@ def _indented(what: RenderableType) -> Padding:
 
 def _tree(variant: VariantView) -> RenderableType:
     roots = call_tree(variant.edges, {row.entry: row.share for row in variant.entries})
+    queues = {row.service: row for row in variant.services if row.queued}
+    trees: list[RenderableType] = [
+        _queued(Text(row.entry, style="bold"), queues[service])
+        for row in variant.entries
+        if (service := row.entry.partition(".")[0]) in queues
+        and row.entry not in {_name(root) for root in roots}
+    ]
     if not roots:
-        return Text("no call between services was traced", style="dim")
-    trees: list[RenderableType] = []
+        return Group(*trees, Text("no call between services was traced", style="dim"))
     drawn = _drawn(roots)
     for root in roots:
         if id(root) not in drawn:
@@ -84,12 +90,19 @@ def _tree(variant: VariantView) -> RenderableType:
         title = Text(_name(root), style="bold")
         if root.times is not None and root.times < 1:
             title.append(f"  {share(root.times)} of the requests", style="not bold dim")
+        if root.service in queues:
+            _queued(title, queues[root.service])
         tree = Tree(title, guide_style="dim")
         _grow(tree, root, drawn)
         trees.append(tree)
     if (left := sum(id(root) not in drawn for root in roots)) > 0:
         trees.append(Text(f"… and {plural(left, 'more tree')} in the report", style="dim"))
     return Group(*trees)
+
+
+def _queued(title: Text, row: ServiceView) -> Text:
+    words = f"  queued {ms(row.queue_p50)}, handled in {ms(row.server_p50)}"
+    return title.append(words, style="not bold")
 
 
 def _drawn(roots: Sequence[Node]) -> frozenset[int]:
@@ -145,8 +158,10 @@ def _times(edge: EdgeView) -> str:
     words = f"P50 {ms(edge.client_p50)}"
     if edge.tax_p50 is not None:
         words += f", {ms(edge.tax_p50)} of it transport"
-    if edge.queue_p50 is not None:
+    if edge.queued:
         words += f", queued {ms(edge.queue_p50)}"
+    if edge.tax_p50 is None and edge.server_p50 is not None:
+        words += f", handled in {ms(edge.server_p50)}"
     return words
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from analysis.findings.advice import in_code
 from analysis.findings.finding import Evidence, Finding, Where
-from analysis.report.calls import EdgeView
+from analysis.report.calls import EdgeView, ServiceView
 from analysis.report.figures import UNKNOWN, bounds, count, ms, plural, share
 from analysis.report.overtime import Second
 from analysis.rows.paths import PathRow
@@ -127,6 +127,7 @@ class VariantView:
     expectations: tuple[ExpectationView, ...]
     unexpected: tuple[str, ...]
     edges: tuple[EdgeView, ...]
+    services: tuple[ServiceView, ...]
     critical_path: tuple[PathView, ...]
     """What requests wait for comes before the roots that are messages."""
     sent: int
@@ -351,7 +352,7 @@ def place(where: Where) -> str:
     callee = where.callee or ""
     if callee and where.operation:
         callee += f".{where.operation}"
-    text = f"{caller} → {callee}" if callee else caller
+    text = f"{caller} → {callee}" if caller and callee else callee or caller
     return f"{text} ({where.protocol})" if where.protocol else text
 
 

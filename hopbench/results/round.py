@@ -17,6 +17,7 @@ from analysis.findings.observed import Observed
 from analysis.report.overtime import Second
 from analysis.rows.edges import EdgeRow, edge_rows
 from analysis.rows.paths import PathRow, path_rows
+from analysis.rows.services import ServiceRow, service_rows
 from hopbench.engines.port import BrokerKind, ClockName, Instrumentation, Settings
 from hopbench.results import checks, latency
 from hopbench.results.checks import observed
@@ -103,6 +104,7 @@ class Account:
     entries: tuple[EntryRow, ...]
     edges: tuple[EdgeRow, ...]
     critical_path: tuple[PathRow, ...]
+    services: tuple[ServiceRow, ...]
     metrics: tuple[Total, ...]
     timeline: tuple[Second, ...]
     """Empty of a round that did not end."""
@@ -181,6 +183,7 @@ def account(trial: Trial, world: World, seen: Observed) -> Account:
         entries=latency.entry_rows(samples, kind),
         edges=edge_rows(seen),
         critical_path=path_rows(seen),
+        services=service_rows(seen),
         metrics=metrics.totals(trial.points),
         timeline=()
         if evidence is None

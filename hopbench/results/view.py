@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from analysis.report.calls import edge_views
+from analysis.report.calls import edge_views, service_views
 from analysis.report.figures import bounds, plural, ratio
 from analysis.report.view import (
     DoubtView,
@@ -115,6 +115,7 @@ def _variant(summary: Summary, variant: VariantRow, baseline: VariantRow | None)
             traced=sum(trial.requests.complete > 0 for trial in counted),
             broker=summary.broker,
         ),
+        services=service_views(row for trial in counted for row in trial.services),
         critical_path=path_views(
             [trial.critical_path for trial in counted],
             frozenset(row.entry for row in variant.entries),

@@ -129,6 +129,7 @@ def trial(variant: str, number: int, edges: Sequence[EdgeRow], **other: Any) -> 
         entries=(EntryRow("gateway.buy", "http", 160, 80, quantiles(10.0)),),
         edges=tuple(edges),
         critical_path=(path("order.create", "order.create"),),
+        services=(),
         metrics=(),
         timeline=(),
     )

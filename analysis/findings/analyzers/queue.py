@@ -2,9 +2,12 @@
 
 Judged by counts of arrivals and handlings, since of what falls behind the traces are the last to
 tell. In a round a service falls behind where, second by second of the measured phase, more arrived
-than was handled, by ``backlog_share`` of the arrivals or more and by more than chance explains
-(:data:`_SURE` standard errors of the mean of the differences), and somebody waited whenever one of
-the later seconds ended. What it can do is what it handled in seconds that began and ended with
+than was handled, and somebody waited whenever one of the later seconds ended. So that chance is no
+finding, the difference is ``backlog_share`` of the arrivals or more and :data:`_SURE` standard
+errors of its mean (a queue of steady length, too, where who waits gives up); or, where the queue of
+the last third is :data:`_GROWS` times that of the first, :data:`_MUCH` of the arrivals and half as
+many errors. Of simulated M/D/1 queues that tells 0.3 % at 80 % of capacity, 80 % at 120 % within
+8 s, 99 % within 20 s. What a service can do is what it handled in seconds that began and ended with
 somebody waiting.
 """
 
@@ -16,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from analysis.arrays import I64
 from analysis.arrays.quantiles import NS_PER_MS
 from analysis.findings.finding import Where
 from analysis.findings.flows import Flow, together
@@ -26,6 +30,8 @@ from services.scenario.facts import Facts
 _SECONDS: Final = 4
 """Fewer say nothing of growth."""
 _SURE: Final = 3.0
+_GROWS: Final = 1.5
+_MUCH: Final = 0.05
 _ROOM: Final = 0.8
 """How busy those workers would be that are advised."""
 
@@ -62,11 +68,17 @@ def _behind(flow: Flow, least: float) -> _Behind | None:
     gap = (arrived - handled).astype(np.float64)
     rate = float(arrived.mean())
     chance = float(gap.std(ddof=1)) / np.sqrt(count)
-    if gap.mean() < least * rate or gap.mean() <= _SURE * chance:
+    sure = gap.mean() > max(least * rate, _SURE * chance)
+    if not sure and not (_grows(waiting) and gap.mean() > max(_MUCH * rate, _SURE / 2 * chance)):
         return None
     before = flow.waiting[at.start - 1 : at.stop - 1] if at.start else np.append(0, waiting[:-1])
     busy = (before > 0) & (waiting > 0)
     return _Behind(flow, rate, float(handled[busy].mean()), int(waiting[-1]))
+
+
+def _grows(waiting: I64) -> bool:
+    third = len(waiting) // 3
+    return float(waiting[-third:].mean()) >= _GROWS * max(float(waiting[:third].mean()), 1.0)
 
 
 def _backlog(seen: Observed, service: str, found: Sequence[_Behind]) -> Candidate:
