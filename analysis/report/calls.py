@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Final
 
+from analysis.findings.settings import Settings
 from analysis.rows.edges import EdgeRow
 from analysis.rows.services import ServiceRow
 
@@ -17,8 +19,18 @@ BROKERS: Mapping[str | None, str] = {
 }
 """What carried Kafka's messages: no figure of one stands for another."""
 _TENTH = 0.1
+_RATIO: Final = Settings().straggler_ratio
 MAX_DEPTH = 64
 """Deeper than any call graph a person reads, and far from the interpreter's recursion limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlowOne:
+    """The one replica of an edge that is slow, and the middle of the others; ms at P50."""
+
+    instance: str
+    p50: float
+    others: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,7 @@ class EdgeView:
     response_p50: float | None
     shared: bool
     """Whether another operation of the caller calls the same."""
+    slow: SlowOne | None
 
     @property
     def queued(self) -> bool:
@@ -139,6 +152,7 @@ def edge_views(
             request_p50=_median(e.request_bytes.p50 for e in alike),
             response_p50=_median(e.response_bytes.p50 for e in alike),
             shared=len(callers[caller, callee, operation]) > 1,
+            slow=slow_one(alike),
         )
         for (caller, caller_operation, callee, operation, protocol), alike in groups.items()
     ]
@@ -170,6 +184,26 @@ def service_views(services: Iterable[ServiceRow]) -> tuple[ServiceView, ...]:
         )
         for service, alike in sorted(groups.items())
     )
+
+
+def slow_one(edges: Iterable[EdgeRow]) -> SlowOne | None:
+    """Of an edge's replicas over its rounds, the one whose P50 is ``straggler_ratio`` times the
+    median of the others', where no other is as slow. At the caller; of messages, which it does not
+    wait for, at the callee."""
+    middles: dict[str, list[float]] = defaultdict(list)
+    for edge in edges:
+        for row in edge.replicas:
+            p50 = (row.client_ms if edge.tax_ms.n else row.server_ms).p50
+            if p50 is not None:
+                middles[row.instance].append(p50)
+    if len(middles) < 2:
+        return None
+    *rest, (slowest, instance) = sorted((median(of), name) for name, of in middles.items())
+    others = median(p50 for p50, _ in rest)
+    bar = _RATIO * others
+    if slowest < bar or slowest == 0 or rest[-1][0] >= bar:
+        return None
+    return SlowOne(instance, slowest, others)
 
 
 def carrier(protocol: str, broker: str | None) -> str:

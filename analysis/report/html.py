@@ -13,7 +13,15 @@ from analysis.report.distribution import curve
 from analysis.report.overtime import over_time
 from analysis.report.panels import panels
 from analysis.report.topology import topology_svg
-from analysis.report.view import LOWEST, FindingView, VariantView, View, errors, p99
+from analysis.report.view import (
+    LOWEST,
+    FindingView,
+    VariantView,
+    View,
+    errors,
+    p99,
+    slow_replica,
+)
 from analysis.report.waterfall import read_trace, waterfall
 
 _ASSETS = files("analysis.report") / "assets"
@@ -32,6 +40,7 @@ def _template() -> jinja2.Template:
         environment.filters[name] = getattr(figures, name)
     environment.filters["errors"] = errors
     environment.filters["p99"] = p99
+    environment.filters["slow_replica"] = slow_replica
     return environment.from_string(_asset("report.html.j2"))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from analysis.report.columns import finding_rows, path_rows
 from analysis.report.figures import count, ms, share, size
-from analysis.report.view import LOWEST, VariantView, View, errors, times
+from analysis.report.view import LOWEST, VariantView, View, errors, slow_replica, times
 from services.codec import UNSET
 
 
@@ -142,6 +142,8 @@ def _variant(v: VariantView) -> list[str]:
             ),
         )
     )  # fmt: skip
+    for row in (row for row in v.edges if row.slow):
+        lines.extend([f"{_words(f'{row.name}: {slow_replica(row.slow)}')}.", ""])
     if v.services:
         lines.extend(
             _table(

@@ -15,7 +15,15 @@ from rich.tree import Tree
 
 from analysis.report.calls import EdgeView, Node, ServiceView, call_tree
 from analysis.report.figures import count, ms, plural, share
-from analysis.report.view import LOWEST, DoubtView, FindingView, VariantView, View, times
+from analysis.report.view import (
+    LOWEST,
+    DoubtView,
+    FindingView,
+    VariantView,
+    View,
+    slow_replica,
+    times,
+)
 from services.codec import UNSET
 from services.scenario.refactors import BASELINE
 
@@ -151,6 +159,8 @@ def _branch(node: Node) -> Text:
         text.append(f"  {plural(edge.hedges, 'hedge')}", style="yellow")
     if node.repeated:
         text.append("  (calls drawn above)", style="dim")
+    if edge.slow is not None:
+        text.append(f"\n{slow_replica(edge.slow)}", style="yellow")
     return text
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from analysis.findings.advice import in_code
 from analysis.findings.finding import Evidence, Finding, Where
-from analysis.report.calls import EdgeView, ServiceView
+from analysis.report.calls import EdgeView, ServiceView, SlowOne
 from analysis.report.figures import UNKNOWN, bounds, count, ms, plural, share
 from analysis.report.overtime import Second
 from analysis.rows.paths import PathRow
@@ -399,3 +399,10 @@ def path_views(
 
 def errors(edge: EdgeView) -> str:
     return UNKNOWN if edge.calls == 0 else f"{edge.errors:,} ({share(edge.errors / edge.calls)})"
+
+
+def slow_replica(slow: SlowOne | None) -> str:
+    """A clause about an edge; empty where no replica stands out."""
+    if slow is None:
+        return ""
+    return f"{slow.instance} is the slow one: P50 {ms(slow.p50)}, the others {ms(slow.others)}"

@@ -6,11 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.arrays import I64
-from analysis.arrays.grouping import counted, summed
+from analysis.arrays import I64, NONE
+from analysis.arrays.grouping import counted, distinct, summed
 from analysis.arrays.quantiles import NS_PER_MS, Quantiles, quantiles_by_group
 from analysis.findings.observed import Observed
 from analysis.traces.pairs import UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaRow:
+    """What one instance answered of an edge's calls: figures of attempts. ``client_ms`` is what
+    the caller saw of them, of a message until it was accepted."""
+
+    instance: str
+    calls: int
+    client_ms: Quantiles
+    server_ms: Quantiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,8 @@ class EdgeRow:
     tells."""
     request_bytes: Quantiles
     response_bytes: Quantiles
+    replicas: tuple[ReplicaRow, ...]
+    """By instance; empty where fewer than two are known to have answered."""
 
 
 def edge_rows(seen: Observed) -> tuple[EdgeRow, ...]:
@@ -72,6 +85,7 @@ def edge_rows(seen: Observed) -> tuple[EdgeRow, ...]:
     request = quantiles_by_group(of_hop[requested >= 0], requested[requested >= 0], count)
     response = quantiles_by_group(of_hop[responded >= 0], responded[responded >= 0], count)
     queue = _queues(seen, of_hop, count)
+    replicas = _replicas(seen, of_hop, count)
     rows: list[EdgeRow] = []
     for (caller, caller_operation, callee, operation, protocol), e in edges.items():
         rows.append(
@@ -93,6 +107,7 @@ def edge_rows(seen: Observed) -> tuple[EdgeRow, ...]:
                 queue_ms=queue[e],
                 request_bytes=request[e],
                 response_bytes=response[e],
+                replicas=replicas[e],
             )
         )
     rows.sort(
@@ -135,6 +150,32 @@ def _queues(seen: Observed, of_hop: I64, count: int) -> list[Quantiles | None]:
     tells = np.zeros(count, np.bool_)
     tells[of_edge] = tells[of_hop[hops.messages]] = True
     return [of if known else None for of, known in zip(found, tells, strict=True)]
+
+
+def _replicas(seen: Observed, of_hop: I64, count: int) -> list[tuple[ReplicaRow, ...]]:
+    """By edge, what each instance answered, where there are several."""
+    spans, hops = seen.spans, seen.hops
+    instance = np.where(hops.server >= 0, spans.instance[hops.server], NONE)
+    hop = np.flatnonzero(instance >= 0)
+    found: list[list[ReplicaRow]] = [[] for _ in range(count)]
+    pairs = distinct(of_hop[hop], instance[hop])
+    several = counted(of_hop[hop[pairs.first]], count) > 1
+    hop = hop[several[of_hop[hop]]]
+    pairs = distinct(of_hop[hop], instance[hop])
+    calls = counted(pairs.of, pairs.count)
+    recorded = hops.client[hop] >= 0
+    client = quantiles_by_group(
+        pairs.of[recorded],
+        spans.duration[hops.client[hop[recorded]]],
+        pairs.count,
+        divisor=NS_PER_MS,
+    )
+    server = quantiles_by_group(pairs.of, hops.handling[hop], pairs.count, divisor=NS_PER_MS)
+    for number, at in enumerate(hop[pairs.first].tolist()):
+        name = spans.name(int(instance[at])) or ""
+        row = ReplicaRow(name, int(calls[number]), client[number], server[number])
+        found[of_hop[at]].append(row)
+    return [tuple(sorted(rows, key=lambda row: row.instance)) for rows in found]
 
 
 def traffic(seen: Observed) -> tuple[int, int]:

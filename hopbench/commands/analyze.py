@@ -22,6 +22,7 @@ from analysis.findings.settings import Settings
 from analysis.reading import inputs
 from analysis.reading.inputs import Read
 from analysis.reading.normalisation import REPAIRS
+from analysis.report.calls import slow_one
 from analysis.report.figures import count, ms, plural
 from analysis.report.terminal import advised
 from analysis.report.view import finding_view
@@ -266,6 +267,9 @@ def _edges(edges: Sequence[EdgeRow]) -> RenderableType:
                 ms(edge.tax_ms.p50),
                 *(str(getattr(edge, name) or "") for name in extra),
             )
+            if slow := slow_one([edge]):
+                said = f"   {slow.instance} is the slow one, the others {ms(slow.others)}"
+                table.add_row(Text(said, style="yellow"), "", ms(slow.p50))
     if len(edges) > _MOST_EDGES:
         table.caption = f"and {len(edges) - _MOST_EDGES} more, in --json"
         table.caption_justify = "left"

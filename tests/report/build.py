@@ -73,6 +73,7 @@ def edge(
         queue_ms=None,
         request_bytes=quantiles(200.0),
         response_bytes=quantiles(2000.0),
+        replicas=(),
     )
     return replace(row, **other)
 
