@@ -15,7 +15,7 @@ FINDINGS: Final[Mapping[str, str]] = {
     "chain": "analysis.findings.analyzers.chain:chains",
     "fanout.sequential": "analysis.findings.analyzers.fanout:fanouts",
     "fanout.storm": "analysis.findings.analyzers.fanout:fanouts",
-    "fanout.straggler": "analysis.findings.analyzers.fanout:fanouts",
+    "fanout.straggler": "analysis.findings.analyzers.straggler:stragglers",
     "retry.storm": "analysis.findings.analyzers.retry:retry_storms",
     "queue.backlog": "analysis.findings.analyzers.queue:backlogs",
     "protocol.tax": "analysis.findings.analyzers.protocol_tax:protocol_tax",

@@ -3,35 +3,32 @@
 - *sequential*: calls of ``sequential_edges`` or more different edges that overlap no other call of
   their context and do not need each other's results. Repeats of one edge are chatty, not this.
 - *storm*: more than ``storm_peak`` calls in flight at once.
-- *straggler*: among overlapping calls of one edge, one that takes ``straggler_ratio`` times the
-  median of its siblings. It costs what the context waited for it alone: from the end of the last
-  call that does not straggle to the end of the last that does.
+
+What another finding of an edge is dearer for (analysis/findings/claims.py) counts in neither.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
-from analysis.arrays import I32, I64, Bool
-from analysis.arrays.grouping import counted, distinct, highest, summed
+from analysis.arrays import I64
+from analysis.arrays.grouping import counted, distinct, highest
 from analysis.arrays.intervals import line
-from analysis.arrays.quantiles import median, rank
+from analysis.arrays.quantiles import median
 from analysis.findings.analyzers.siblings import (
     Siblings,
     by_context,
-    by_edge,
     callers,
     each,
     of,
     storms,
 )
-from analysis.findings.finding import Confidence, Where
-from analysis.findings.observed import Candidate, Observed, Shown, conclude, of_calls, where_of
+from analysis.findings.finding import Where
+from analysis.findings.observed import Candidate, Observed, Shown, conclude, of_calls
 from analysis.traces.pairs import Place
-from services.scenario.text.units import time_text
 
 _MOST_NAMES: Final = 12
 
@@ -39,7 +36,6 @@ _MOST_NAMES: Final = 12
 def fanouts(seen: Observed) -> Iterator[Candidate]:
     yield from _sequential(seen)
     yield from _storms(seen)
-    yield from _stragglers(seen)
 
 
 def common(places: list[Place]) -> Where:
@@ -224,142 +220,3 @@ def _storms(seen: Observed) -> Iterator[Candidate]:
                 "max": seen.settings.storm_peak,
             },
         )
-
-
-# -- straggler -------------------------------------------------------------------------------
-
-
-_MOST: Final = 0.5
-"""Of the requests: what happens in so many happens at the P50."""
-
-
-class _Late(NamedTuple):
-    groups: Siblings
-    slow: Bool
-    """By member: it straggles."""
-    middle: I64
-    """By group: the median duration, ns."""
-    cost: I64
-    """By group: what was waited for stragglers alone, on the critical path."""
-
-
-def _stragglers(seen: Observed) -> Iterator[Candidate]:
-    groups = by_edge(seen).at_least(seen.settings.straggler_siblings)
-    groups = groups.only(groups.peak >= 2)
-    if groups.count == 0:
-        return
-    late = _late(seen, groups)
-    place = seen.calls.place[groups.call[groups.first]]
-    struck = counted(groups.group[late.slow], groups.count) > 0
-    for number, of_place in each(place):
-        which = of_place[struck[of_place]]
-        if len(which):
-            yield _straggling(late, seen.hops.places[number], of_place, which)
-
-
-def _late(seen: Observed, groups: Siblings) -> _Late:
-    duration = groups.end - groups.start
-    order = np.lexsort((duration, groups.group))
-    begins = np.searchsorted(groups.group[order], np.arange(groups.count))
-    middle_at = begins + np.array([rank(50, int(n)) for n in groups.size], np.int64)
-    middle = duration[order][middle_at]
-    slow = (duration >= seen.settings.straggler_ratio * middle[groups.group]) & (duration > 0)
-    least = int(groups.start.min())
-    usual_end = highest(groups.group[~slow], groups.end[~slow] - least, groups.count)
-    last_end = highest(groups.group, groups.end - least, groups.count)
-    alone = np.maximum(last_end - usual_end, 0)
-    waited = summed(groups.group[slow], seen.call_cost[groups.call[slow]], groups.count)
-    return _Late(groups, slow, middle, np.minimum(alone, waited))
-
-
-def _straggling(late: _Late, at: Place, of_place: I64, which: I64) -> Candidate:
-    """``of_place`` are the groups of this place, ``which`` those of them that straggle."""
-    groups, seen = late.groups, late.groups.seen
-    member, case = groups.members(which)
-    member, case = member[late.slow[member]], case[late.slow[member]]
-    siblings, _ = groups.members(of_place)
-    instance = _stands_out(seen, groups, siblings, late.slow)
-    typical = median(late.middle[which])
-    longest = highest(case, (groups.end - groups.start)[member], len(which))
-    share = float(late.slow[siblings].mean())
-    size = int(median(groups.size[which]))
-    times = median(longest) / max(typical, 1)
-    struck, all_ = (len(np.unique(_units(groups, these))) for these in (which, of_place))
-    text = (
-        f"Of {size} calls of {at.target} at once, the slowest takes {times:.1f} times the median; "
-        f"{share:.0%} of single calls straggle, in {struck:,} of {all_:,} requests"
-    )
-    text += f". Most of them are answered by {instance}." if instance else "."
-    took = (groups.end - groups.start)[siblings]
-    usual = np.sort(took[~late.slow[siblings]])
-    delay = _two_digits_up(int(usual[rank(95, len(usual))]))
-    after = time_text(float(delay))
-    # A topic has no other replica to ask, and a message no answer to wait for.
-    asks = (
-        at.protocol != "kafka"
-        and not seen.hops.messages[seen.calls.first[groups.call[member]]].any()
-    )
-    hedgeable = asks and (not seen.facts.known or seen.facts.replicas.get(at.callee, 1) > 1)
-    confidence: Confidence = "high" if instance else "medium"
-    refactor: dict[str, Any] | None = None
-    # A hedge waits for the delay before it asks again, and then for another median.
-    gain = (late.cost[which] - delay, late.cost[which])
-    if hedgeable:
-        refactor = {"op": "hedge", "edge": seen.edge(at), "after": after}
-        text += f" Hedged after {after}, {(took > delay).mean():.0%} of the calls are sent twice"
-        # Where it is chance, and no instance, the second attempt is as often slow as the first.
-        still = 0.0 if instance else 1 - (1 - share**2) ** size
-        if still > 0:
-            text += f", and by chance both are slow in {still:.0%} of requests"
-        text += "."
-        if still >= _MOST:
-            refactor, gain = None, (np.zeros_like(gain[0]), np.zeros_like(gain[1]))
-    return conclude(
-        seen,
-        "fanout.straggler",
-        where_of(at, instance),
-        Shown(
-            unit=_units(groups, which),
-            count=groups.size[which],
-            cost=late.cost[which],
-            saving=gain,
-            rows=of_calls(seen, case, groups.call[member]),
-        ),
-        units_with_place=seen.units_with(at.caller, at.caller_operation),
-        confidence=confidence,
-        text=text,
-        refactor=refactor,
-    )
-
-
-def _units(groups: Siblings, which: I64) -> I32:
-    seen = groups.seen
-    return seen.unit[seen.calls.context[groups.call[groups.first[which]]]]
-
-
-def _stands_out(seen: Observed, groups: Siblings, siblings: I64, slow: Bool) -> str | None:
-    """The instance that answers most of the straggling calls, and more than its share."""
-    calls = groups.call[siblings]
-    # The attempt that was asked first tells who straggles, also where a hedge answered.
-    server = seen.hops.server[seen.calls.first[calls]]
-    instance = np.where(server >= 0, seen.spans.instance[server], -1)
-    late = slow[siblings] & (instance >= 0)
-    if not late.any():
-        return None
-    answered = np.bincount(instance[instance >= 0])
-    straggled = np.bincount(instance[late], minlength=len(answered))
-    worst = int(straggled.argmax())
-    share = straggled[worst] / late.sum()
-    expected = answered[worst] / answered.sum()
-    if len(np.flatnonzero(answered)) < 2:
-        return None
-    settings = seen.settings
-    if share < settings.instance_share or share < settings.instance_excess * expected:
-        return None
-    return seen.spans.name(worst)
-
-
-def _two_digits_up(ns: int) -> int:
-    """A time a person would write, no shorter."""
-    unit: int = 10 ** max(len(str(ns)) - 2, 0)
-    return max(-(-ns // unit), 1) * unit
