@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.findings.analyzers import analyzers
+from analysis.findings.claims import settled
 from analysis.findings.finding import Finding, ranked
 from analysis.findings.flows import Flow
 from analysis.findings.observed import Mode, Observed
@@ -75,7 +76,7 @@ def observe(
 
 def concluded(seen: Observed) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     """Findings and minor ones, ranked."""
-    candidates = [found for analyzer in analyzers() for found in analyzer(seen)]
+    candidates = list(settled(found for analyzer in analyzers() for found in analyzer(seen)))
     return (
         ranked(c.finding for c in candidates if not c.minor),
         ranked(c.finding for c in candidates if c.minor),

@@ -6,8 +6,8 @@ Counts, costs and shares of a finding are by unit, and its floor is against the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from analysis.findings.flows import Flow
 from analysis.findings.settings import Settings
 from analysis.spans.table import Kind, SpanTable
 from analysis.traces.critical_path import CriticalPath
-from analysis.traces.pairs import Calls, Hops, Place
+from analysis.traces.pairs import Calls, Edge, Hops, Place
 from services.codec import UNSET, UnsetType
 from services.scenario.facts import Facts
 
@@ -111,6 +111,12 @@ class Candidate:
 
     finding: Finding
     minor: bool
+    claims: Mapping[Edge, int] = field(default_factory=dict)
+    """Edges of which it would be the one finding of its sort (analysis/findings/claims.py), and
+    what it costs there: ns on the critical path, in all requests."""
+    without: Callable[[Set[Edge]], Candidate | None] | None = None
+    """Of one that may claim several (any other claims one): the same without some of them, None
+    where too little is left."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,14 @@ UNKNOWN: Final = "unknown"
 """The callee of a client span that says nothing of the other side."""
 
 
+class Edge(NamedTuple):
+    """An edge as a calling operation uses it, over whatever protocol."""
+
+    caller: str
+    caller_operation: str
+    target: str
+
+
 class Place(NamedTuple):
     """An edge as a calling operation uses it."""
 
@@ -42,6 +50,10 @@ class Place(NamedTuple):
     @property
     def target(self) -> str:
         return f"{self.callee}.{self.operation}"
+
+    @property
+    def edge(self) -> Edge:
+        return Edge(self.caller, self.caller_operation, self.target)
 
 
 @dataclass(frozen=True)

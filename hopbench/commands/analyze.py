@@ -268,7 +268,7 @@ def _edges(edges: Sequence[EdgeRow]) -> RenderableType:
                 *(str(getattr(edge, name) or "") for name in extra),
             )
             if slow := slow_one([edge]):
-                said = f"   {slow.instance} is the slow one, the others {ms(slow.others)}"
+                said = f"   {slow.instance} is slow, the others {ms(slow.others)}"
                 table.add_row(Text(said, style="yellow"), "", ms(slow.p50))
     if len(edges) > _MOST_EDGES:
         table.caption = f"and {len(edges) - _MOST_EDGES} more, in --json"

@@ -9,12 +9,14 @@ Calls are grouped by context (the nearest SERVER or CONSUMER above) and edge. A 
   parallel calls are the point. A storm (fanout.py) supersedes it;
 - *sequential* else: batch it.
 
-Where requests differ, an edge has the class that costs most in all of them.
+Where requests differ, an edge has the class that costs most in all of them
+(analysis/findings/claims.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +24,7 @@ import numpy as np
 from analysis.arrays import I64
 from analysis.arrays.grouping import counted, distinct, highest
 from analysis.arrays.quantiles import median
-from analysis.findings.analyzers.siblings import Siblings, by_edge, each, stormy_contexts
+from analysis.findings.analyzers.siblings import Siblings, by_edge, claims, each, stormy_contexts
 from analysis.findings.finding import Confidence
 from analysis.findings.observed import Candidate, Observed, Shown, conclude, of_calls, where_of
 from analysis.traces.pairs import Place
@@ -55,16 +57,10 @@ def chatty(seen: Observed) -> Iterator[Candidate]:
     for number, of_place in each(place):
         at = seen.hops.places[number]
         spread = seen.facts.replicas.get(at.callee, 1) > 1
-        found = [
-            (name, which)
-            for name in CLASSES
-            if len(which := of_place[of_class[name][of_place]])
-            and not (name == "parallel" and spread)
-        ]
-        if found:
-            # What is saved by one cannot be saved by the other as well.
-            name, which = max(found, key=lambda of: int(groups.cost[of[1]].sum()))
-            yield _candidate(groups, keys, at, name, which)
+        for name in CLASSES:
+            which = of_place[of_class[name][of_place]]
+            if len(which) and not (name == "parallel" and spread):
+                yield _candidate(groups, keys, at, name, which)
 
 
 def _keys(groups: Siblings) -> _Keys:
@@ -128,7 +124,7 @@ def _candidate(groups: Siblings, keys: _Keys, at: Place, name: Class, which: I64
             saving = ((size - 1) * tax, cost - groups.longest[which])
     if unkeyed and name != "redundant":
         text += "; calls carry no key, so repeated ones cannot be told from distinct ones"
-    return conclude(
+    found = conclude(
         seen,
         f"chatty.{name}",
         where_of(at),
@@ -145,6 +141,7 @@ def _candidate(groups: Siblings, keys: _Keys, at: Place, name: Class, which: I64
         refactor=refactor,
         minor=minor,
     )
+    return replace(found, claims=claims(seen, groups.call[member]))
 
 
 def _tax(seen: Observed, calls: I64) -> int:

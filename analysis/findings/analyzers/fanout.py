@@ -4,31 +4,35 @@
   their context and do not need each other's results. Repeats of one edge are chatty, not this.
 - *storm*: more than ``storm_peak`` calls in flight at once.
 
-What another finding of an edge is dearer for (analysis/findings/claims.py) counts in neither.
+Edges at which another finding is dearer (analysis/findings/claims.py) count in neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from analysis.arrays import I64
 from analysis.arrays.grouping import counted, distinct, highest
-from analysis.arrays.intervals import line
 from analysis.arrays.quantiles import median
 from analysis.findings.analyzers.siblings import (
     Siblings,
+    apart,
     by_context,
     callers,
+    claims,
     each,
     of,
     storms,
+    stormy,
+    unclaimed,
 )
 from analysis.findings.finding import Where
 from analysis.findings.observed import Candidate, Observed, Shown, conclude, of_calls
-from analysis.traces.pairs import Place
+from analysis.traces.pairs import Edge, Place
 
 _MOST_NAMES: Final = 12
 
@@ -61,17 +65,23 @@ def _sequential(seen: Observed) -> Iterator[Candidate]:
     call = _alone(seen)
     if len(call) == 0:
         return
-    contexts = by_context(seen, call)
-    edges = distinct(contexts.group, seen.calls.place[call])
-    different = counted(contexts.group[edges.first], contexts.count)
-    contexts = contexts.only(different >= seen.settings.sequential_edges)
+    contexts = _of_enough_edges(by_context(seen, call))
     if contexts.count == 0:
         return
     contexts = _independent_only(seen, contexts)
     if contexts.count == 0:
         return
     for _, which in each(callers(contexts)):
-        yield _in_turn(seen, contexts.pick(which))
+        if found := _in_turn(contexts.pick(which)):
+            yield found
+
+
+def _of_enough_edges(contexts: Siblings) -> Siblings:
+    """Those that call so many different ones."""
+    seen = contexts.seen
+    edges = distinct(contexts.group, seen.calls.place[contexts.call])
+    different = counted(contexts.group[edges.first], contexts.count)
+    return contexts.only(different >= seen.settings.sequential_edges)
 
 
 def _alone(seen: Observed) -> I64:
@@ -82,19 +92,7 @@ def _alone(seen: Observed) -> I64:
         return waits
     edges = of(seen, waits, calls.context[waits], calls.place[waits])
     few = edges.size[edges.group] < seen.settings.chatty_calls
-    groups = by_context(seen, waits)
-    on = line(groups.group, groups.start, groups.end, groups.count)
-    # Of two that start at once, one without length is over before the other begins.
-    order = np.lexsort((on.end, on.start))
-    start, end = on.start[order], on.end[order]
-    reached = np.maximum.accumulate(end)
-    # Another context's calls lie before or after all of this one's, so neighbours are enough.
-    apart = np.ones(len(order), np.bool_)
-    apart[1:] &= start[1:] >= reached[:-1]
-    apart[:-1] &= start[1:] >= end[:-1]
-    alone = np.zeros(len(order), np.bool_)
-    alone[order] = apart
-    return waits[alone & few]
+    return waits[apart(by_context(seen, waits)) & few]
 
 
 def _independent_only(seen: Observed, contexts: Siblings) -> Siblings:
@@ -135,8 +133,12 @@ def _independent(seen: Observed, places: list[int]) -> list[int]:
     return chosen
 
 
-def _in_turn(seen: Observed, contexts: Siblings) -> Candidate:
-    """Of one calling operation."""
+def _in_turn(contexts: Siblings) -> Candidate | None:
+    """Of one calling operation; None where its contexts call too few edges."""
+    contexts = _of_enough_edges(contexts)
+    if contexts.count == 0:
+        return None
+    seen = contexts.seen
     used = np.unique(seen.calls.place[contexts.call])
     places = [seen.hops.places[number] for number in used.tolist()]
     at = places[0]
@@ -154,7 +156,7 @@ def _in_turn(seen: Observed, contexts: Siblings) -> Candidate:
         if known
         else ". Whether one needs another's result does not show in traces: taken as independent."
     )
-    return conclude(
+    found = conclude(
         seen,
         "fanout.sequential",
         common(places),
@@ -170,6 +172,11 @@ def _in_turn(seen: Observed, contexts: Siblings) -> Candidate:
         text=text,
         refactor={"op": "parallelize", "at": f"{at.caller}.{at.caller_operation}"},
     )
+    return replace(
+        found,
+        claims=claims(seen, contexts.call),
+        without=lambda taken: _in_turn(unclaimed(contexts, taken)),
+    )
 
 
 def _listed(names: list[str]) -> str:
@@ -184,39 +191,47 @@ def _storms(seen: Observed) -> Iterator[Candidate]:
     groups = storms(seen)
     if groups.count == 0:
         return
-    context = seen.calls.context[groups.call[groups.first]]
     for _, which in each(callers(groups)):
-        member, case = groups.members(which)
-        call = groups.call[member]
-        used = seen.calls.place[call]
-        numbers, calls = np.unique(used, return_counts=True)
-        places = [seen.hops.places[number] for number in numbers.tolist()]
-        where = common(places)
-        # Names settle what numbers of places, which come from the order of the input, must not.
-        busiest = min(zip(-calls, (seen.edge(place) for place in places), strict=True))[1]
-        peak = int(median(groups.peak[which]))
-        critical = peak > seen.settings.storm_critical_peak
-        rest = np.maximum(groups.union[which] - groups.longest[which], 0)
-        yield conclude(
-            seen,
-            "fanout.storm",
-            where,
-            Shown(
-                unit=seen.unit[context[which]],
-                count=groups.size[which],
-                cost=groups.cost[which],
-                saving=(np.zeros_like(rest), rest),
-                rows=of_calls(seen, case, call),
-            ),
-            units_with_place=seen.units_with(where.caller or "", where.caller_operation or ""),
-            confidence="high" if critical else "medium",
-            text=(
-                f"{where.caller}.{where.caller_operation} has {peak} calls in flight at once"
-                f"{', a critical number' if critical else ''}: bound them."
-            ),
-            refactor={
-                "op": "bound",
-                "edge": busiest,
-                "max": seen.settings.storm_peak,
-            },
-        )
+        yield _storm(groups.pick(which))
+
+
+def _storm(groups: Siblings) -> Candidate:
+    """Of one calling operation."""
+    seen = groups.seen
+    numbers, calls = np.unique(seen.calls.place[groups.call], return_counts=True)
+    places = [seen.hops.places[number] for number in numbers.tolist()]
+    where = common(places)
+    # Names settle what numbers of places, which come from the order of the input, must not.
+    busiest = min(zip(-calls, (seen.edge(place) for place in places), strict=True))[1]
+    peak = int(median(groups.peak))
+    critical = peak > seen.settings.storm_critical_peak
+    rest = np.maximum(groups.union - groups.longest, 0)
+    found = conclude(
+        seen,
+        "fanout.storm",
+        where,
+        Shown(
+            unit=seen.unit[seen.calls.context[groups.call[groups.first]]],
+            count=groups.size,
+            cost=groups.cost,
+            saving=(np.zeros_like(rest), rest),
+            rows=of_calls(seen, groups.group, groups.call),
+        ),
+        units_with_place=seen.units_with(where.caller or "", where.caller_operation or ""),
+        confidence="high" if critical else "medium",
+        text=(
+            f"{where.caller}.{where.caller_operation} has {peak} calls in flight at once"
+            f"{', a critical number' if critical else ''}: bound them."
+        ),
+        refactor={
+            "op": "bound",
+            "edge": busiest,
+            "max": seen.settings.storm_peak,
+        },
+    )
+
+    def without(taken: Set[Edge]) -> Candidate | None:
+        left = stormy(unclaimed(groups, taken))
+        return _storm(left) if left.count else None
+
+    return replace(found, claims=claims(seen, groups.call), without=without)

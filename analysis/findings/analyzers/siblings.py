@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from analysis.arrays import I32, I64, Bool, Integers, intervals
 from analysis.arrays.grouping import counted, distinct, highest, summed
+from analysis.arrays.intervals import line
 from analysis.findings.observed import Observed
+from analysis.traces.pairs import Edge
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,59 @@ def callers(groups: Siblings) -> I32:
     return groups.seen.hops.caller[groups.seen.calls.place[groups.call[groups.first]]]
 
 
+def apart(groups: Siblings) -> Bool:
+    """By member: it overlaps no other of its group."""
+    on = line(groups.group, groups.start, groups.end, groups.count)
+    # Of two that start at once, one without length is over before the other begins.
+    order = np.lexsort((on.end, on.start))
+    start, end = on.start[order], on.end[order]
+    reached = np.maximum.accumulate(end)
+    # Another group's calls lie before or after all of this one's, so neighbours are enough.
+    free = np.ones(len(order), np.bool_)
+    free[1:] &= start[1:] >= reached[:-1]
+    free[:-1] &= start[1:] >= end[:-1]
+    found = np.zeros(len(order), np.bool_)
+    found[order] = free
+    return found
+
+
+def claims(seen: Observed, call: I64) -> dict[Edge, int]:
+    """What these calls cost on each of their edges."""
+    places = distinct(seen.calls.place[call])
+    cost = summed(places.of, seen.call_cost[call], places.count)
+    found: dict[Edge, int] = {}
+    for number, ns in zip(
+        seen.calls.place[call[places.first]].tolist(), cost.tolist(), strict=True
+    ):
+        edge = seen.hops.places[number].edge
+        found[edge] = found.get(edge, 0) + ns
+    return found
+
+
+def unclaimed(groups: Siblings, taken: Set[Edge]) -> Siblings:
+    """Without the calls of some edges."""
+    place = groups.seen.calls.place[groups.call]
+    used = np.unique(place)
+    lost = [n for n in used.tolist() if groups.seen.hops.places[n].edge in taken]
+    keep = ~np.isin(place, lost)
+    return of(groups.seen, groups.call[keep], groups.group[keep])
+
+
 def storms(seen: Observed) -> Siblings:
-    """Calls grouped by context, where more than ``storm_peak`` are in flight at once."""
-    groups = by_context(seen).at_least(seen.settings.storm_peak + 1)
-    return groups.only(groups.peak > seen.settings.storm_peak)
+    """Calls grouped by context, where more than ``storm_peak`` are in flight at once; without those
+    that overlap no other."""
+    return stormy(by_context(seen))
+
+
+def stormy(groups: Siblings) -> Siblings:
+    """Those of the groups that are a storm, and of their calls those that overlap another."""
+    groups = groups.at_least(groups.seen.settings.storm_peak + 1)
+    groups = groups.only(groups.peak > groups.seen.settings.storm_peak)
+    if groups.count == 0:
+        return groups
+    # What has no length counts where it is.
+    keep = ~apart(groups) | (groups.end == groups.start)
+    return of(groups.seen, groups.call[keep], groups.group[keep])
 
 
 def stormy_contexts(seen: Observed) -> I32:
