@@ -150,3 +150,43 @@ def test_own_time_is_duration_minus_the_union_of_children() -> None:
     assert services["gateway"].self_ms.max == 25.0
     assert (services["gateway"].requests, services["mail"].requests) == (6, 6)
     assert services["a"].spans == 6
+
+
+def replicas(made: Traces) -> dict[str, tuple[int, float | None, float | None]]:
+    """Calls, client and server P50 of the one edge, by instance in their order."""
+    (edge,) = made.analysed().edges
+    return {r.instance: (r.calls, r.client_ms.p50, r.server_ms.p50) for r in edge.replicas}
+
+
+def test_an_edges_figures_are_told_for_each_replica_that_answers() -> None:
+    made = Traces()
+    for t in range(6):
+        request = made.request(f"t{t}")
+        request.call("stock", "get", 1, 31, tax=1, instance="stock/1")
+        request.call("stock", "get", 32, 36, tax=1, instance="stock/0")
+        request.call("stock", "get", 40, 44, tax=1, instance="stock/0")
+    told = replicas(made)
+    assert told == {"stock/0": (12, 4.0, 2.0), "stock/1": (6, 30.0, 28.0)}
+    assert list(told) == ["stock/0", "stock/1"]
+
+
+@pytest.mark.parametrize("instance", ["stock/0", None])
+def test_what_one_instance_answers_or_nobody_says_who_is_not_told_apart(
+    instance: str | None,
+) -> None:
+    made = Traces()
+    for t in range(6):
+        made.request(f"t{t}").call("stock", "get", 1, 9, instance=instance)
+    assert replicas(made) == {}
+
+
+def test_a_replicas_calls_are_the_attempts_that_it_answered() -> None:
+    """The first fails at one replica, the second succeeds at the other; one is never answered."""
+    made = Traces()
+    for t in range(6):
+        request = made.request(f"t{t}")
+        request.call("stock", "get", 1, 5, error=True, instance="stock/0")
+        again = {"http.request.resend_count": 1}
+        request.call("stock", "get", 6, 12, instance="stock/1", said=again)
+        request.client("stock", "get", 20, 90, error=True)
+    assert replicas(made) == {"stock/0": (6, 4.0, 3.0), "stock/1": (6, 6.0, 5.0)}

@@ -119,3 +119,45 @@ def test_every_proposal_of_a_run_and_of_its_analysis_applies(tmp_path: Path) -> 
             apply_refactor(parse_text(SCENARIO), read_refactor("finding", node))
         except BadInput as error:
             pytest.fail(f"{refactor}: {error}")
+
+
+SLOW = """\
+version: 1
+name: slow-driver
+services:
+  dispatch:
+    operations:
+      find: [{call: drivers.get, count: 10, max_parallel: 1}]
+  drivers:
+    replicas: 3
+    operations: {get: [sleep: 2ms]}
+faults:
+  - {latency: 20ms, at: {service: drivers, replica: 2}}
+load: {rate: 20/s, duration: 10s, warmup: 1s, entries: [dispatch.find]}
+variants:
+  batched: [{op: batch, edge: dispatch->drivers.get, size: 10}]
+"""
+
+
+def test_calls_in_turn_of_which_one_replica_is_slow(tmp_path: Path) -> None:
+    """Seven calls of 2 ms and three of 22 ms make 80 ms; one call for all of them takes 2 ms, and
+    what waits for the slow replica costs 20 ms three times."""
+    (tmp_path / "slow.yaml").write_text(SLOW)
+    out = ("--engine", "virtual", "--out", tmp_path / "run")
+    assert invoke("run", tmp_path / "slow.yaml", *out) == Exit.DONE
+    summary = orjson.loads(RunDir(tmp_path / "run").summary.read_bytes())
+    (chatty, slow) = summary["variants"][0]["findings"]
+    assert (chatty["kind"], chatty["cost_ms"]["p50"]) == ("chatty.sequential", 80.0)
+    assert chatty["saving_ms"] == [78.0, 78.0]
+    medians = [variant["response_p50_ms"] for variant in summary["variants"]]
+    assert medians == [80.0, 2.0]
+    assert (slow["kind"], slow["cost_ms"]["p50"]) == ("fanout.straggler", 60.0)
+    assert slow["where"]["instance"] == "drivers/2"
+    assert "drivers/2 is the slow one: P50 22 ms against 2 ms of the others" in slow["text"]
+    assert slow["refactor"] == {"op": "hedge", "edge": "dispatch->drivers.get", "after": "2ms"}
+    # Each of the three has its answer from another 2 ms after 2 ms.
+    assert slow["saving_ms"] == [54.0, 54.0]
+    (edge,) = summary["trials"][0]["edges"]
+    told = {r["instance"]: (r["client_ms"]["p50"], r["server_ms"]["p50"]) for r in edge["replicas"]}
+    assert told == {"drivers/0": (2.0, 2.0), "drivers/1": (2.0, 2.0), "drivers/2": (22.0, 22.0)}
+    assert sum(r["calls"] for r in edge["replicas"]) == edge["calls"]
