@@ -243,4 +243,4 @@ def test_what_a_table_names_by_its_path_is_there(path: str) -> None:
 
 
 def test_every_analyzer_is_asked_once() -> None:
-    assert len(set(analyzers())) == len(analyzers()) == 7
+    assert len(set(analyzers())) == len(analyzers()) == 8

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from analysis.arrays.quantiles import quantiles
 from analysis.report.calls import Node, SlowOne, call_tree, carrier, edge_views, slow_one
 from analysis.rows.edges import ReplicaRow
 from tests.report import build
@@ -103,7 +105,7 @@ def test_who_is_slow_with_messages_is_told_by_what_they_take_to_handle() -> None
         *replicas(2.0, 2.0, server=5.0)[:1],
         *replicas(2.0, 2.0, server=50.0)[1:],
     )
-    edge = build.edge("a.x", "b.z", replicas=rows, queue_ms=build.quantiles(1.0))
+    edge = build.edge("a.x", "b.z", replicas=rows, tax_ms=quantiles(np.zeros(0)))
     assert slow_one([edge]) == SlowOne("b/1", 100.0, 10.0)
 
 
