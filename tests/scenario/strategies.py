@@ -291,6 +291,7 @@ def _fault(draw: st.DrawFn, number: int, targets: list[Target], replicas: dict[s
     )
 
 
+_LEAVES = ("work", "sleep", "fail")
 TALK_TARGETS = (Target("b", "one"), Target("b", "two"), Target("c", "one"))
 
 
@@ -352,7 +353,8 @@ def _talk(draw: st.DrawFn, plain: Edge, above: str, depth: int) -> tuple[Step, .
                 found.append(Call(**common, edge=edge))
             continue
         inside = _talk(draw, plain, f"{here}.", depth - 1)
-        match draw(st.sampled_from(("repeat", "repeat", "parallel", "sequence", "work"))):
+        kinds = ("repeat", "repeat", "parallel", "sequence", "fallback", "choice", *_LEAVES)
+        match draw(st.sampled_from(kinds)):
             case "repeat":
                 found.append(Repeat(**common, times=draw(st.integers(1, 3)), steps=inside))
             case "parallel":
@@ -360,8 +362,18 @@ def _talk(draw: st.DrawFn, plain: Edge, above: str, depth: int) -> tuple[Step, .
                 found.append(Parallel(**common, steps=inside, max_parallel=bound))
             case "sequence":
                 found.append(Sequence(**common, steps=inside))
+            case "fallback":
+                edge = _plain_edge(draw, plain, here, usual=rare != 2)
+                edge = replace(edge, on_error=OnErrorFallback(inside))
+                found.append(Call(**common, edge=edge))
+            case "choice":
+                found.append(Choice(**common, options=(Option(1.0, inside), Option(2.0, ()))))
+            case "work":
+                found.append(Work(**common, cpu=Uniform(1, 9), cpu_per_item=None, where="loop"))
+            case "fail":
+                found.append(Fail(**common, probability=0.1))
             case _:
-                found.append(Work(**common, cpu=Constant(1.0), cpu_per_item=None, where="loop"))
+                found.append(Sleep(**common, time=Uniform(1, 9), time_per_item=None))
     return tuple(found)
 
 
@@ -371,6 +383,7 @@ def _plain_edge(draw: st.DrawFn, plain: Edge, step: str, *, usual: bool) -> Edge
         plain,
         target=draw(st.sampled_from(TALK_TARGETS)) if draw(st.booleans()) else TALK_TARGETS[0],
         count=count,
+        batch=draw(st.sampled_from((1, 1, 1, 2))),
         max_parallel=draw(st.sampled_from((1, 1, 2, None))),
         request_bytes=Constant(10.0 if usual else 20.0),
         origins=(Origin(step, count),),

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.errors import BadInput
-from services.scenario.capacity import shape
+from services.scenario.capacity import calls_by_edge, shape
 from services.scenario.file.parser import bundled, parse_text
 from services.scenario.file.validation import validate
 from services.scenario.model import (
@@ -44,8 +44,7 @@ from services.scenario.refactors.operator import of_edge
 from services.scenario.refactors.parallelize import Parallelize
 from services.scenario.refactors.protocol import ChangeProtocol
 from services.scenario.steps.calls import Call, Publish
-from services.scenario.steps.choice import Choice
-from services.scenario.steps.groups import Parallel, Repeat
+from services.scenario.steps.groups import Parallel, Repeat, Sequence
 from services.scenario.text.source import tree
 from services.scenario.tree import operations, walk
 from tests.scenario.build import scenario, steps_of
@@ -57,25 +56,41 @@ ONE = EdgeRef("a", None, "b", "one")
 # -- what never changes ------------------------------------------------------------------------
 
 
-def items(
+def runs(
     steps: Steps, shift: int = 0, *, per_item: bool = False
-) -> Iterator[tuple[str, int, bool]]:
-    """(step, number, run for each item carried) of every item that the steps send.
+) -> Iterator[tuple[Step, int, bool]]:
+    """(step, iteration, run for each item carried) of every time that a step may run.
 
-    Iteration r of a repeat shifts numbers by r * count; nested repeats compose.
+    Iteration r of a repeat shifts numbers by r * count; nested repeats compose. A fallback runs
+    under the number of an item of the failed call.
     """
     for step in steps:
         each = per_item or step.per_item
-        if isinstance(step, Call | Publish):
-            for origin in step.edge.origins:
-                for number in range(origin.count):
-                    yield origin.step, shift * origin.count + number, each
+        yield step, shift, each
         for block in step.blocks:
             if isinstance(step, Repeat):
                 for r in range(step.times):
-                    yield from items(block, shift * step.times + r, per_item=each)
+                    yield from runs(block, shift * step.times + r, per_item=each)
+            elif isinstance(step, Call | Publish):
+                for _, number in numbers(step, shift):
+                    yield from runs(block, number, per_item=each)
             else:
-                yield from items(block, shift, per_item=each)
+                yield from runs(block, shift, per_item=each)
+
+
+def numbers(step: Call | Publish, shift: int) -> Iterator[tuple[str, int]]:
+    """(step, number) of every item that a step sends."""
+    for origin in step.edge.origins:
+        for number in range(origin.count):
+            yield origin.step, shift * origin.count + number
+
+
+def items(steps: Steps) -> Iterator[tuple[str, int, bool]]:
+    """(step, number, run for each item carried) of every item that the steps send."""
+    for step, shift, each in runs(steps):
+        if isinstance(step, Call | Publish):
+            for name, number in numbers(step, shift):
+                yield name, number, each
 
 
 Choices = Counter[tuple[Target, Target, str, int, bool, object]]
@@ -97,13 +112,21 @@ def choices(scenario: Scenario) -> Choices:
     return found
 
 
-def others(scenario: Scenario) -> Counter[Step]:
-    """Steps that make draws of their own and are no edges: they must stay as they are."""
+def others(scenario: Scenario) -> Counter[tuple[Step, int, bool]]:
+    """Every run of the steps that make draws of their own and are no edges: they must stay."""
     return Counter(
-        replace(step, after=())
+        (
+            replace(
+                step if not step.blocks else step.with_blocks(((),) * len(step.blocks)),
+                after=(),
+                per_item=False,
+            ),
+            shift,
+            each,
+        )
         for _, operation in operations(scenario)
-        for step in walk(operation.steps)
-        if not isinstance(step, Call | Publish | Parallel | Repeat | Choice) and not step.blocks
+        for step, shift, each in runs(operation.steps)
+        if step.draws and not isinstance(step, Call | Publish)
     )
 
 
@@ -136,6 +159,10 @@ def test_every_item_makes_the_same_choices_before_and_after(
     for refactor in data.draw(
         st.lists(st.sampled_from(refactors_for(base)), min_size=1, max_size=3)
     ):
+        if isinstance(refactor, Asyncify) and any(
+            s.blocks for s in of_edge(changed, refactor.edge)
+        ):
+            continue  # A fallback goes with the answer that it stands in for.
         with suppress(BadInput):
             changed = apply_refactor(changed, refactor)
     assert choices(changed) == choices(base)
@@ -195,6 +222,8 @@ def test_batch_never_makes_more_calls_nor_more_of_them_at_once(base: Scenario, s
     with suppress(BadInput):
         changed = apply_refactor(base, Batch(ONE, size))
     assert shape(changed).calls_worst <= shape(base).calls_worst
+    before = calls_by_edge(base)
+    assert all(calls <= before[edge] + 1e-9 for edge, calls in calls_by_edge(changed).items())
     assert shape(changed).fan_out <= shape(base).fan_out
 
 
@@ -252,15 +281,97 @@ def test_batch_joins_a_row_inside_a_repeat_and_then_the_repeat() -> None:
 @pytest.mark.parametrize(
     "between",
     [
-        "- {call: c.one}",  # another edge
+        "- {call: c.one}",
         "- {work: 1ms}",
+        "- {sleep: {uniform: [1ms, 2ms]}}",
         "- {call: b.one, request: 9B}",  # the same edge, but not in every option
         "- {call: b.one, protocol: grpc}",
+        "- {call: c.one, on_error: {fallback: [{fail: 100%}]}}",
+        "- {choice: [{weight: 1, steps: [call: c.one]}]}",
     ],
 )
-def test_batch_joins_only_what_is_the_same_and_adjacent(between: str) -> None:
+def test_batch_joins_calls_with_others_between_at_the_place_of_the_first(between: str) -> None:
     steps = batched(f"- {{call: b.one, count: 2}}\n{between}\n- {{call: b.one, count: 2}}")
-    assert len(steps) == 3
+    assert [step.id for step in steps] == ["a.go/1", "a.go/2"]
+    edge = only_edge(steps[:1])
+    assert edge.origins == (Origin("a.go/1", 2), Origin("a.go/3", 2))
+
+
+def test_batch_joins_each_of_two_edges_that_take_turns() -> None:
+    base = scenario("\n".join(["- call: b.one\n- {call: b.two}"] * 3))
+    one = apply_refactor(base, Batch(ONE, 3))
+    both = apply_refactor(one, Batch(replace(ONE, operation="two"), 3))
+    assert [len(steps_of(s)) for s in (base, one, both)] == [6, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("steps", "ids"),
+    [
+        # What lies between gives what the later one needs: it stays where it is.
+        (
+            "- {call: b.one, id: x}\n- {call: c.one, id: y}\n"
+            "- {call: b.one, id: z, after: y}\n- {call: b.one, id: w}",
+            ["x", "y", "z"],
+        ),
+        # The first of the next.
+        ("- {call: b.one, id: x}\n- {fail: 1%, id: f}\n- {call: b.one, id: z, count: 2}", "xfz"),
+        (
+            "- {call: b.one, id: x}\n- {choice: [{weight: 1, steps: [fail: 1%]}], id: f}\n"
+            "- {call: b.one, id: z, count: 2}",
+            "xfz",
+        ),
+    ],
+)
+def test_batch_moves_no_call_before_what_decides_it(steps: str, ids: list[str] | str) -> None:
+    assert [step.id for step in batched(steps)] == list(ids)
+
+
+def test_batch_takes_calls_out_of_a_repeat_that_goes_on_without_them() -> None:
+    call, repeat, last = batched(
+        """
+        - repeat:
+            times: 3
+            steps: [{sleep: 1ms}, {call: b.one, id: x, count: 2}, {call: c.one, id: y, after: x}]
+          id: r
+        - {work: 1ms, after: r}
+        """
+    )
+    assert isinstance(repeat, Repeat)
+    edge = only_edge((call,))
+    assert (call.id, edge.count, edge.origins) == ("x", 6, (Origin("x", 6),))
+    assert (repeat.id, repeat.times, repeat.after) == ("r", 3, ("x",))
+    assert [(step.id, step.after) for step in repeat.steps] == [("a.go/1.1", ()), ("y", ())]
+    assert last.after == ("x", "r")
+
+
+def test_batch_takes_calls_out_of_repeats_in_repeats_and_joins_them_with_those_around() -> None:
+    steps = batched(
+        """
+        - {call: b.one, id: x}
+        - repeat:
+            times: 2
+            steps: [{repeat: {times: 3, steps: [{call: b.one, id: y}, {call: c.one}]}}]
+        - {call: b.one, id: z}
+        """
+    )
+    edge = only_edge(steps[:1])
+    assert edge.origins == (Origin("x", 1), Origin("y", 6), Origin("z", 1))
+    assert [type(step) for step in steps] == [Call, Repeat]
+
+
+def test_batch_leaves_a_repeat_in_a_group_in_one_place() -> None:
+    (group,) = batched(
+        "- parallel: [{repeat: {times: 3, steps: [call: b.one, sleep: 1ms]}}, {call: c.one}]"
+    )
+    assert isinstance(group, Parallel)
+    first, _ = group.steps
+    assert isinstance(first, Sequence)
+    assert only_edge(first.steps[:1]).count == 3
+
+
+def test_batch_never_makes_a_call_carry_less() -> None:
+    one, two = batched("- {call: b.one, count: 40, batch: 10}\n- {call: b.one, count: 4}", 3)
+    assert [only_edge((step,)).batch for step in (one, two)] == [10, 3]
 
 
 def test_batch_never_joins_a_call_with_one_that_needs_its_answer() -> None:
@@ -305,10 +416,56 @@ def test_batch_in_a_parallel_group_keeps_what_may_be_in_flight() -> None:
         (
             "- {call: b.one, timeout: 1s}\n- call: b.one",
             20,
-            "calls in a row that differ in timeout",
+            "calls in a row differ in timeout",
         ),
-        ("- call: b.one\n- sleep: 1ms\n- call: b.one", 20, "other steps between its calls"),
-        ("- repeat: {times: 3, steps: [call: b.one, sleep: 1ms]}", 20, "other steps in the repeat"),
+        ("- call: b.one\n- {call: b.one, per_item: true}", 20, "differ in per_item"),
+        ("- call: b.one\n- publish: b.one", 20, "differ in whether they are published"),
+        (
+            "- {call: b.one, on_error: {fallback: [sleep: 1ms]}}\n"
+            "- {call: b.one, on_error: {fallback: [sleep: 1ms]}}",
+            20,
+            "differ in on_error",
+        ),
+        (
+            "- call: b.one\n- {sleep: 1ms, id: y}\n- {call: b.one, id: z, after: y}",
+            20,
+            "the call 'z' needs what 'y' gives, which lies between",
+        ),
+        (
+            "- call: b.one\n- {fail: 1%, id: y}\n- call: b.one",
+            20,
+            "the step 'y' between its calls may end the operation",
+        ),
+        (
+            "- repeat: {times: 3, steps: [{sleep: 1ms, id: y}, {call: b.one, id: x, after: y}]}",
+            20,
+            "in the repeat around it 'x' needs what 'y' gives",
+        ),
+        (
+            "- repeat: {times: 3, steps: [call: b.one, fail: 1%]}",
+            20,
+            "a step of the repeat around it may end the operation",
+        ),
+        (
+            "- repeat: {times: 3, steps: [sequence: [call: b.one, call: c.one]]}",
+            20,
+            "it lies in a group or a choice of the repeat around it",
+        ),
+        (
+            "- call: b.one\n- sequence: [call: b.one]",
+            20,
+            "its calls lie in different groups, choices or repeats",
+        ),
+        (
+            "- {call: c.one, count: 5, on_error: {fallback: [call: b.one]}}",
+            20,
+            "for each call of c.one that fails\n  batch a.go->c.one: a call that fails runs it",
+        ),
+        (
+            "- repeat: {times: 5, steps: [{call: c.one, on_error: {fallback: [call: b.one]}}]}",
+            20,
+            "for each call of c.one that fails\n  batch a.go->c.one: a call that fails runs it",
+        ),
     ],
 )
 def test_batch_refuses_where_nothing_would_change(steps: str, size: int, reason: str) -> None:
@@ -381,17 +538,64 @@ def test_a_repeat_of_several_steps_keeps_its_iterations_in_turn() -> None:
     assert len(group.steps) == 2
 
 
+def test_calls_inside_the_members_of_a_group_run_at_once() -> None:
+    (group,) = parallelized(
+        "- {parallel: [{sequence: [call: b.one, call: b.two]}, {sleep: 1ms}], id: p}"
+    )
+    assert isinstance(group, Parallel)
+    assert group.id == "p"
+    sequence, _ = group.steps
+    assert isinstance(sequence, Sequence)
+    assert [type(step) for step in sequence.steps] == [Parallel]
+
+
+def test_a_group_gives_its_members_no_more_than_max_in_flight() -> None:
+    base = scenario(
+        "- parallel:\n  - {call: b.one, count: 9, max_parallel: 3}\n"
+        "  - {sequence: [call: b.one, call: c.one]}"
+    )
+    changed = apply_refactor(base, Parallelize(Target("a", "go"), 5))
+    assert shape(changed).fan_out == 5
+    with pytest.raises(BadInput, match="within max: 3"):
+        apply_refactor(base, Parallelize(Target("a", "go"), 3))
+
+
+def test_work_and_sleep_between_calls_run_beside_them_and_those_around_stay() -> None:
+    first, group, last = parallelized(
+        "- work: 1ms\n- {call: b.one, id: x}\n- {work: 2ms, id: w, after: x}\n- sleep: 1ms\n"
+        "- {call: b.two, id: y}\n- sleep: 4ms"
+    )
+    assert (first.id, last.id) == ("a.go/1", "a.go/6")
+    assert isinstance(group, Parallel)
+    assert [(step.id, step.after) for step in group.steps] == [
+        ("x", ()),
+        ("y", ()),
+        ("w", ("x",)),
+        ("a.go/4", ()),
+    ]
+
+
 @pytest.mark.parametrize(
-    "steps",
+    ("steps", "why"),
     [
-        "- call: b.one",
-        "- call: b.one\n- work: 1ms\n- call: c.one",
-        "- {call: b.one, id: x}\n- {call: c.one, after: x}",
-        "- {call: b.one, count: 3, max_parallel: all}",
+        ("- work: 1ms", "it makes none"),
+        ("- call: b.one", "it makes one"),
+        ("- {call: b.one, id: x}\n- {call: c.one, id: y, after: x}", "'y' is after 'x'"),
+        (
+            "- {call: b.one, id: x}\n- {work: 1ms, after: x, id: w}\n- {call: c.one, after: w}",
+            "'a.go/3' is after 'w'",
+        ),
+        ("- {call: b.one, count: 3, max_parallel: all}", "they do so already"),
+        ("- parallel: [call: b.one, call: b.two]", "they do so already"),
+        ("- call: b.one\n- {fail: 1%, id: f}\n- call: c.one", "'f' is a fail"),
+        (
+            "- call: b.one\n- {choice: [{weight: 1, steps: [call: c.one]}], id: f}",
+            "'f' is a choice",
+        ),
     ],
 )
-def test_parallelize_refuses_where_nothing_could_run_at_once(steps: str) -> None:
-    with pytest.raises(BadInput, match="no adjacent calls that could run at once"):
+def test_parallelize_refuses_where_nothing_could_run_at_once(steps: str, why: str) -> None:
+    with pytest.raises(BadInput, match=f"no adjacent calls that could run at once: {why}"):
         parallelized(steps)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import ndiff
 from typing import Final
@@ -11,10 +11,9 @@ from typing import Final
 import yaml
 
 from services.scenario.capacity import Shape, calls_by_edge, calls_of, shape
-from services.scenario.model import Edge, Operation, Scenario
+from services.scenario.model import Edge, Operation, Scenario, Step, Steps
 from services.scenario.steps import write_steps
 from services.scenario.steps.calls import Publish, Talk
-from services.scenario.steps.groups import Parallel
 from services.scenario.steps.kind import WritePlace
 from services.scenario.steps.merged import Merged
 from services.scenario.text.amounts import DURATION
@@ -204,24 +203,57 @@ def _lost(scenario: Scenario, caller: str, operation: str, edge: Edge) -> Iterat
 
 def _hasty(before: Scenario, after: Scenario) -> Iterator[str]:
     """Messages that no longer wait for what ran before them, and may have decided them."""
-    groups = {
-        step.id
-        for _, operation in operations(before)
-        for step in walk(operation.steps)
-        if isinstance(step, Parallel)
-    }
+    old = {(s.name, o.name): o.steps for s, o in operations(before)}
     for service, operation in operations(after):
-        for step in walk(operation.steps):
-            if not isinstance(step, Parallel) or step.id in groups:
-                continue
-            for number, member in enumerate(step.steps):
-                ahead = [s for s in step.steps[:number] if s.id not in member.after]
-                if isinstance(member, Publish) and ahead:
-                    yield (
-                        f"{service.name}.{operation.name}: the message {member.edge.target} now "
-                        f"leaves beside {', '.join(s.id for s in ahead)}; where one of them "
-                        "decides it, say so with after"
-                    )
+        messages = [step for step in walk(operation.steps) if isinstance(step, Publish)]
+        sent = {origin.step for step in messages for origin in step.edge.origins}
+        was = dict(_ahead(old.get((service.name, operation.name), ()), sent, {}))
+        now = dict(_ahead(operation.steps, sent, {}))
+        for step in messages:
+            names = [origin.step for origin in step.edge.origins]
+            gone = {i: None for name in names for i in was.get(name, {}) if i not in now[name]}
+            if gone:
+                yield (
+                    f"{service.name}.{operation.name}: the message {step.edge.target} no longer "
+                    f"waits for {', '.join(gone)}; where one of them decides it, say so with after"
+                )
+
+
+Ids = Mapping[str, None]
+"""In order."""
+
+
+def _ahead(
+    steps: Steps, sent: Collection[str], done: Ids, *, in_turn: bool = True
+) -> Iterator[tuple[str, Ids]]:
+    """Each of ``sent`` that is below, and the steps that have ended when its items are sent."""
+    if not sent:
+        return
+    before = dict(done)
+    ended: dict[str, Ids] = {}
+    for step in steps:
+        here = before if in_turn else {**done, **_union(ended[i] for i in step.after if i in ended)}
+        for name in _named(step):
+            if name in sent:
+                yield name, dict(here)
+        for block in step.blocks:
+            yield from _ahead(block, sent, here, in_turn=step.at_once == 1)
+        own = _union(dict.fromkeys(_named(inner)) for inner in walk((step,)))
+        if in_turn:
+            before |= own
+        else:
+            ended[step.id] = {**here, **own}
+
+
+def _union(parts: Iterable[Ids]) -> dict[str, None]:
+    return {i: None for part in parts for i in part}
+
+
+def _named(step: Step) -> list[str]:
+    """The step as chance knows it; a joined one is those that it stands for."""
+    if isinstance(step, Talk | Merged):
+        return [origin.step for origin in step.edge.origins]
+    return [] if step.blocks else [step.id]
 
 
 def _written(service: str, operation: Operation) -> list[str]:

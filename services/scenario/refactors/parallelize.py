@@ -1,16 +1,16 @@
 """``parallelize``: adjacent calls and repeats of an operation run at once, respecting ``after``.
 
-A run of adjacent calls, publishes and repeats becomes a parallel group, inside which ``after``
-still holds; the calls of one edge (a repeat of nothing else is one) run at once, too. Groups that
-the file made stay as they are. Of a bound on the whole, a group and its members take shares whose
-product stays within it.
+A run of calls, publishes and repeats, with the work and the waiting between them, becomes a
+parallel group, inside which ``after`` still holds; the calls of one edge (a repeat of nothing else
+is one) run at once, too. Groups that the file made stay, and inside their members the same is done.
+Of a bound on the whole, a group and its members take shares whose product stays within it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import pairwise
 from typing import Final
 
 from services.errors import BadInput
@@ -26,12 +26,17 @@ from services.scenario.model import (
 )
 from services.scenario.refactors.joining import resolved, unrolled, with_after
 from services.scenario.refactors.operator import Operator
+from services.scenario.steps import kind_of
 from services.scenario.steps.calls import Talk
 from services.scenario.steps.groups import Parallel, Repeat
+from services.scenario.steps.time import Sleep, Work
 from services.scenario.text.edges import TARGET
 from services.scenario.text.forms import Form, Key, integer, optional
 from services.scenario.text.reader import did_you_mean
-from services.scenario.tree import operations, with_blocks, with_operations
+from services.scenario.tree import operations, walk, with_blocks, with_operations
+
+_CALLS: Final = (Talk, Repeat)
+_BETWEEN: Final = (Work, Sleep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +53,57 @@ def _apply(scenario: Scenario, refactor: Parallelize) -> Scenario:
             hint=did_you_mean(str(refactor.at), known),
         )
 
+    before = scenario.services[refactor.at.service].operations[refactor.at.operation].steps
+    steps = _in_sequence(before, refactor.max)
+    if steps == before:
+        raise _nothing_at_once(before, refactor)
+
     def rewrite(service: Service, operation: Operation) -> Operation:
         if (service.name, operation.name) != (refactor.at.service, refactor.at.operation):
             return operation
-        return replace(operation, steps=_in_sequence(operation.steps, refactor.max))
+        return replace(operation, steps=steps)
 
-    after = with_operations(scenario, rewrite)
-    if after == scenario:
-        raise BadInput(
-            f"parallelize: {refactor.at} has no adjacent calls that could run at once",
-            hint="calls that are after each other have to wait",
-        )
-    return after
+    return with_operations(scenario, rewrite)
+
+
+def _nothing_at_once(steps: Steps, refactor: Parallelize) -> BadInput:
+    what = f"parallelize: {refactor.at} has no adjacent calls that could run at once"
+    if refactor.max is not None and _in_sequence(steps, None) != steps:
+        return BadInput(f"{what} within max: {refactor.max}", hint="give a larger max, or none")
+    calls = [step for step in walk(steps) if isinstance(step, Talk)]
+    if not calls:
+        why = "it makes none"
+    elif len(calls) == 1 and calls[0].edge.count == 1:
+        why = "it makes one"
+    else:
+        why = next(_in_the_way(steps), "they do so already")
+    hint = "those of one list can where none is after another, with work and sleep between them"
+    return BadInput(f"{what}: {why}", hint=hint)
+
+
+def _in_the_way(steps: Steps, *, in_turn: bool = True) -> Iterator[str]:
+    """What keeps calls of one list, and of those inside, from running at once."""
+    calling = [i for i, s in enumerate(steps) if any(isinstance(t, Talk) for t in walk((s,)))]
+    for i, j in pairwise(calling) if in_turn else ():
+        earlier = {step.id for step in steps[i:j]}
+        needed = [name for name in steps[j].after if name in earlier]
+        if needed:
+            yield f"{steps[j].id!r} is after {needed[0]!r}"
+        for step in steps[i : j + 1]:
+            if not isinstance(step, (*_CALLS, *_BETWEEN)):
+                yield f"{step.id!r} is a {kind_of(step)[0]}"
+    for step in steps:
+        for block in step.blocks:
+            yield from _in_the_way(block, in_turn=step.at_once == 1)
 
 
 def _in_sequence(steps: Steps, limit: int | None) -> Steps:
     renamed: dict[str, str] = {}
     out: list[Step] = []
-    for talks, adjacent in groupby(steps, lambda step: isinstance(step, Talk | Repeat)):
-        if not talks:
-            out += [_within(_renamed(step, renamed), limit) for step in adjacent]
-            continue
+    for adjacent in _runs(steps):
         members = []
         for step in adjacent:
-            members.append(_renamed(unrolled(step, lambda _: True), renamed))
+            members.append(_renamed(unrolled(step), renamed))
             if members[-1].id != step.id:
                 renamed[step.id] = members[-1].id
         group = _group(tuple(members), limit)
@@ -83,14 +115,33 @@ def _in_sequence(steps: Steps, limit: int | None) -> Steps:
     return tuple(out)
 
 
+def _runs(steps: Steps) -> Iterator[list[Step]]:
+    """The steps in order: from call to call with the work and the waiting in between, and each of
+    the others alone."""
+    run: list[Step] = []
+    between: list[Step] = []
+    for step in steps:
+        if isinstance(step, _CALLS):
+            run += [*between, step]
+            between = []
+        elif run and isinstance(step, _BETWEEN):
+            between.append(step)
+        else:
+            yield from filter(None, (run, *([s] for s in between), [step]))
+            run, between = [], []
+    yield from filter(None, (run, *([s] for s in between)))
+
+
 def _group(members: Steps, limit: int | None) -> Parallel | None:
-    """The members at once; None where that would not let two of them run at the same time."""
+    """The members at once; None where that would not let two calls run at the same time."""
     if not _independent(members):
         return None
-    share = None if limit is None else max(1, limit // len(members))
+    calls = sum(isinstance(step, _CALLS) for step in members)
+    share = None if limit is None else max(1, limit // calls)
     inside = {step.id for step in members}
     steps = tuple(
-        with_after(_within(step, share), (i for i in step.after if i in inside)) for step in members
+        with_after(_within(step, share), (i for i in step.after if i in inside))
+        for step in _calls_first(members)
     )
     if limit is None:
         bound = None
@@ -104,13 +155,35 @@ def _group(members: Steps, limit: int | None) -> Parallel | None:
     )
 
 
+def _calls_first(members: Steps) -> Steps:
+    """Members begin in order, and work would hold up on the loop what could be sent before it."""
+    late: set[str] = set()
+    for step in members:
+        if isinstance(step, _BETWEEN) or not late.isdisjoint(step.after):
+            late.add(step.id)
+    return tuple(sorted(members, key=lambda step: step.id in late))
+
+
 def _within(step: Step, limit: int | None) -> Step:
     """The same for what is inside the step."""
-    if isinstance(step, Parallel) or limit == 1:
+    if limit is not None and limit < 2:
         return step
+    if isinstance(step, Parallel):
+        return _in_group(step, limit)
     if isinstance(step, Talk) and step.edge.count > step.edge.batch:
         step = replace(step, edge=replace(step.edge, max_parallel=limit))
     return with_blocks(step, lambda block: _in_sequence(block, limit))
+
+
+def _in_group(group: Parallel, limit: int | None) -> Parallel:
+    """What is inside each member of a group that was there before; the group stays."""
+    members = min(len(group.steps), group.max_parallel or len(group.steps))
+    share = None if limit is None else limit // max(1, members)
+    steps = ((step, _within(step, share)) for step in group.steps)
+    # A share is less than what a member may have already: that it keeps.
+    kept = (step if in_flight(new) < in_flight(step) else new for step, new in steps)
+    inside = replace(group, steps=tuple(kept))
+    return inside if limit is None or in_flight(inside) <= limit else group
 
 
 def _renamed(step: Step, renamed: dict[str, str]) -> Step:
@@ -118,15 +191,18 @@ def _renamed(step: Step, renamed: dict[str, str]) -> Step:
 
 
 def _independent(steps: Iterable[Step]) -> bool:
-    """Whether two of the steps could run at the same time."""
+    """Whether two of the calls could run at the same time."""
     needs: dict[str, set[str]] = {}
+    calls: list[str] = []
     for step in steps:
         direct = set(step.after)
         needs[step.id] = direct.union(*(needs.get(i, set()) for i in direct))
-    return any(
-        set(needs) - needs[step] - {step} - {later for later in needs if step in needs[later]}
-        for step in needs
-    )
+        if isinstance(step, _CALLS):
+            # Each needs all before it, or one of those could run beside it.
+            if not needs[step.id].issuperset(calls):
+                return True
+            calls.append(step.id)
+    return False
 
 
 _BOUND: Final = Form(
