@@ -211,7 +211,9 @@ def _hasty(before: Scenario, after: Scenario) -> Iterator[str]:
         now = dict(_ahead(operation.steps, sent, {}))
         for step in messages:
             names = [origin.step for origin in step.edge.origins]
-            gone = {i: None for name in names for i in was.get(name, {}) if i not in now[name]}
+            waited = ((i, name) for name in names for i in was.get(name, {}))
+            # What was joined leaves together.
+            gone = {i: None for i, name in waited if i not in now[name] and i not in names}
             if gone:
                 yield (
                     f"{service.name}.{operation.name}: the message {step.edge.target} no longer "
