@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import jsonschema
@@ -10,13 +11,16 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.errors import BadInput
 from services.scenario.file.parser import bundled, parse_text
 from services.scenario.file.schema import scenario_schema
 from services.scenario.file.writer import to_plain, to_yaml
-from services.scenario.model import Scenario
+from services.scenario.model import EdgeRef, Scenario, Target
 from services.scenario.pace import Open
-from services.scenario.refactors import apply
-from tests.scenario.strategies import scenarios
+from services.scenario.refactors import apply, apply_refactor
+from services.scenario.refactors.batch import Batch
+from services.scenario.refactors.parallelize import Parallelize
+from tests.scenario.strategies import scenarios, talks
 
 SCHEMA = jsonschema.Draft202012Validator(scenario_schema())
 slow_to_draw = settings(
@@ -63,3 +67,15 @@ def test_the_file_is_plain_yaml_for_other_readers() -> None:
 def test_what_refactors_made_is_not_written_as_if_it_were_a_base(variant: str) -> None:
     with pytest.raises(ValueError, match="not a base"):
         to_yaml(apply(parse_text(bundled()["checkout"]), variant))
+
+
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@given(talks(), st.integers(2, 9))
+def test_what_refactors_made_is_written_without_loss_or_not_at_all(base: Scenario, n: int) -> None:
+    for refactor in (Batch(EdgeRef("a", None, "b", "one"), n), Parallelize(Target("a", "go"), n)):
+        changed, text = base, ""
+        with suppress(BadInput):
+            changed = apply_refactor(base, refactor)
+        with suppress(ValueError):
+            text = to_yaml(changed)
+        assert not text or parse_text(text) == changed
