@@ -587,6 +587,19 @@ def test_work_and_sleep_between_calls_run_beside_them_and_those_around_stay() ->
         ),
         ("- {call: b.one, count: 3, max_parallel: all}", "they do so already"),
         ("- parallel: [call: b.one, call: b.two]", "they do so already"),
+        (
+            "- parallel: [{call: b.one, id: x}, {call: b.two, id: y, after: x}]",
+            "'y' is after 'x'",
+        ),
+        ("- {call: b.one, count: 3, batch: 3}", "it makes one"),
+        (
+            "- {repeat: {times: 3, steps: [work: 1ms, call: b.one]}, id: r}",
+            "the rounds of 'r' follow",
+        ),
+        (
+            "- choice: [{weight: 1, steps: [call: b.one]}, {weight: 1, steps: [call: c.one]}]",
+            "no two of them lie in one list",
+        ),
         ("- call: b.one\n- {fail: 1%, id: f}\n- call: c.one", "'f' is a fail"),
         (
             "- call: b.one\n- {choice: [{weight: 1, steps: [call: c.one]}], id: f}",

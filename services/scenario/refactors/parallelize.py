@@ -9,6 +9,7 @@ Of a bound on the whole, a group and its members take shares whose product stays
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -16,6 +17,7 @@ from typing import Final
 from services.errors import BadInput
 from services.scenario.capacity import in_flight
 from services.scenario.model import (
+    EdgeRef,
     Operation,
     Refactor,
     Scenario,
@@ -24,6 +26,7 @@ from services.scenario.model import (
     Steps,
     Target,
 )
+from services.scenario.refactors.batch import BATCH, Batch
 from services.scenario.refactors.joining import resolved, unrolled, with_after
 from services.scenario.refactors.operator import Operator
 from services.scenario.steps import kind_of
@@ -52,11 +55,10 @@ def _apply(scenario: Scenario, refactor: Parallelize) -> Scenario:
             f"parallelize: there is no operation {refactor.at}",
             hint=did_you_mean(str(refactor.at), known),
         )
-
     before = scenario.services[refactor.at.service].operations[refactor.at.operation].steps
     steps = _in_sequence(before, refactor.max)
     if steps == before:
-        raise _nothing_at_once(before, refactor)
+        raise _nothing_at_once(scenario, before, refactor)
 
     def rewrite(service: Service, operation: Operation) -> Operation:
         if (service.name, operation.name) != (refactor.at.service, refactor.at.operation):
@@ -66,35 +68,43 @@ def _apply(scenario: Scenario, refactor: Parallelize) -> Scenario:
     return with_operations(scenario, rewrite)
 
 
-def _nothing_at_once(steps: Steps, refactor: Parallelize) -> BadInput:
+def _nothing_at_once(scenario: Scenario, steps: Steps, refactor: Parallelize) -> BadInput:
     what = f"parallelize: {refactor.at} has no adjacent calls that could run at once"
     if refactor.max is not None and _in_sequence(steps, None) != steps:
         return BadInput(f"{what} within max: {refactor.max}", hint="give a larger max, or none")
     calls = [step for step in walk(steps) if isinstance(step, Talk)]
-    if not calls:
-        why = "it makes none"
-    elif len(calls) == 1 and calls[0].edge.count == 1:
-        why = "it makes one"
-    else:
-        why = next(_in_the_way(steps), "they do so already")
+    few = {0: "it makes none", 1: "it makes one"}.get(len(calls), "no two of them lie in one list")
     hint = "those of one list can where none is after another, with work and sleep between them"
-    return BadInput(f"{what}: {why}", hint=hint)
+    for to in dict.fromkeys(call.edge.target for call in calls):
+        edge = EdgeRef(refactor.at.service, refactor.at.operation, to.service, to.operation)
+        with suppress(BadInput):
+            BATCH.apply(scenario, Batch(edge, 2))
+            hint = f"one call could carry several: batch {edge}"
+            break
+    return BadInput(f"{what}: {next(_in_the_way(steps), few)}", hint=hint)
 
 
 def _in_the_way(steps: Steps, *, in_turn: bool = True) -> Iterator[str]:
     """What keeps calls of one list, and of those inside, from running at once."""
     calling = [i for i, s in enumerate(steps) if any(isinstance(t, Talk) for t in walk((s,)))]
-    for i, j in pairwise(calling) if in_turn else ():
+    for i, j in pairwise(calling):
         earlier = {step.id for step in steps[i:j]}
         needed = [name for name in steps[j].after if name in earlier]
         if needed:
             yield f"{steps[j].id!r} is after {needed[0]!r}"
+        if not in_turn:
+            yield "they do so already"
         for step in steps[i : j + 1]:
             if not isinstance(step, (*_CALLS, *_BETWEEN)):
                 yield f"{step.id!r} is a {kind_of(step)[0]}"
-    for step in steps:
+    for i in calling:
+        step = steps[i]
+        if isinstance(step, Talk) and step.edge.count > step.edge.batch:
+            yield "they do so already"
         for block in step.blocks:
             yield from _in_the_way(block, in_turn=step.at_once == 1)
+        if isinstance(step, Repeat) and step.times > 1:
+            yield f"the rounds of {step.id!r} follow each other"
 
 
 def _in_sequence(steps: Steps, limit: int | None) -> Steps:
