@@ -82,7 +82,7 @@ def test_one_worker_with_constant_work_is_m_d_1(protocol: str, rho: float, off: 
 
 @pytest.mark.parametrize(("rho", "off"), [(0.5, 0.1), (0.8, 0.15)])
 def test_four_workers_with_exponential_work_are_m_m_4(rho: float, off: float) -> None:
-    waited = waits(queue("http", 4, "{exponential: 10ms}"), rho * 400)
+    waited = waits(queue("http", 4, "{exponential: 10ms}"), rho * 400, requests=40_000)
     load = rho * 4
     mean_ms = sum(waited) / len(waited) / MS
     assert mean_ms == pytest.approx(erlang_c(4, load) * 10 / (4 - load), rel=off)
