@@ -51,7 +51,7 @@ class Flow:
     left: BySecond
     """Left the queue: a worker took them, or they were given up there."""
     handled: BySecond
-    """A worker had taken them, and they ended."""
+    """A worker took them and came to the end, good or bad, within the deadline."""
 
 
 @dataclass(frozen=True, slots=True)

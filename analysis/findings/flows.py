@@ -32,9 +32,11 @@ class Flow:
     left: I64
     """Left the queue: taken by a worker, or given up there."""
     handled: I64
-    """Taken, and ended."""
+    """Taken, and brought to an end within the deadline."""
     measured_s: int
     """Whole seconds of the measured phase."""
+    due_for_sent: float = 1.0
+    """Requests of the load that were due in the round, to those that were sent and not dropped."""
 
     @cached_property
     def waiting(self) -> I64:
@@ -71,4 +73,5 @@ def _sum(flows: list[Flow]) -> Flow:
         left=np.sum([flow.left for flow in flows], axis=0),
         handled=np.sum([flow.handled for flow in flows], axis=0),
         measured_s=first.measured_s,
+        due_for_sent=first.due_for_sent,
     )

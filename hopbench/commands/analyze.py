@@ -207,7 +207,7 @@ def _of_run(path: Path, variant: str | None) -> tuple[Read, Ran]:
     with rundir.claimed(run):
         rounds = [r for turn in turns if (r := trial.read(run, planned, turn)) is not None]
         spans = concat(r.measured_spans() for r in rounds)
-        went = tuple(flow for r in rounds for flow in flows(r.evidence, r.turn.round))
+        went = tuple(flow for r in rounds for flow in flows(r))
     repairs = dict.fromkeys(REPAIRS, 0)
     return Read(spans, len(rounds), repairs, ()), Ran(planned, name, went)
 

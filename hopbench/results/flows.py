@@ -6,18 +6,20 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import polars as pl
 
 from analysis.arrays import I64
 from analysis.findings.flows import Flow
-from hopbench.engines.port import Evidence
+from hopbench.runs.trial import Trial
 from services.report import BySecond
 
 _NANO = 1_000_000_000
 
 
-def flows(evidence: Evidence | None, round: int) -> tuple[Flow, ...]:
+def flows(found: Trial) -> tuple[Flow, ...]:
     """One for each service, operation and protocol that anything came over, of the same seconds
     all; none of a round that left no evidence."""
+    evidence = found.evidence
     if evidence is None:
         return ()
     arrived: dict[tuple[str, str, str], Counter[int]] = {}
@@ -47,7 +49,7 @@ def flows(evidence: Evidence | None, round: int) -> tuple[Flow, ...]:
     nothing: BySecond = {}
     return tuple(
         Flow(
-            round=round,
+            round=found.turn.round,
             service=way[0],
             operation=way[1],
             protocol=way[2],
@@ -56,6 +58,7 @@ def flows(evidence: Evidence | None, round: int) -> tuple[Flow, ...]:
             left=_column(left.get(way, nothing), seconds),
             handled=_column(handled.get(way, nothing), seconds),
             measured_s=(evidence.measured_to_ns - evidence.measured_from_ns) // _NANO,
+            due_for_sent=_due_for_sent(found.samples),
         )
         for way, of in sorted(arrived.items())
     )
@@ -71,6 +74,12 @@ def consumer_lag(flows: Sequence[Flow], seconds: Iterable[int]) -> list[int | No
     first = int(over[0].second[0])
     last = len(waiting) - 1
     return [int(waiting[min(at - first, last)]) if at >= first else 0 for at in seconds]
+
+
+def _due_for_sent(samples: pl.DataFrame) -> float:
+    measured = samples.filter(pl.col("phase") == "measured")
+    sent = measured["sent_ns"].count()
+    return measured.height / sent if sent else 1.0
 
 
 def _add(into: Counter[int], counted: BySecond) -> None:

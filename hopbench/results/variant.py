@@ -109,7 +109,7 @@ def told(
         found = trial.read(run, plan, turn) if turn.variant == name else None
         if found is None:
             continue
-        through[turn.round] = flows(found.evidence, turn.round)
+        through[turn.round] = flows(found)
         seen = observe(found.measured_spans(), facts, asked, "run", through[turn.round])
         one = account(found, world, seen)
         disk.write_json(found.directory.doubts, plain(one.doubts))

@@ -166,14 +166,19 @@ class Behaviour:
             if flow is not None and origin_ns is not None:
                 left_ns = incoming.received_ns + scope.queue_ns
                 flow.left[(left_ns - origin_ns) // _NANO] += 1
+        finished = False
         try:
             reply = None if self._faults is None else await self._disturb(incoming, keys)
             if reply is None:
                 await steps.run(frame, keys, 0, None)
+            finished = True
+        except StepFailed:
+            finished = True
+            raise
         finally:
             if slots is not None:
                 slots.give()
-            if flow is not None and origin_ns is not None:
+            if finished and flow is not None and origin_ns is not None:
                 flow.handled[(self._clock.now_ns() - origin_ns) // _NANO] += 1
         return Reply(Status.OK, incoming.response_bytes) if reply is None else reply
 

@@ -84,7 +84,7 @@ def test_more_than_it_can_do_is_a_finding_with_rates_and_what_would_do() -> None
     assert only.kind == "queue.backlog"
     assert (only.where.callee, only.where.operation, only.where.protocol) == ("c", "ev", "kafka")
     assert "40.0 messages come in a second, and it handles 20.0" in only.text
-    assert "after the 10 s that were measured 240 were waiting" in only.text
+    assert "when the 10 measured seconds ended, 240 were waiting" in only.text
     assert only.refactor == {"op": "set", "at": "c", "workers": 3}
     assert only.cost_ms.n == 0
     assert only.evidence == ()
@@ -118,7 +118,7 @@ def test_a_burst_that_is_worked_off_is_none() -> None:
 
 def test_requests_that_give_up_in_the_queue_do_not_hide_it() -> None:
     (only,) = found(flow([40] * 12, patience=30, protocol="http"))
-    assert "40.0 requests come in a second, and it handles 20.0" in only.text
+    assert "40.0 requests come in a second, and it handles 20.0 in time" in only.text
 
 
 def test_a_service_is_judged_by_all_that_goes_through_it() -> None:
@@ -157,6 +157,12 @@ def test_one_round_of_three_is_chance() -> None:
 def test_what_it_lacks_is_proposed(of: Facts, refactor: dict[str, object]) -> None:
     (only,) = found(flow([40] * 12), of=of)
     assert only.refactor == refactor
+
+
+def test_what_was_dropped_would_have_come_too() -> None:
+    (only,) = found(replace(flow([40] * 12), due_for_sent=2.0))
+    assert "40.0 messages come in a second (80.0 without drops)" in only.text
+    assert only.refactor == {"op": "set", "at": "c", "workers": 5}
 
 
 def test_without_counts_nothing_is_said() -> None:

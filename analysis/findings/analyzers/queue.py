@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import ceil
+from statistics import median
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -24,14 +25,15 @@ from analysis.arrays.quantiles import NS_PER_MS
 from analysis.findings.finding import Where
 from analysis.findings.flows import Flow, together
 from analysis.findings.observed import Candidate, Observed, Shown, conclude
-from analysis.spans.table import Kind
-from services.scenario.facts import Facts
+from analysis.spans.table import Flag, Kind
 
 _SECONDS: Final = 4
 """Fewer say nothing of growth."""
 _SURE: Final = 3.0
 _GROWS: Final = 1.5
 _MUCH: Final = 0.05
+_LATE: Final = 0.05
+"""Of those that left the queue: with so many given up the rate is of those in time."""
 _ROOM: Final = 0.8
 """How busy those workers would be that are advised."""
 
@@ -84,24 +86,27 @@ def _grows(waiting: I64) -> bool:
 def _backlog(seen: Observed, service: str, found: Sequence[_Behind]) -> Candidate:
     flow = found[0].flow
     spans, role = seen.spans, seen.hops.role
-    rows = np.flatnonzero(
-        (spans.service == spans.code(service))
-        & ((role == Kind.SERVER) | (role == Kind.CONSUMER))
-        & (spans.queue > 0)
-        & (spans.service >= 0)
-    ).astype(np.int32)
+    served = (spans.service == spans.code(service)) & (spans.service >= 0)
+    served &= (role == Kind.SERVER) | (role == Kind.CONSUMER)
+    rows = np.flatnonzero(served & (spans.queue > 0)).astype(np.int32)
     waited = np.where(seen.path.on_path[rows], spans.queue[rows], 0)
-    rate, capacity = (float(np.median([getattr(b, n) for b in found])) for n in _FIGURES)
-    waiting = int(np.median([behind.waiting for behind in found]))
+    rate = median([behind.rate for behind in found])
+    capacity = median([behind.capacity for behind in found])
+    waiting = int(median([behind.waiting for behind in found]))
+    more = median([behind.flow.due_for_sent for behind in found])
     what = "messages" if flow.protocol == "kafka" else "requests"
-    text = (
-        f"{service} falls behind: {rate:.1f} {what} come in a second, and it handles "
-        f"{capacity:.1f}; after the {flow.measured_s} s that were measured {waiting:,} were waiting"
-    )
+    undropped = f" ({more * rate:.1f} without drops)" if more > 1.005 else ""
+    late = sum(int((b.flow.left - b.flow.handled).sum()) for b in found)
+    in_time = " in time" if late > _LATE * sum(int(b.flow.left.sum()) for b in found) else ""
     longest = int(spans.queue[rows].max(initial=0)) / NS_PER_MS
+    text = (
+        f"{service} falls behind: {rate:.1f} {what} come in a second{undropped}, and it handles "
+        f"{capacity:.1f}{in_time}; when the {flow.measured_s} measured seconds ended, {waiting:,} "
+        f"were waiting."
+    )
     if longest:
-        text += f", and of those traced one had waited {longest:,.0f} ms"
-    refactor, would = _would_do(seen.facts, flow, rate / max(capacity, 1e-9))
+        text += f" The longest wait traced was {longest:,.0f} ms."
+    refactor, would = _would_do(seen, flow, more * rate, capacity)
     return conclude(
         seen,
         "queue.backlog",
@@ -115,32 +120,51 @@ def _backlog(seen: Observed, service: str, found: Sequence[_Behind]) -> Candidat
         ),
         units_with_place=len(np.unique(seen.unit[rows])),
         confidence="high",
-        text=f"{text}.{would}",
+        text=text + would,
         refactor=refactor,
     )
 
 
-_FIGURES: Final = ("rate", "capacity")
-
-
-def _would_do(facts: Facts, flow: Flow, ratio: float) -> tuple[dict[str, Any] | None, str]:
-    """The refactor that gives it room, and the same in words; ``ratio`` of arrivals to capacity."""
-    service = flow.service
+def _would_do(
+    seen: Observed, flow: Flow, rate: float, capacity: float
+) -> tuple[dict[str, Any] | None, str]:
+    """The refactor that gives it room for ``rate`` a second, and the same in words."""
+    service, facts = flow.service, seen.facts
     replicas = facts.replicas.get(service)
     if replicas is None:
         return None, ""
     workers = facts.workers.get(service)
-    slots = None if workers is None else workers * replicas
     edge, partitions = facts.ordered.get(service, ("", 0))
-    if edge and (slots is None or partitions <= slots):
-        needed = ceil(partitions * ratio / _ROOM)
-        text = f" Each of {partitions} partitions is handled in order; {needed} would keep up."
-        return {"op": "set", "at": edge, "partitions": needed}, text
-    if slots is not None and workers is not None and service not in facts.busy:
-        needed = ceil(ceil(slots * ratio / _ROOM) / replicas)
-        text = f" With {needed} workers{' each' if replicas > 1 else ''} it would keep up."
-        return {"op": "set", "at": service, "workers": needed}, text
-    needed = ceil(replicas * ratio / _ROOM)
-    return {"op": "set", "at": service, "replicas": needed}, (
-        f" With {needed} replicas it would keep up."
-    )
+    in_order = bool(edge) and (workers is None or partitions <= workers * replicas)
+    slots = partitions if in_order else replicas * (workers or 1)
+    each_s = _handling_s(seen, service) if in_order or workers else 0.0
+    # Who retries what comes too late asks more often than there is to ask.
+    rate /= _attempts(seen, service)
+    needed = rate * (each_s or slots / max(capacity, 1e-9)) / _ROOM
+    if in_order:
+        text = f" Each of {partitions} partitions is handled in order; {ceil(needed)} would do."
+        return {"op": "set", "at": edge, "partitions": max(ceil(needed), partitions + 1)}, text
+    if workers is not None and service not in facts.busy:
+        more = max(ceil(needed / replicas), workers + 1)
+        text = f" {more} workers{' each' if replicas > 1 else ''} would keep up."
+        return {"op": "set", "at": service, "workers": more}, text
+    more = max(ceil(needed / (workers or 1)), replicas + 1)
+    return {"op": "set", "at": service, "replicas": more}, f" {more} replicas would keep up."
+
+
+def _handling_s(seen: Observed, service: str) -> float:
+    """What a worker needs for a request that it brings to a good end, in the mean; 0 where no
+    trace tells."""
+    spans, role = seen.spans, seen.hops.role
+    ended = (spans.service == spans.code(service)) & (spans.service >= 0)
+    ended &= ((role == Kind.SERVER) | (role == Kind.CONSUMER)) & ~spans.has(Flag.ERROR)
+    if not ended.any():
+        return 0.0
+    return float((spans.duration - np.maximum(spans.queue, 0))[ended].mean()) / 1e9
+
+
+def _attempts(seen: Observed, service: str) -> float:
+    """For each call of the service."""
+    of = [n for n, place in enumerate(seen.hops.places) if place.callee == service]
+    attempts = int(np.isin(seen.hops.place, of).sum())
+    return attempts / max(int(np.isin(seen.calls.place, of).sum()), 1) if attempts else 1.0
