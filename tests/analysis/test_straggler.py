@@ -80,6 +80,20 @@ def test_what_chance_makes_slow_twice_is_not_hedged() -> None:
     assert "by chance both are slow in 76% of requests" in finding.text
 
 
+def test_where_half_are_slow_no_hedge_is_sent_in_time() -> None:
+    """Among four slow and two usual calls the slow ones are no stragglers, and later than none."""
+    made = Traces()
+    for t in range(20):
+        request = made.request(f"t{t}")
+        for i in range(6):
+            length = 60 if i < (4 if t % 2 else 2) else 10
+            request.call("stock", "get", 1, 1 + length, instance=f"stock/{(i + t) % 2}")
+    (finding,) = made.found("fanout.straggler")
+    assert finding.refactor is None
+    assert finding.saving_ms == (0.0, 0.0)
+    assert "a hedge would come too late" in finding.text
+
+
 def test_without_an_instance_that_stands_out_none_is_named() -> None:
     made = Traces()
     for t in range(12):

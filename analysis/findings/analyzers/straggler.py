@@ -114,7 +114,12 @@ def _straggling(late: _Late, at: Place, of_place: I64, which: I64) -> Candidate:
     refactor: dict[str, Any] | None = None
     # A hedge waits for the delay before it asks again, and then for another median.
     gain = (late.cost[which] - delay, late.cost[which])
-    if _hedgeable(seen, at, groups.call[member]):
+    nothing = (np.zeros_like(gain[0]), np.zeros_like(gain[1]))
+    if not (took > delay).any():
+        # Slow ones among slow siblings are no stragglers there, and set the delay.
+        gain = nothing
+        text += " So many are that slow by chance that a hedge would come too late."
+    elif _hedgeable(seen, at, groups.call[member]):
         refactor = _hedge(seen, at, delay)
         text += f" {_sent_twice(took, delay)}"
         # Where it is chance, and no instance, the second attempt is as often slow as the first.
@@ -123,7 +128,7 @@ def _straggling(late: _Late, at: Place, of_place: I64, which: I64) -> Candidate:
             text += f", and by chance both are slow in {still:.0%} of requests"
         text += "."
         if still >= _MOST:
-            refactor, gain = None, (np.zeros_like(gain[0]), np.zeros_like(gain[1]))
+            refactor, gain = None, nothing
     return conclude(
         seen,
         "fanout.straggler",
