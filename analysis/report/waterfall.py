@@ -16,6 +16,7 @@ import polars as pl
 from analysis.arrays.quantiles import NS_PER_MS
 from analysis.report.figures import ms
 from analysis.spans.parquet import KINDS
+from analysis.spans.table import QUEUE_NS
 
 _MOST_LINES = 80
 
@@ -31,11 +32,14 @@ class Bar:
     end_ns: int
     depth: int
     error: bool
+    queue_ns: int = 0
+    """From its start, until a worker took it."""
 
 
 def read_trace(spans: Sequence[Path], trace_id: str) -> tuple[Bar, ...]:
     """The spans of one trace in drawing order (each below its parent, by start time)."""
-    columns = ["span", "parent", "start", "end", "kind", "service", "operation", "status"]
+    columns = ["span", "parent", "start", "end", "kind", "service", "operation", "status",
+               "attributes"]  # fmt: skip
     for path in spans:
         rows = pl.scan_parquet(path, glob=False).filter(pl.col("trace") == trace_id).select(columns)
         found = rows.collect()
@@ -65,10 +69,16 @@ def _ordered(rows: Sequence[dict[str, object]]) -> tuple[Bar, ...]:
                 end_ns=_integer(row["end"]) - origin,
                 depth=depth,
                 error=str(row["status"]).lower() == "error",
+                queue_ns=_queue(row["attributes"]),
             )
         )
         stack.extend((child, depth + 1) for child in below.get(row["span"], ()))
     return tuple(bars)
+
+
+def _queue(attributes: object) -> int:
+    said = attributes.get(QUEUE_NS, "") if isinstance(attributes, dict) else ""
+    return int(said) if said.isdecimal() else 0
 
 
 def _integer(value: object) -> int:
@@ -98,13 +108,19 @@ def waterfall(bars: Sequence[Bar], cited: Collection[str]) -> str:
             classes += " cited"
         if bar.error:
             classes += " error"
-        duration = ms((bar.end_ns - bar.start_ns) / NS_PER_MS)
+        lasted = bar.end_ns - bar.start_ns
+        duration, queued = ms(lasted / NS_PER_MS), ""
+        title = f"{bar.label} ({bar.kind}), {duration}"
+        if bar.queue_ns:
+            share = 100 * min(bar.queue_ns / max(lasted, 1), 1)
+            queued = f'<span class="queued" style="width:{share:.2f}%"></span>'
+            title += f", {ms(bar.queue_ns / NS_PER_MS)} of it queued"
         parts.append(
-            f'<li title="{escape(f"{bar.label} ({bar.kind}), {duration}")}">'
+            f'<li title="{escape(title)}">'
             f'<span class="name" style="padding-left:{min(bar.depth, 14) * 9}px">'
             f"{escape(bar.label)}</span>"
             f'<span class="lane"><span class="{classes}" '
-            f'style="left:{start:.2f}%;width:{end - start:.2f}%"></span>'
+            f'style="left:{start:.2f}%;width:{end - start:.2f}%">{queued}</span>'
             f'<span class="time" style="left:{end:.2f}%">{escape(duration)}</span></span></li>'
         )
     if (left := len(bars) - _MOST_LINES) > 0:
