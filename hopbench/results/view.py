@@ -201,7 +201,7 @@ def _entries(
 
 
 def _doubts(summary: Summary) -> tuple[DoubtView, ...]:
-    """Each once, with all that raised it; what voids comes first."""
+    """Each once, with all that raised it; what voids is first, then that nothing was measured."""
     places: dict[tuple[str, str], list[str]] = {}
     voiding: set[tuple[str, str]] = set()
     for trial in summary.trials:
@@ -222,7 +222,11 @@ def _doubts(summary: Summary) -> tuple[DoubtView, ...]:
         )
         for (code, text), where in places.items()
     ]
-    return tuple(sorted(rows, key=lambda doubt: (not doubt.voids, doubt.code, doubt.text)))
+
+    def order(doubt: DoubtView) -> tuple[bool, bool, str, str]:
+        return not doubt.voids, doubt.code != Code.VIRTUAL_CLOCK.value, doubt.code, doubt.text
+
+    return tuple(sorted(rows, key=order))
 
 
 def _packed(processes: int, trials: Sequence[Account]) -> str:
