@@ -248,18 +248,25 @@ class _Held:
         self._consumer = consumer
         self._here: Counter[TopicPartition] = Counter()
         self._times: dict[TopicPartition, tuple[int, int]] = {}
-        """From when to when each was held the last time; to is 0 while it is."""
+        """From when to when each was held the last time, or, as long as records of that time are
+        still being read, from the first such time on; to is 0 while it is held."""
+        self._behind: set[TopicPartition] = set()
 
     def since(self, partition: TopicPartition, timestamp_ms: int) -> int | None:
         """From when the partition was held, where a record with this time came meanwhile."""
         begun, over = self._times.get(partition, (0, 0))
         came_ns = timestamp_ms * 1_000_000 + monotonic_ns() - time_ns()
-        return begun if came_ns <= over else None
+        if came_ns > over:
+            self._behind.discard(partition)
+            return None
+        self._behind.add(partition)
+        return begun
 
     def took(self, partition: TopicPartition, task: asyncio.Task[None]) -> None:
         self._here[partition] += 1
         if self._here[partition] == HOLD_AT and partition in self._consumer.assignment():
-            self._times[partition] = (monotonic_ns(), 0)
+            begun = self._times[partition][0] if partition in self._behind else monotonic_ns()
+            self._times[partition] = (begun, 0)
             self._consumer.pause(partition)
         task.add_done_callback(partial(self._done, partition))
 
