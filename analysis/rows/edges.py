@@ -76,7 +76,7 @@ def edge_rows(seen: Observed) -> tuple[EdgeRow, ...]:
     client = quantiles_by_group(
         of_call[recorded], calls.duration[recorded], count, divisor=NS_PER_MS
     )
-    served = hops.server >= 0
+    served = hops.handling >= 0
     server = quantiles_by_group(of_hop[served], hops.handling[served], count, divisor=NS_PER_MS)
     taxed = hops.tax >= 0
     tax = quantiles_by_group(of_hop[taxed], hops.tax[taxed], count, divisor=NS_PER_MS)
@@ -170,7 +170,10 @@ def _replicas(seen: Observed, of_hop: I64, count: int) -> list[tuple[ReplicaRow,
         pairs.count,
         divisor=NS_PER_MS,
     )
-    server = quantiles_by_group(pairs.of, hops.handling[hop], pairs.count, divisor=NS_PER_MS)
+    handled = hops.handling[hop] >= 0
+    server = quantiles_by_group(
+        pairs.of[handled], hops.handling[hop[handled]], pairs.count, divisor=NS_PER_MS
+    )
     for number, at in enumerate(hop[pairs.first].tolist()):
         name = spans.name(int(instance[at])) or ""
         row = ReplicaRow(name, int(calls[number]), client[number], server[number])

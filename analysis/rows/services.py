@@ -43,8 +43,9 @@ def service_rows(seen: Observed) -> tuple[ServiceRow, ...]:
     serving = (seen.hops.role == Kind.SERVER) | (seen.hops.role == Kind.CONSUMER)
     errors = serving & spans.has(Flag.ERROR)
     queue = np.maximum(spans.queue, 0)
+    handled = serving & (spans.handling >= 0)
     handling = quantiles_by_group(
-        services.of[serving], (spans.duration - queue)[serving], count, divisor=NS_PER_MS
+        services.of[handled], spans.handling[handled], count, divisor=NS_PER_MS
     )
     told = serving & (spans.queue >= 0)
     waited = quantiles_by_group(services.of[told], queue[told], count, divisor=NS_PER_MS)

@@ -235,6 +235,15 @@ class SpanTable:
         return np.minimum(found, self.duration)
 
     @cached_property
+    def handling(self) -> I64:
+        """ns without that wait; -1 where no worker came to handling it: it failed, and within a
+        hundredth of what it had waited."""
+        queue = np.maximum(self.queue, 0)
+        handled = self.duration - queue
+        given_up = self.has(Flag.ERROR) & (handled <= queue // 100) & (queue > 0)
+        return np.where(given_up, NONE, handled)
+
+    @cached_property
     def duration(self) -> I64:
         """ns, as recorded."""
         return self.end - self.start

@@ -107,9 +107,9 @@ class Hops:
 
     @cached_property
     def handling(self) -> I64:
-        """The callee's time without that wait, ns; -1 where the server end is missing."""
-        lasted = self.spans.duration[self.server] - np.maximum(self.queue, 0)
-        return np.where(self.server >= 0, lasted, NONE)
+        """The callee's time without that wait, ns; -1 where the server end is missing, or no worker
+        came to handling it."""
+        return np.where(self.server >= 0, self.spans.handling[self.server], NONE)
 
     @cached_property
     def tax(self) -> I64:

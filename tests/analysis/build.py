@@ -87,8 +87,9 @@ class Span:
         error: bool = False,
         instance: str | None = None,
         said: Attributes = NOTHING,
+        queue: float | None = None,
     ) -> Span:
-        """Both ends; returns the SERVER span."""
+        """Both ends; returns the SERVER span, which waited for ``queue`` ms, if it says so."""
         client = self.client(
             callee, operation, start, end, protocol=protocol, error=error, said=said
         )
@@ -102,7 +103,7 @@ class Span:
             Kind.SERVER,
             error=error,
             instance=instance,
-            attributes=_wire(protocol, callee, operation),
+            attributes={**_wire(protocol, callee, operation), **_queued(queue)},
         )
 
     def publish(
@@ -114,6 +115,7 @@ class Span:
         handled: tuple[float, float] | None,
         *,
         link_only: bool = False,
+        queue: float | None = None,
     ) -> Span:
         """A PRODUCER span and, where it was handled, its CONSUMER; returns the last of them."""
         topic = f"{callee}.{operation}"
@@ -137,9 +139,13 @@ class Span:
             f"process {topic}",
             *handled,
             Kind.CONSUMER,
-            attributes=said,
+            attributes={**said, **_queued(queue)},
             links=[producer],
         )
+
+
+def _queued(ms: float | None) -> Attributes:
+    return {} if ms is None else {"hopbench.queue_ns": round(ms * 1e6)}
 
 
 @dataclass

@@ -50,6 +50,58 @@ def test_a_batch_is_one_call_and_a_retry_none() -> None:
     assert edge.server_ms.n == 8
 
 
+def test_a_call_is_transport_queue_and_handling() -> None:
+    made = Traces()
+    for t in range(6):
+        made.request(f"t{t}").call("stock", "get", 1, 11, tax=1, queue=5)
+    edge = rows(made)["gateway->stock.POST /get"]
+    assert edge.queue_ms is not None
+    middle = (edge.client_ms.p50, edge.tax_ms.p50, edge.queue_ms.p50, edge.server_ms.p50)
+    assert middle == (10.0, 2.0, 5.0, 3.0)
+
+
+def test_what_says_nothing_of_a_queue_has_handling_alone() -> None:
+    made = Traces()
+    for t in range(6):
+        made.request(f"t{t}").call("stock", "get", 1, 11, tax=1)
+    edge = rows(made)["gateway->stock.POST /get"]
+    assert edge.queue_ms is None
+    assert edge.server_ms.p50 == 8.0
+
+
+def test_who_gave_up_in_the_queue_was_not_handled() -> None:
+    made = Traces()
+    for t in range(6):
+        request = made.request(f"t{t}")
+        request.call("stock", "get", 1, 11, tax=1, queue=5)
+        request.call("stock", "get", 20, 30, tax=0, queue=9.99, error=True)
+    edge = rows(made)["gateway->stock.POST /get"]
+    assert edge.queue_ms is not None
+    assert (edge.queue_ms.n, edge.server_ms.n, edge.server_ms.max) == (12, 6, 3.0)
+
+
+def test_a_message_waits_in_kafka_and_then_for_a_worker() -> None:
+    made = Traces()
+    for t in range(6):
+        made.request(f"t{t}").publish("stock", "placed", 1, 3, (10, 20), queue=6)
+    edge = rows(made)["gateway->stock.stock.placed"]
+    assert edge.queue_ms is not None
+    assert (edge.queue_ms.p50, edge.server_ms.p50) == (13.0, 4.0)
+
+
+def test_a_service_tells_queue_handling_and_what_it_did_by_itself() -> None:
+    made = Traces()
+    for t in range(6):
+        request = made.request(f"t{t}")
+        served = request.call("stock", "get", 1, 21, tax=0, queue=8)
+        served.call("shelf", "look", 10, 15, tax=0)
+    found = {row.service: row for row in made.analysed().services}
+    stock, shelf = found["stock"], found["shelf"]
+    assert stock.queue_ms is not None
+    assert (stock.queue_ms.p50, stock.server_ms.p50, stock.self_ms.max) == (8.0, 12.0, 7.0)
+    assert shelf.queue_ms is None
+
+
 def test_a_message_waits_in_a_queue_and_has_no_tax() -> None:
     made = Traces()
     for t in range(6):
