@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from time import monotonic_ns
+from uuid import uuid4
 
 import pytest
 
@@ -15,10 +16,14 @@ from services.transports.site import Broker
 from services.wire.ports import Incoming, Reply, Status
 from tests.transports.build import Run, outgoing, running, wire
 
-pytestmark = pytest.mark.usefixtures("embedded")
-
 KEY, OTHER = "a", "c"
 """Of different partitions."""
+
+
+@pytest.fixture
+def place() -> str:
+    """An operation that no other test has: topics outlive a test on a shared broker."""
+    return f"turns-{uuid4().hex[:8]}.do"
 
 
 class Gate:
@@ -50,12 +55,12 @@ class Gate:
 
 @pytest.mark.parametrize(("ordering", "at_once"), [("none", 8), ("partition", 1)])
 def test_a_partition_is_handled_in_order_only_where_that_is_asked_for(
-    ordering: Ordering, at_once: int, run: Run, embedded: Broker
+    ordering: Ordering, at_once: int, place: str, run: Run, broker: Broker
 ) -> None:
     async def main() -> None:
         gate = Gate()
-        to = wire("kafka", f"turns.{ordering}", mode="publish", ordering=ordering)
-        async with running(to, broker=embedded, handler=gate) as it:
+        to = wire("kafka", place, mode="publish", ordering=ordering)
+        async with running(to, broker=broker, handler=gate) as it:
             for number in range(8):
                 for key in (KEY, OTHER):
                     await it.transport.publish(outgoing(to, key=key, request_bytes=100 + number))
@@ -70,11 +75,11 @@ def test_a_partition_is_handled_in_order_only_where_that_is_asked_for(
     run(main)
 
 
-def test_what_waits_for_its_turn_says_how_long(run: Run, embedded: Broker) -> None:
+def test_what_waits_for_its_turn_says_how_long(place: str, run: Run, broker: Broker) -> None:
     async def main() -> None:
         gate = Gate()
-        to = wire("kafka", "turns.wait", mode="publish", ordering="partition")
-        async with running(to, broker=embedded, handler=gate) as it:
+        to = wire("kafka", place, mode="publish", ordering="partition")
+        async with running(to, broker=broker, handler=gate) as it:
             for _ in range(3):
                 await it.transport.publish(outgoing(to, key=KEY))
             await gate.until(1)
@@ -96,13 +101,13 @@ def test_what_waits_for_its_turn_says_how_long(run: Run, embedded: Broker) -> No
     run(main)
 
 
-def test_a_message_is_consumed_when_it_is_its_turn(run: Run, embedded: Broker) -> None:
+def test_a_message_is_consumed_when_it_is_its_turn(place: str, run: Run, broker: Broker) -> None:
     """Or else a round would end while messages wait."""
 
     async def main() -> None:
         gate = Gate()
-        to = wire("kafka", "turns.count", mode="publish", ordering="partition")
-        async with running(to, broker=embedded, handler=gate) as it:
+        to = wire("kafka", place, mode="publish", ordering="partition")
+        async with running(to, broker=broker, handler=gate) as it:
             for _ in range(3):
                 await it.transport.publish(outgoing(to, key=KEY))
             await gate.until(1)
@@ -115,12 +120,12 @@ def test_a_message_is_consumed_when_it_is_its_turn(run: Run, embedded: Broker) -
     run(main)
 
 
-def test_a_partition_that_falls_behind_is_not_read_on(run: Run, embedded: Broker) -> None:
+def test_a_partition_that_falls_behind_is_not_read_on(place: str, run: Run, broker: Broker) -> None:
     async def main() -> None:
         gate = Gate()
-        to = wire("kafka", "turns.behind", mode="publish")
+        to = wire("kafka", place, mode="publish")
         count = HOLD_AT + 3 * AT_ONCE
-        async with running(to, broker=embedded, handler=gate) as it:
+        async with running(to, broker=broker, handler=gate) as it:
             sent = [
                 asyncio.create_task(it.transport.publish(outgoing(to, key=KEY)))
                 for _ in range(count)
@@ -130,7 +135,7 @@ def test_a_partition_that_falls_behind_is_not_read_on(run: Run, embedded: Broker
             # Other partitions are read all the same.
             await it.transport.publish(outgoing(to, key=OTHER))
             await gate.until(AT_ONCE + 1)
-            here = len(it.listeners["turns/0"]._open)  # type: ignore[attr-defined]
+            here = len(it.listeners[f"{to.callee}/0"]._open)  # type: ignore[attr-defined]
             assert len(gate.inside) == AT_ONCE + 1
             assert here <= HOLD_AT + AT_ONCE + 1
             opened_ns = monotonic_ns()
@@ -145,12 +150,12 @@ def test_a_partition_that_falls_behind_is_not_read_on(run: Run, embedded: Broker
     run(main)
 
 
-def test_a_deadline_counts_the_wait_in_the_broker(run: Run, embedded: Broker) -> None:
+def test_a_deadline_counts_the_wait_in_the_broker(place: str, run: Run, broker: Broker) -> None:
     async def main() -> None:
         gate = Gate()
         gate.opened.set()
-        to = wire("kafka", "turns.deadline")
-        async with running(to, broker=embedded, handler=gate) as it:
+        to = wire("kafka", place)
+        async with running(to, broker=broker, handler=gate) as it:
             before_ns = monotonic_ns()
             await it.transport.call(outgoing(to, key=KEY, timeout_ns=5 * 10**9))
         (came,) = gate.began
