@@ -91,12 +91,16 @@ def analyse(
     flows: tuple[Flow, ...] = (),
 ) -> Analysis:
     """Everything that is known about these spans. Equal input gives equal output."""
-    seen = observe(spans, facts, settings, mode, flows)
+    return analysed(observe(spans, facts, settings, mode, flows))
+
+
+def analysed(seen: Observed) -> Analysis:
+    """The same of what was observed already."""
     findings, minor = concluded(seen)
     total, pairs = traffic(seen)
     return Analysis(
-        settings=settings,
-        traces=spans.traces,
+        settings=seen.settings,
+        traces=seen.spans.traces,
         complete=int(seen.complete.sum()),
         edges=edge_rows(seen),
         critical_path=path_rows(seen),

@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from analysis.analyse import Analysis, analyse
+from analysis.analyse import Analysis, analysed, observe
 from analysis.document import analysis_document
 from analysis.findings.flows import Flow
 from analysis.findings.settings import Settings
@@ -120,10 +120,11 @@ def command(
     facts = EMPTY if ran is None else facts_of(ran.scenario)
     with output.working("analysing"):
         went = () if ran is None else ran.flows
-        found = _linked(analyse(read.spans, facts, Settings(), "analyze", went), read.address)
+        seen = observe(read.spans, facts, Settings(), "analyze", went)
+        found = _linked(analysed(seen), read.address)
         if ran is not None:
             requests = partial(sample, ran.plan, ran.name)
-            promises = Promises(ran.scenario, requests, transport(found.edges, ran.plan))
+            promises = Promises(ran.scenario, requests, transport(seen, ran.plan))
             findings, minor = (promises.kept(of) for of in (found.findings, found.minor))
             found = replace(found, findings=findings, minor=minor)
     values = gate_values.of_analysis(found)

@@ -19,7 +19,6 @@ from analysis.findings.finding import Finding
 from analysis.findings.flows import Flow
 from analysis.findings.observed import Observed
 from analysis.findings.settings import Settings as AnalysisSettings
-from analysis.rows.edges import edge_rows
 from analysis.spans.table import SpanTable, concat
 from hopbench import disk
 from hopbench.engines.wall import trace_stores
@@ -120,7 +119,7 @@ def told(
         went = tuple(flow for a in used for flow in through[a.round])
         seen = observe(concat(spans[a.round] for a in used), facts, asked, "run", went)
     jaeger = trace_stores.where(plan.settings)
-    promises = Promises(scenario, partial(sample, plan, name), transport(edge_rows(seen), plan))
+    promises = Promises(scenario, partial(sample, plan, name), transport(seen, plan))
     findings, minor = (promises.kept(linked(found, jaeger)) for found in concluded(seen))
     complete = sum(a.requests.complete for a in used)
     judged = plan.settings.tracing and complete >= plan.limits.complete_traces

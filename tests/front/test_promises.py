@@ -13,13 +13,12 @@ import pytest
 from analysis.arrays.quantiles import Quantiles
 from analysis.findings.finding import Finding, Where
 from hopbench.exits import Exit
-from hopbench.results.promises import Promises, Sample
+from hopbench.results.promises import Part, Promises, Sample, asked
 from hopbench.runs.directory import RunDir
 from services.errors import BadInput
 from services.scenario.file.parser import parse_text
 from services.scenario.refactors import apply_refactor, read_refactor
 from services.scenario.text.source import tree
-from services.simulation.round import Arrival
 from services.transports.memory import HopLatency, Latency, no_latency
 from tests.front.test_run import invoke
 
@@ -50,10 +49,11 @@ FINDING = Finding(
 )
 
 
-def promises(latency: Latency = no_latency) -> Promises:
+def promises(*transport: Latency) -> Promises:
     """Twenty requests to the entry that makes six calls in turn, a second apart."""
-    due = tuple(Arrival(n, n * 1_000_000_000, 0, False, 0) for n in range(20))
-    return Promises(parse_text(SCENARIO), lambda: Sample(7, due, 0), latency)
+    due = tuple(asked(n, n * 1_000_000_000, 0) for n in range(20))
+    requests = Sample((Part(7, due, lead=0),), 0, of=20)
+    return Promises(parse_text(SCENARIO), lambda: requests, transport or (no_latency,))
 
 
 def proposing(refactor: Mapping[str, Any] | None) -> Finding:
