@@ -91,16 +91,16 @@ def analyse(
     flows: tuple[Flow, ...] = (),
 ) -> Analysis:
     """Everything that is known about these spans. Equal input gives equal output."""
-    return analysed(observe(spans, facts, settings, mode, flows))
+    return analysed(observe(spans, facts, settings, mode, flows), spans.traces)
 
 
-def analysed(seen: Observed) -> Analysis:
-    """The same of what was observed already."""
+def analysed(seen: Observed, traces: int) -> Analysis:
+    """The same of what was observed already, in so many traces."""
     findings, minor = concluded(seen)
     total, pairs = traffic(seen)
     return Analysis(
         settings=seen.settings,
-        traces=seen.spans.traces,
+        traces=traces,
         complete=int(seen.complete.sum()),
         edges=edge_rows(seen),
         critical_path=path_rows(seen),

@@ -58,8 +58,9 @@ class Finding:
     cost_ms: Quantiles
     """Time on the critical path, by request that shows it."""
     saving_ms: tuple[float | None, float | None]
-    """What the refactor could save at P50: bounds, or with a scenario at hand what it gives
-    (hopbench/results/promises.py); None where it proposes nothing."""
+    """What the refactor could save at P50: bounds, or with a scenario at hand a range of what it
+    gives, at the percentile that :func:`saves_at` says (hopbench/results/promises.py), and zeros
+    where that is nothing; None where it proposes nothing."""
     confidence: Confidence
     completeness: float
     """Share of complete traces among those that show it, 0..1."""
@@ -68,6 +69,12 @@ class Finding:
     refactor: Mapping[str, Any] | None
     hops: tuple[Hop, ...] | UnsetType = UNSET
     """Of a chain alone: its services, the first one first."""
+
+
+def saves_at(op: str) -> int:
+    """The percentile at which a refactor shows what it gives. Those that a hedge helps straggle:
+    they are seldom the middle ones."""
+    return 95 if op == "hedge" else 50
 
 
 def fingerprint(kind: str, where: Where) -> str:

@@ -13,11 +13,16 @@ from dataclasses import dataclass
 class Settings:
     chatty_calls: int = 5
     """Calls of one group in one request (Sentry and perf-sentinel: 5, too)."""
+    chatty_few: int = 2
+    """From here to ``chatty_calls``, one after another, goes to ``minor``, where a scenario is
+    known to tell what it would save."""
     chatty_peak: int = 5
     """In flight at once, for chatty.parallel; 2 to this goes to ``minor``."""
     chain_hops: int = 5
     sequential_edges: int = 3
-    """Different edges called one after another, for fanout.sequential."""
+    """Different edges called one after another, for fanout.sequential…"""
+    sequential_few: int = 2
+    """…and from here on for a minor one, as ``chatty_few``."""
     storm_peak: int = 20
     """More than so many children in flight at once are a storm."""
     storm_critical_peak: int = 60

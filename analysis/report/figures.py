@@ -71,6 +71,18 @@ def bounds(low: float | None, high: float | None) -> str:
     return f"up to {ms(high)}" if not low else f"{ms(low)} to {ms(high)}"
 
 
+def span(low: float | None, high: float | None) -> str:
+    """Of a time in ms: ``12.0–15.0 ms``, or one value; empty where nothing is known, or it is
+    nothing."""
+    if not high:
+        return ""
+    least, most = ms(low), ms(high)
+    if least == most:
+        return most
+    unit = f" {most.rpartition(' ')[2]}"
+    return f"{least.removesuffix(unit)}–{most}" if least.endswith(unit) else f"{least} to {most}"
+
+
 def ratio(value: float | None, base: float | None) -> str:
     """``×0.42`` of the base; a dash where either is unknown or the base is zero."""
     if value is None or base is None or base == 0:

@@ -42,12 +42,12 @@ def markdown(of: View) -> str:
             void = f" ({v.void_rounds} void)" if v.void_rounds else ""
             p50, p95, p99 = times(v, "lowest ")
             rows.append(
-                [v.name, f"{v.rounds}{void}", p50, v.against_baseline, v.could_save, ms(v.saved),
+                [v.name, f"{v.rounds}{void}", p50, v.against_baseline, v.promised, ms(v.saved),
                  p95, p99, count(v.calls_per_request), ms(v.direct_tax), v.found]
             )  # fmt: skip
         lines.extend(
             _table(
-                ["variant", "rounds", "P50", "against baseline", "could save", "saved", "P95",
+                ["variant", "rounds", "P50", "against baseline", "promised", "saved", "P95",
                  "P99", "calls/request", "tracing tax", "findings"],
                 rows,
             )
@@ -116,7 +116,7 @@ def _variant(v: VariantView) -> list[str]:
         said = _words(f"{f.place}, {f.cost} on the critical path. {f.text}")
         lines.append(f"- **{f.kind}** {said}")
         if f.advice:
-            saves = f": could save {f.saving}" if f.saving else ""
+            saves = f": {f.saves}" if f.saves else ""
             lines.append(f"  Try {_code(f.advice)}{saves}.")
         links = [
             f"[{cited.trace_id}]({cited.url})" for cited in f.evidence if cited.url is not UNSET

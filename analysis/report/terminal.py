@@ -209,8 +209,8 @@ def advised(finding: FindingView) -> RenderableType:
         rows.append(("", Text(finding.text)))
     if finding.advice:
         advice = Text("try ").append(finding.advice, style="green")
-        if finding.saving:
-            advice.append(f"  could save {finding.saving}", style="dim")
+        if finding.saves:
+            advice.append(f"  {finding.saves}", style="dim")
         rows.append(("", advice))
     shown = next((cited.url for cited in finding.evidence if cited.url is not UNSET), None)
     if shown is not None:
@@ -274,11 +274,11 @@ def _variants(of: View) -> RenderableType:
 def _foretold(of: View) -> list[Text]:
     return [
         Text(
-            f"{v.name} could save {v.could_save} where its findings show; "
+            f"{v.name} was promised to save {v.promised} where its findings show; "
             f"it saved {ms(v.saved)} at the P50 of all requests"
         )
         for v in of.variants
-        if v.could_save and v.name != BASELINE
+        if v.promised and v.name != BASELINE
     ]
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis.findings.advice import in_code
-from analysis.findings.finding import Evidence, Finding, Where
+from analysis.findings.finding import Evidence, Finding, Where, saves_at
 from analysis.report.calls import EdgeView, ServiceView, SlowOne
-from analysis.report.figures import UNKNOWN, bounds, count, ms, plural, share
+from analysis.report.figures import UNKNOWN, bounds, count, ms, plural, share, span
 from analysis.report.overtime import Second
 from analysis.rows.paths import PathRow
 from services.codec import UNSET
@@ -49,6 +49,8 @@ class FindingView:
     per_request: str
     saving: str
     """Empty where it is not known, or nothing."""
+    saves: str
+    """The same with its verb: what is promised, or could be."""
     confidence: str
     advice: str
     """The refactor as a variant would write it, one line of YAML, or in words where no scenario
@@ -110,9 +112,9 @@ class VariantView:
     """Of the requests of all valid rounds together, where none shows a P99."""
     against_baseline: str
     """P50 as a ratio to the baseline's; a dash for the baseline itself."""
-    could_save: str
-    """By those findings in the baseline whose refactors it applies, in requests that show them;
-    empty where none."""
+    promised: str
+    """At P50, by those findings in the baseline whose refactors it applies, in requests that show
+    them; empty where none."""
     saved: float | None
     """At the P50 of all requests, against the baseline, ms; None for the baseline itself."""
     entries: tuple[EntryView, ...]
@@ -357,7 +359,11 @@ def place(where: Where) -> str:
 
 
 def finding_view(finding: Finding, *, scenario: bool = True) -> FindingView:
-    """Without a scenario the advice is about code."""
+    """Without a scenario the advice is about code, and savings are bounds."""
+    low, high = finding.saving_ms
+    saving = span(low, high) if scenario else bounds(low, high)
+    if saving and scenario and finding.refactor and saves_at(finding.refactor["op"]) != 50:
+        saving += f" at P{saves_at(finding.refactor['op'])}"
     return FindingView(
         kind=finding.kind,
         place=place(finding.where),
@@ -365,7 +371,8 @@ def finding_view(finding: Finding, *, scenario: bool = True) -> FindingView:
         text=finding.text,
         cost=ms(finding.cost_ms.p50),
         per_request=count(finding.count_per_request.p50),
-        saving=bounds(*finding.saving_ms),
+        saving=saving,
+        saves=f"{'saves' if scenario else 'could save'} {saving}" if saving else "",
         confidence=finding.confidence,
         advice=in_code(finding)
         if not scenario

@@ -121,7 +121,7 @@ def command(
     with output.working("analysing"):
         went = () if ran is None else ran.flows
         seen = observe(read.spans, facts, Settings(), "analyze", went)
-        found = _linked(analysed(seen), read.address)
+        found = _linked(analysed(seen, read.spans.traces), read.address)
         if ran is not None:
             requests = partial(sample, ran.plan, ran.name)
             promises = Promises(ran.scenario, requests, transport(seen, ran.plan))

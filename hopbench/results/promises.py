@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.quantiles import NS_PER_MS, median, rank
-from analysis.findings.finding import Finding
+from analysis.findings.finding import Finding, saves_at
 from analysis.findings.observed import Observed
 from hopbench.engines import is_virtual
 from hopbench.runs.plan import RunPlan
@@ -30,8 +30,7 @@ from services.scenario.chance import round_seed
 from services.scenario.file.validation import errors
 from services.scenario.model import EdgeRef, Load, Refactor, Scenario, Target
 from services.scenario.pace import Closed
-from services.scenario.refactors import apply_refactor, read_refactor
-from services.scenario.refactors.hedge import Hedge
+from services.scenario.refactors import apply_refactor, operator_of, read_refactor
 from services.scenario.text.source import tree
 from services.simulation.replay import SpanCount
 from services.simulation.round import Arrival, simulate
@@ -43,8 +42,6 @@ WORTH: Final = 0.02
 """Of the requests' P50: what a refactor gives less is not worth a promise."""
 RARE: Final = 0.2
 """Of the requests that use what is refactored: fewer that it changes are chance."""
-TAIL: Final = 95
-"""The percentile at which a hedge is judged: what it helps against strikes few."""
 _SURE: Final = 0.98
 """Of all rounds, whose gain the range holds."""
 _RESAMPLES: Final = 400
@@ -199,25 +196,33 @@ def pairs(refactor: Refactor, before: Answered, after: Answered) -> Numbers:
     both = np.array([(before.took_ns[n], after.took_ns[n]) for n in used], np.int64).reshape(-1, 2)
     if at_tail(refactor):
         return both
-    changed = both[both[:, 0] != both[:, 1]]
-    return changed if len(changed) > RARE * len(both) else changed[:0]
+    changed: Numbers = both[both[:, 0] != both[:, 1]]
+    if len(changed) <= RARE * len(both):
+        changed = changed[:0]
+    return changed
 
 
 def gain_ns(refactor: Refactor, both: Numbers) -> Numbers:
     """What the refactor gives by ``both``, of which the last two axes are those of :func:`pairs`.
 
-    The median of the differences; of a hedge the difference of the P95s, since those that straggle
-    are seldom the middle ones.
+    The median of the differences; of a hedge the difference of the P95s.
     """
+    n = both.shape[-2]
     if at_tail(refactor):
-        tail = np.sort(both, axis=-2)[..., rank(TAIL, both.shape[-2]), :]
-        return np.asarray(tail[..., 0] - tail[..., 1])
-    apart = np.sort(both[..., 0] - both[..., 1], axis=-1)
-    return np.asarray(apart[..., rank(50, both.shape[-2])])
+        before, after = (np.sort(both[..., i], axis=-1) for i in (0, 1))
+        gain: Numbers = (before - after)[..., rank(_at(refactor), n)]
+    else:
+        gain = np.sort(both[..., 0] - both[..., 1], axis=-1)[..., rank(50, n)]
+    return gain
 
 
 def at_tail(refactor: Refactor) -> bool:
-    return isinstance(refactor, Hedge)
+    """Whether its saving is one of the slowest requests, and not of the middle ones."""
+    return _at(refactor) != 50
+
+
+def _at(refactor: Refactor) -> int:
+    return saves_at(operator_of(refactor)[0])
 
 
 def worth(refactor: Refactor, both: Numbers) -> bool:

@@ -9,8 +9,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from analysis.findings.finding import saves_at
 from analysis.report.calls import edge_views, service_views
-from analysis.report.figures import bounds, plural, ratio
+from analysis.report.figures import plural, ratio, span
 from analysis.report.view import (
     DoubtView,
     EntryView,
@@ -93,7 +94,7 @@ def _variant(summary: Summary, variant: VariantRow, baseline: VariantRow | None)
         against_baseline=ratio(
             variant.response_p50_ms, None if against is None else against.response_p50_ms
         ),
-        could_save="" if baseline is None else _could_save(variant, baseline),
+        promised="" if baseline is None else _promised(variant, baseline),
         saved=_saved(variant, against),
         entries=_entries(variant, against, counted),
         calls_per_request=variant.calls_per_request,
@@ -134,9 +135,9 @@ def _moment(began: str) -> str:
     return f"{datetime.fromisoformat(began):%Y-%m-%d %H:%M} UTC"
 
 
-def _could_save(variant: VariantRow, baseline: VariantRow) -> str:
+def _promised(variant: VariantRow, baseline: VariantRow) -> str:
     """A finding's refactor counts where the variant applies it at the same place, to whatever
-    extent."""
+    extent; not one whose saving is of another percentile."""
     applied = {(r["op"], r.get("edge", r.get("at"))) for r in variant.refactors}
     low = high = 0.0
     for finding in baseline.findings:
@@ -145,9 +146,11 @@ def _could_save(variant: VariantRow, baseline: VariantRow) -> str:
             applied
         ):
             continue
+        if saves_at(proposed["op"]) != 50:
+            continue
         least, most = finding.saving_ms
         low, high = low + (least or 0.0), high + (most or 0.0)
-    return bounds(low, high)
+    return span(low, high)
 
 
 def _comparable(summary: Summary, variant: VariantRow, baseline: VariantRow) -> bool:

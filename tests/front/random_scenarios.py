@@ -15,8 +15,6 @@ from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
 
 NAMES: Final = ("gateway", "order", "stock", "price", "payment", "ledger", "mail", "search")
-RATE: Final = 40
-"""Requests a second."""
 _MOST_CALLS: Final = 30
 _UTILISATION: Final = (0.3, 0.6)
 _MOST_BUSY: Final = 0.3
@@ -35,11 +33,20 @@ class _Node:
         return f"{self.name}.do"
 
 
-def text(number: int, *, duration: str = "800ms", warmup: str = "150ms", processes: int = 0) -> str:
-    """YAML of the scenario ``number``; ``processes`` packs its services, 0: each by itself."""
+def text(
+    number: int,
+    *,
+    rate: int = 40,
+    duration: str = "800ms",
+    warmup: str = "150ms",
+    processes: int = 0,
+) -> str:
+    """YAML of the scenario ``number``, with ``rate`` requests a second; ``processes`` packs its
+    services, 0: each by itself."""
     for attempt in count():
         chance = random.Random(f"scenario:{number}:{attempt}")
-        document = _document(chance, number, duration, warmup)
+        document = _document(chance, number)
+        document["load"] |= {"rate": f"{rate}/s", "duration": duration, "warmup": warmup}
         if processes:
             document["processes"] = processes
         scenario = parse_text(_yaml(document))
@@ -71,7 +78,7 @@ def _limit(chance: random.Random, document: dict[str, Any], scenario: Scenario) 
             service["workers"] = max(4, round(busy / chance.uniform(*_UTILISATION)) + 1)
 
 
-def _document(chance: random.Random, number: int, duration: str, warmup: str) -> dict[str, Any]:
+def _document(chance: random.Random, number: int) -> dict[str, Any]:
     nodes = [_Node(name) for name in NAMES[: chance.randint(3, 8)]]
     long = chance.random() < 0.35
     for i, node in enumerate(nodes[1:], 1):
@@ -85,12 +92,7 @@ def _document(chance: random.Random, number: int, duration: str, warmup: str) ->
         "seed": number,
         "defaults": {"protocol": chance.choice(["http", "http", "grpc"])},
         "services": services,
-        "load": {
-            "rate": f"{RATE}/s",
-            "duration": duration,
-            "warmup": warmup,
-            "entry": nodes[0].target,
-        },
+        "load": {"entry": nodes[0].target},
     }
     if faults:
         document["faults"] = faults

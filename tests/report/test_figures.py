@@ -38,6 +38,13 @@ def test_counts_are_whole_where_they_are_whole(value: float | None, text: str) -
     assert figures.count(value) == text
 
 
+def test_a_range_has_one_unit_where_its_ends_have_it() -> None:
+    assert figures.span(12.0, 15.0) == "12.0–15.0 ms"
+    assert figures.span(13.01, 13.02) == "13.0 ms"
+    assert figures.span(0.05, 0.2) == "50.0 µs to 0.200 ms"
+    assert figures.span(0.0, 0.0) == figures.span(None, None) == ""
+
+
 def test_a_ratio_to_zero_or_to_nothing_is_not_known() -> None:
     assert figures.ratio(1.0, 0.0) == figures.ratio(None, 1.0) == figures.ratio(1.0, None) == "–"
     assert figures.ratio(30.0, 60.0) == "×0.500"

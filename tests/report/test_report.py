@@ -14,6 +14,7 @@ from analysis.report.calls import call_tree, edge_views
 from analysis.report.distribution import POINTS, Curve, curve
 from analysis.report.panels import panels
 from analysis.report.topology import layers, topology_svg
+from analysis.report.view import finding_view
 from analysis.report.waterfall import Bar, read_trace, waterfall
 from hopbench.results.round import Raised
 from hopbench.results.variant import EntryMedians, Expected
@@ -78,9 +79,29 @@ def test_what_requests_wait_for_comes_before_the_paths_of_messages() -> None:
     ]
 
 
-def test_a_saving_that_may_be_none_is_told_as_at_most() -> None:
-    summary = build.shop(findings=(build.finding(saving_ms=(0.0, 24.0)),))
-    assert "could save up to 24.0 ms" in printed(summary)
+@pytest.mark.parametrize(
+    ("saving", "said"),
+    [((12.0, 15.0), "saves 12.0–15.0 ms"), ((13.0, 13.0), "saves 13.0 ms"), ((0.0, 0.0), "")],
+)
+def test_what_a_refactor_saves_is_a_range_or_a_value_or_is_not_told(
+    saving: tuple[float, float], said: str
+) -> None:
+    summary = build.shop(findings=(build.finding(saving_ms=saving),))
+    texts = (printed(summary), build.marked_down(summary))
+    for text in texts:
+        assert said in text
+        assert "up to" not in text
+        assert said or "saves" not in text
+
+
+def test_what_a_hedge_saves_is_of_the_slowest() -> None:
+    hedged = build.finding(refactor={"op": "hedge", "edge": "a->b.c", "after": "5ms"})
+    assert finding_view(hedged).saves == "saves 12.0–24.0 ms at P95"
+
+
+def test_up_to_is_told_of_bounds_alone() -> None:
+    bounded = finding_view(build.finding(saving_ms=(0.0, 24.0)), scenario=False)
+    assert bounded.saves == "could save up to 24.0 ms"
 
 
 def test_words_reserved_for_verdicts_do_not_appear(tmp_path: Path) -> None:
@@ -192,12 +213,12 @@ def test_what_was_not_measured_is_neither_repaired_nor_healthy(
 
 def test_what_was_foretold_stands_beside_what_was_saved() -> None:
     shop = build.shop()
-    said = "batched could save 12.0 ms to 24.0 ms where its findings show; it saved 30.0 ms"
+    said = "batched was promised to save 12.0–24.0 ms where its findings show; it saved 30.0 ms"
     assert said in " ".join(printed(shop).split())
-    assert "| 12.0 ms to 24.0 ms | 30.0 ms |" in build.marked_down(shop)
+    assert "| 12.0–24.0 ms | 30.0 ms |" in build.marked_down(shop)
     other = replace(shop.variants[1], refactors=({"op": "merge", "edge": "a->b.c"},))
     assert (
-        "could save"
+        "promised"
         not in printed(replace(shop, variants=(shop.variants[0], other))).partition("side by side")[
             2
         ]

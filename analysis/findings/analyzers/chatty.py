@@ -10,7 +10,8 @@ Calls are grouped by context (the nearest SERVER or CONSUMER above) and edge. A 
 - *sequential* else: batch it.
 
 Where requests differ, an edge has the class that costs most in all of them
-(analysis/findings/claims.py).
+(analysis/findings/claims.py). Fewer calls in turn, from ``chatty_few`` on, are minor, and told only
+where a scenario says what they would save.
 """
 
 from __future__ import annotations
@@ -33,6 +34,23 @@ Class = Literal["redundant", "parallel", "sequential"]
 CLASSES: Final[tuple[Class, ...]] = ("redundant", "parallel", "sequential")
 
 
+def _few(every: Siblings, many: Siblings) -> Iterator[Candidate]:
+    """Of edges that no request calls often enough."""
+    seen = every.seen
+    often = np.unique(seen.calls.place[many.call])
+    few = every.at_least(seen.settings.chatty_few)
+    few = few.only(few.peak < 2)
+    few = few.only(~np.isin(seen.calls.place[few.call[few.first]], often))
+    if few.count == 0:
+        return
+    keys = _keys(few)
+    place = seen.calls.place[few.call[few.first]]
+    for number, which in each(place):
+        at = seen.hops.places[number]
+        if (at.caller, at.caller_operation, at.target, at.target) not in seen.facts.dependent:
+            yield replace(_candidate(few, keys, at, "sequential", which), minor=True)
+
+
 class _Keys(NamedTuple):
     most: I64
     """Calls that share the commonest key, by group."""
@@ -41,7 +59,10 @@ class _Keys(NamedTuple):
 
 
 def chatty(seen: Observed) -> Iterator[Candidate]:
-    groups = by_edge(seen).at_least(seen.settings.chatty_calls)
+    every = by_edge(seen)
+    groups = every.at_least(seen.settings.chatty_calls)
+    if seen.facts.known:
+        yield from _few(every, groups)
     if groups.count == 0:
         return
     keys = _keys(groups)

@@ -2,6 +2,8 @@
 
 - *sequential*: calls of ``sequential_edges`` or more different edges that overlap no other call of
   their context and do not need each other's results. Repeats of one edge are chatty, not this.
+  Fewer, from ``sequential_few`` on, are minor, and told only where a scenario says what they would
+  save.
 - *storm*: more than ``storm_peak`` calls in flight at once.
 
 Edges at which another finding is dearer (analysis/findings/claims.py) count in neither.
@@ -81,7 +83,12 @@ def _of_enough_edges(contexts: Siblings) -> Siblings:
     seen = contexts.seen
     edges = distinct(contexts.group, seen.calls.place[contexts.call])
     different = counted(contexts.group[edges.first], contexts.count)
-    return contexts.only(different >= seen.settings.sequential_edges)
+    return contexts.only(different >= _least(seen))
+
+
+def _least(seen: Observed) -> int:
+    settings = seen.settings
+    return settings.sequential_few if seen.facts.known else settings.sequential_edges
 
 
 def _alone(seen: Observed) -> I64:
@@ -115,7 +122,7 @@ def _independent_only(seen: Observed, contexts: Siblings) -> Siblings:
     for number, example in enumerate(sets.first.tolist()):
         members = in_turn[bounds[example] : bounds[example + 1]]
         independent = _independent(seen, list(dict.fromkeys(place[members].tolist())))
-        if len(independent) >= seen.settings.sequential_edges:
+        if len(independent) >= _least(seen):
             allowed += [number * width + edge for edge in independent]
     keep = np.isin(sets.of[contexts.group] * width + place, allowed)
     return of(seen, contexts.call[keep], contexts.group[keep])
@@ -171,6 +178,7 @@ def _in_turn(contexts: Siblings) -> Candidate | None:
         confidence="high" if known else "low",
         text=text,
         refactor={"op": "parallelize", "at": f"{at.caller}.{at.caller_operation}"},
+        minor=typical < seen.settings.sequential_edges,
     )
     return replace(
         found,
