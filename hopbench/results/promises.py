@@ -48,8 +48,8 @@ _RESAMPLES: Final = 400
 _SPREAD: Final = (25, 75)
 """Percentiles of the transport time: half of all hops take one between."""
 _REQUESTS: Final = 200
-_CALLS: Final = 6_000
-"""So many calls are simulated at most for one answer: half a second."""
+_CALLS: Final = 4_000
+"""So many calls of a sample at most: what is simulated for one answer is over in half a second."""
 _PARTS: Final = 4
 _LEAD: Final = 5
 """One more request for so many is simulated before them."""
@@ -96,7 +96,7 @@ def sample(plan: RunPlan, variant: str) -> Sample:
             for start in np.unique(starts).tolist()
         ]
     else:
-        for number in range(min(_PARTS, -(-most // max(1, len(measured))))):
+        for number in range(max(1, min(_PARTS, most // max(1, len(measured))))):
             seed = turn.seed if number == 0 else round_seed(turn.seed, number)
             schedule = round_ if number == 0 else arrivals(load, seed)
             rows = np.flatnonzero(schedule.phase == MEASURED)

@@ -53,6 +53,22 @@ def test_one_class_for_a_group(case: str, calls: dict[str, int], expected: list[
     assert kinds(asked(**calls, step=12).found()) == expected  # type: ignore[arg-type]  # numbers only
 
 
+@pytest.mark.parametrize("n", [2, 4])
+def test_fewer_in_turn_are_minor_where_a_scenario_tells_what_they_would_save(n: int) -> None:
+    known = replace(EMPTY, known=True)
+    (finding,) = asked(n, step=12).analysed(facts=known).minor
+    assert (finding.kind, finding.where) == ("chatty.sequential", PLACE)
+    assert finding.refactor == {"op": "batch", "edge": "gateway->stock.POST /reserve", "size": n}
+    assert asked(n, step=12).analysed().minor == ()
+
+
+def test_fewer_in_turn_that_need_each_other_are_not_told() -> None:
+    place = "stock.POST /reserve"
+    needs = frozenset({("gateway", "POST /buy", place, place)})
+    facts = replace(EMPTY, known=True, dependent=needs)
+    assert "chatty.sequential" not in kinds(asked(4).analysed(facts=facts).minor)
+
+
 def test_a_few_at_once_are_minor() -> None:
     minor = asked(12, at_once=4).analysed().minor
     assert "chatty.parallel" in kinds(minor)

@@ -100,6 +100,14 @@ def test_a_dependent_call_is_left_out_of_the_count() -> None:
     assert "b.POST /get" not in finding.text
 
 
+def test_two_edges_in_turn_are_minor_where_a_scenario_tells_what_they_would_save() -> None:
+    made = called([("a", 1, 20), ("b", 21, 40)])
+    (finding,) = made.analysed(facts=facts()).minor
+    assert (finding.kind, finding.count_per_request.p50) == ("fanout.sequential", 2)
+    assert "fanout.sequential" not in kinds(made.analysed().minor)
+    assert "fanout.sequential" not in kinds(made.analysed(facts=facts(("a", "b"))).minor)
+
+
 def test_of_many_edges_the_text_names_a_few() -> None:
     made = called([(f"s{i:03d}", 1 + i, 2 + i) for i in range(60)])
     (finding,) = made.found("fanout.sequential")

@@ -15,7 +15,7 @@ from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
 
 NAMES: Final = ("gateway", "order", "stock", "price", "payment", "ledger", "mail", "search")
-_MOST_CALLS: Final = 30
+_MOST_CALLS: Final = 20
 _UTILISATION: Final = (0.3, 0.6)
 _MOST_BUSY: Final = 0.3
 """Of a replica's core, by work on its loop."""
@@ -37,8 +37,8 @@ def text(
     number: int,
     *,
     rate: int = 40,
-    duration: str = "800ms",
-    warmup: str = "150ms",
+    duration: str = "500ms",
+    warmup: str = "100ms",
     processes: int = 0,
 ) -> str:
     """YAML of the scenario ``number``, with ``rate`` requests a second; ``processes`` packs its

@@ -12,12 +12,14 @@ import pytest
 
 from analysis.arrays.quantiles import Quantiles
 from analysis.findings.finding import Finding, Where
+from hopbench.engines.port import Settings
 from hopbench.exits import Exit
-from hopbench.results.promises import Part, Promises, Sample, asked
+from hopbench.results.promises import Part, Promises, Sample, asked, sample
 from hopbench.runs.directory import RunDir
+from hopbench.runs.plan import RunPlan, plan_of
 from services.errors import BadInput
 from services.scenario.file.parser import parse_text
-from services.scenario.refactors import apply_refactor, read_refactor
+from services.scenario.refactors import BASELINE, apply_refactor, read_refactor
 from services.scenario.text.source import tree
 from services.transports.memory import HopLatency, Latency, no_latency
 from tests.front.test_run import invoke
@@ -49,10 +51,15 @@ FINDING = Finding(
 )
 
 
+def evenly(number: int = 20, every_other: int = 1) -> Sample:
+    """Requests a second apart: to the entry that makes six calls in turn, every so many-th."""
+    due = tuple(asked(n, n * 1_000_000_000, n % every_other > 0) for n in range(number))
+    return Sample((Part(7, due, lead=0),), 0, of=number)
+
+
 def promises(*transport: Latency) -> Promises:
-    """Twenty requests to the entry that makes six calls in turn, a second apart."""
-    due = tuple(asked(n, n * 1_000_000_000, 0) for n in range(20))
-    requests = Sample((Part(7, due, lead=0),), 0, of=20)
+    """Twenty requests to the entry that makes six calls in turn."""
+    requests = evenly()
     return Promises(parse_text(SCENARIO), lambda: requests, transport or (no_latency,))
 
 
@@ -74,6 +81,73 @@ def test_hops_that_go_save_the_transport_that_was_measured_on_them() -> None:
     finding = proposing({"op": "batch", "edge": "a.go->b.one", "size": 6})
     (found,) = promises(lambda wire: HopLatency(500_000)).kept([finding])
     assert found.saving_ms == (15.0, 15.0)
+
+
+def test_what_is_left_to_chance_makes_a_range() -> None:
+    """Five exponential waits of 10 ms go: 47 ms at the median, give or take what others may."""
+    requests = evenly(200)
+    text = SCENARIO.replace("sleep: 2ms", "sleep: {exponential: 10ms}")
+    finding = proposing({"op": "batch", "edge": "a.go->b.one", "size": 6})
+    (found,) = Promises(parse_text(text), lambda: requests, (no_latency,)).kept([finding])
+    low, high = found.saving_ms
+    assert low is not None
+    assert high is not None
+    assert 35 < low < 46 < high < 60
+
+
+def test_so_does_what_the_transport_may_take() -> None:
+    """Half of all hops take 1 to 2 ms: five calls of 3 to 4 ms go."""
+    finding = proposing({"op": "batch", "edge": "a.go->b.one", "size": 6})
+    ends = (HopLatency(500_000), HopLatency(1_000_000))
+    (found,) = promises(*((lambda wire, end=end: end) for end in ends)).kept([finding])
+    assert found.saving_ms == (15.0, 20.0)
+
+
+def test_it_is_of_the_requests_in_which_the_finding_occurs() -> None:
+    """A third of them come to the entry that makes six calls; the others save nothing."""
+    requests = evenly(30, every_other=3)
+    finding = proposing({"op": "batch", "edge": "a.go->b.one", "size": 6})
+    (found,) = Promises(parse_text(SCENARIO), lambda: requests, (no_latency,)).kept([finding])
+    assert found.saving_ms == (10.0, 10.0)
+
+
+HEDGED = """\
+version: 1
+name: mine
+services:
+  a: {operations: {go: [{call: b.one, count: 4, max_parallel: all}]}}
+  b: {replicas: 2, operations: {one: [sleep: 2ms]}}
+faults: [{latency: 30ms, probability: 4%, at: {service: b}}]
+load: {rate: 20/s, duration: 3s, warmup: 1s, entry: a.go}
+"""
+
+
+def test_a_hedge_promises_what_it_takes_off_the_slowest() -> None:
+    """One request in seven has a straggler: 32 ms, of which 3 ms and a second attempt stay."""
+    requests = evenly(200)
+    finding = proposing({"op": "hedge", "edge": "a->b.one", "after": "3ms"})
+    (found,) = Promises(parse_text(HEDGED), lambda: requests, (no_latency,)).kept([finding])
+    assert found.saving_ms == (27.0, 27.0)
+
+
+def test_what_is_simulated_is_of_the_whole_round_or_of_rounds_like_it() -> None:
+    long, short = (plan_for(duration) for duration in ("60s", "2s"))
+    of_long, of_short = sample(long, BASELINE), sample(short, BASELINE)
+    assert {part.seed for part in of_long.parts} == {long.order[0].seed}
+    begins = [part.due[part.lead].intended_ns / 1e9 for part in of_long.parts]
+    assert begins == pytest.approx([1, 20, 39, 58], abs=3)
+    assert len({part.seed for part in of_short.parts}) == 4
+    for of in (of_long, of_short):
+        assert sum(len(part.due) - part.lead for part in of.parts) == pytest.approx(180, abs=30)
+        for part in of.parts:
+            assert 0 < part.lead < len(part.due) / 4
+    assert sample(long, BASELINE) == of_long
+
+
+def plan_for(duration: str) -> RunPlan:
+    scenario = parse_text(SCENARIO.replace("duration: 3s", f"duration: {duration}"))
+    settings = Settings("virtual", "embedded", True, 1.0, "lean", None)
+    return plan_of(scenario, "", variants=(), rounds=1, settings=settings)
 
 
 def test_what_gives_nothing_worth_it_promises_nothing() -> None:

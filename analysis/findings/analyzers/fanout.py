@@ -67,7 +67,7 @@ def _sequential(seen: Observed) -> Iterator[Candidate]:
     call = _alone(seen)
     if len(call) == 0:
         return
-    contexts = _of_enough_edges(by_context(seen, call))
+    contexts = _of_enough_edges(by_context(seen, call), _least(seen))
     if contexts.count == 0:
         return
     contexts = _independent_only(seen, contexts)
@@ -78,12 +78,11 @@ def _sequential(seen: Observed) -> Iterator[Candidate]:
             yield found
 
 
-def _of_enough_edges(contexts: Siblings) -> Siblings:
+def _of_enough_edges(contexts: Siblings, least: int) -> Siblings:
     """Those that call so many different ones."""
-    seen = contexts.seen
-    edges = distinct(contexts.group, seen.calls.place[contexts.call])
+    edges = distinct(contexts.group, contexts.seen.calls.place[contexts.call])
     different = counted(contexts.group[edges.first], contexts.count)
-    return contexts.only(different >= _least(seen))
+    return contexts.only(different >= least)
 
 
 def _least(seen: Observed) -> int:
@@ -142,10 +141,12 @@ def _independent(seen: Observed, places: list[int]) -> list[int]:
 
 def _in_turn(contexts: Siblings) -> Candidate | None:
     """Of one calling operation; None where its contexts call too few edges."""
-    contexts = _of_enough_edges(contexts)
+    seen = contexts.seen
+    many = _of_enough_edges(contexts, seen.settings.sequential_edges)
+    minor = many.count == 0
+    contexts = _of_enough_edges(contexts, _least(seen)) if minor else many
     if contexts.count == 0:
         return None
-    seen = contexts.seen
     used = np.unique(seen.calls.place[contexts.call])
     places = [seen.hops.places[number] for number in used.tolist()]
     at = places[0]
@@ -178,7 +179,7 @@ def _in_turn(contexts: Siblings) -> Candidate | None:
         confidence="high" if known else "low",
         text=text,
         refactor={"op": "parallelize", "at": f"{at.caller}.{at.caller_operation}"},
-        minor=typical < seen.settings.sequential_edges,
+        minor=minor,
     )
     return replace(
         found,
