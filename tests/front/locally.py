@@ -52,7 +52,7 @@ class Measured:
 def measured(number: int, directory: Path) -> Measured | None:
     """One round of the scenario, and one with what is promised to give most in virtual time; None
     where nothing is, or where the run of real processes does not promise anything of it."""
-    source = text(number, rate=15, duration="2s", warmup="1s", processes=2)
+    source = text(number, rate=20, duration="1500ms", warmup="500ms", processes=2)
     (directory / "virtual").mkdir()
     _, found = findings_of(source, directory / "virtual")
     promised = [f for f, _ in found if f.refactor and f.saving_ms[0]]

@@ -24,8 +24,9 @@ from hopbench.runs.directory import RunDir
 from hopbench.runs.limits import USUAL
 from loadgen.schedule import MEASURED, arrivals
 from services.errors import BadInput
-from services.scenario.capacity import calls_of
+from services.scenario.capacity import calls_of, shape
 from services.scenario.chance import round_seed
+from services.scenario.facts import facts_of
 from services.scenario.file.parser import parse_text
 from services.scenario.file.validation import errors
 from services.scenario.model import Refactor, Scenario
@@ -38,6 +39,8 @@ from tests.front.random_scenarios import text
 SETTINGS: Final = Settings("virtual", "embedded", True, 1.0, "lean", None)
 OTHER_ROUNDS: Final = 10
 """Pairs of a run after the first, which the promise was made of."""
+CHAIN: Final = 5
+"""Hops."""
 MUCH: Final = 0.1
 """Of the requests' P50."""
 
@@ -162,7 +165,12 @@ class Rounds:
 
 
 def candidates(scenario: Scenario) -> Iterator[str]:
-    """Refactors wherever they may apply, as a finding would write them."""
+    """Refactors wherever they may apply, as a finding would write them; of chains that are long.
+
+    Not ``merge``: in virtual time a hop takes nothing, and what it gives there is the callee's
+    faults that go.
+    """
+    long, facts = shape(scenario).depth >= CHAIN, facts_of(scenario)
     for service, operation in operations(scenario):
         yield json.dumps({"op": "parallelize", "at": f"{service.name}.{operation.name}"})
         for step in walk(operation.steps):
@@ -172,6 +180,8 @@ def candidates(scenario: Scenario) -> Iterator[str]:
             if calls_of(step.edge) > 1:
                 yield json.dumps({"op": "batch", "edge": edge, "size": step.edge.count})
             if isinstance(step, Call):
+                if long and not facts.needed(service.name, operation.name, str(step.edge.target)):
+                    yield json.dumps({"op": "asyncify", "edge": edge})
                 yield json.dumps({"op": "cache", "edge": edge, "scope": "request"})
                 yield json.dumps({"op": "hedge", "edge": edge, "after": "p95"})
                 if calls_of(step.edge) > 20:

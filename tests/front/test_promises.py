@@ -10,18 +10,23 @@ from typing import Any
 import orjson
 import pytest
 
+from analysis.analyse import observe
 from analysis.arrays.quantiles import Quantiles
 from analysis.findings.finding import Finding, Where
+from analysis.findings.settings import Settings as AnalysisSettings
 from hopbench.engines.port import Settings
 from hopbench.exits import Exit
-from hopbench.results.promises import Part, Promises, Sample, asked, sample
+from hopbench.results.promises import Part, Promises, Sample, asked, sample, transport
 from hopbench.runs.directory import RunDir
 from hopbench.runs.plan import RunPlan, plan_of
 from services.errors import BadInput
+from services.scenario.facts import facts_of
 from services.scenario.file.parser import parse_text
 from services.scenario.refactors import BASELINE, apply_refactor, read_refactor
 from services.scenario.text.source import tree
 from services.transports.memory import HopLatency, Latency, no_latency
+from services.wire.topology import topology
+from tests.analysis.build import Traces
 from tests.front.test_run import invoke
 
 SCENARIO = """\
@@ -103,6 +108,24 @@ def test_so_does_what_the_transport_may_take() -> None:
     assert found.saving_ms == (15.0, 20.0)
 
 
+def test_the_transport_is_what_was_measured_on_the_edge_or_else_on_its_protocol() -> None:
+    """Client time beyond the server's of 1 to 8 ms: the second of them and the sixth are the ends,
+    half of it each way. In virtual time there is none."""
+    scenario = parse_text(SCENARIO)
+    made = Traces()
+    request = made.request("t", "a", "go", end=500)
+    for i in range(8):
+        request.call("b", "one", 50 * i, 50 * i + 40, tax=(i + 1) / 2)
+    seen = observe(made.table(), facts_of(scenario), AnalysisSettings(), "analyze")
+    edge = topology(scenario).wires[0]
+    another, without = replace(edge, callee="c"), replace(edge, protocol="grpc")
+    for engine, each_way in (("local", [1.0, 3.0]), ("virtual", [None])):
+        ends = transport(seen, plan_for("2s", engine))
+        for wire in (edge, another, without):
+            found = [end(wire) for end in ends]
+            assert [of and of.fixed_ns / 1e6 for of in found] == each_way
+
+
 def test_it_is_of_the_requests_in_which_the_finding_occurs() -> None:
     """A third of them come to the entry that makes six calls; the others save nothing."""
     requests = evenly(30, every_other=3)
@@ -144,9 +167,9 @@ def test_what_is_simulated_is_of_the_whole_round_or_of_rounds_like_it() -> None:
     assert sample(long, BASELINE) == of_long
 
 
-def plan_for(duration: str) -> RunPlan:
+def plan_for(duration: str, engine: str = "virtual") -> RunPlan:
     scenario = parse_text(SCENARIO.replace("duration: 3s", f"duration: {duration}"))
-    settings = Settings("virtual", "embedded", True, 1.0, "lean", None)
+    settings = Settings(engine, "embedded", True, 1.0, "lean", None)
     return plan_of(scenario, "", variants=(), rounds=1, settings=settings)
 
 
