@@ -41,6 +41,8 @@ OTHER_ROUNDS: Final = 10
 """Pairs of a run after the first, which the promise was made of."""
 CHAIN: Final = 5
 """Hops."""
+NOT_HERE: Final = "does not apply here"
+"""What is said of a refactor that an analyzer proposed in vain."""
 MUCH: Final = 0.1
 """Of the requests' P50."""
 
@@ -99,6 +101,8 @@ def judged(number: int) -> Judged:
     proposed, refused = [], []
     for finding, minor in findings:
         if finding.refactor is None:
+            if NOT_HERE in finding.text:
+                refused.append(finding.text)
             continue
         written = json.dumps(dict(finding.refactor))
         low, high = finding.saving_ms
