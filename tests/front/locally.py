@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 import polars as pl
 
+from analysis.analyse import observe
+from analysis.findings.settings import Settings
 from hopbench.exits import Exit
 from hopbench.results.promises import (
     Answered,
@@ -20,13 +22,16 @@ from hopbench.results.promises import (
     gain_ns,
     pairs,
     range_ns,
+    transport,
 )
-from hopbench.runs import plan
+from hopbench.runs import plan, trial
 from hopbench.runs.directory import RunDir
 from loadgen.samples import OK, STATUSES
 from loadgen.schedule import MEASURED, arrivals
+from services.scenario.facts import facts_of
 from services.scenario.refactors import BASELINE
-from tests.front.promised import findings_of, refactor_of
+from services.transports.memory import Latency
+from tests.front.promised import refactor_of
 from tests.front.random_scenarios import text
 from tests.front.test_run import invoke
 
@@ -50,32 +55,20 @@ class Measured:
 
 
 def measured(number: int, directory: Path) -> Measured | None:
-    """One round of the scenario, and one with what is promised to give most in virtual time; None
-    where nothing is, or where the run of real processes does not promise anything of it."""
+    """One round of the scenario, and one with what it promises to give most; None where it promises
+    nothing."""
     source = text(number, rate=20, duration="1500ms", warmup="500ms", processes=2)
-    (directory / "virtual").mkdir()
-    _, found = findings_of(source, directory / "virtual")
-    promised = [f for f, _ in found if f.refactor and f.saving_ms[0]]
+    of = orjson.loads(_run(source, directory / BASELINE).findings.read_bytes())["variants"][0]
+    promised = [f for f in (*of["findings"], *of["minor"]) if f["saving_ms"][0]]
     if not promised:
         return None
-    refactor = dict(max(promised, key=lambda f: f.saving_ms[0] or 0).refactor or {})
-    variant = json.dumps({"tried": [refactor]})
-    (directory / "mine.yaml").write_text(f"{source}variants: {variant}\n")
-    out = directory / "run"
-    flags = ("--engine", "local", "--rounds", 1, "--trace-ratio", 1)
-    code = invoke("run", directory / "mine.yaml", *flags, "--out", out)
-    assert code in (Exit.DONE, Exit.VOID, Exit.FAILED), code
-    of = orjson.loads(RunDir(out).findings.read_bytes())["variants"][0]
-    here = [
-        f["saving_ms"]
-        for f in (*of["findings"], *of["minor"])
-        if f["refactor"] and _place(f["refactor"]) == _place(refactor) and f["saving_ms"][1]
-    ]
-    if not here:
-        return None
-    ran = plan.read(RunDir(out))
-    took = {turn.variant: _took_ns(RunDir(out), turn) for turn in ran.order}
-    ways = {name: _simulated(ran, name) for name in took}
+    best = max(promised, key=lambda finding: finding["saving_ms"][0])
+    refactor = best["refactor"]
+    variants = json.dumps({"tried": [refactor]})
+    _run(f"{source}variants: {variants}\n", directory / "tried", "--variant", "tried")
+    latency = _transport(RunDir(directory / BASELINE))
+    took = {name: _took_ns(RunDir(directory / name)) for name in (BASELINE, "tried")}
+    ways = {name: _simulated(RunDir(directory / name), latency) for name in took}
     told, simulated = refactor_of(json.dumps(refactor)), ways[BASELINE].took_ns
     changed = {
         n for n, ns in simulated.items() if at_tail(told) or ways["tried"].took_ns.get(n, ns) != ns
@@ -89,31 +82,49 @@ def measured(number: int, directory: Path) -> Measured | None:
         for name in (BASELINE, "tried")
     )
     both = pairs(told, before, after)
+    if len(both) == 0:
+        return Measured(refactor["op"], tuple(best["saving_ms"]), 0.0, (0.0, 0.0))
     between = range_ns(told, [both], _NO_END)
     return Measured(
         refactor["op"],
-        here[0],
+        tuple(best["saving_ms"]),
         float(gain_ns(told, both)) / 1e6,
         (between[0] / 1e6, between[1] / 1e6),
     )
 
 
-def _place(refactor: dict[str, Any]) -> tuple[object, object]:
-    return refactor["op"], refactor.get("edge", refactor.get("at"))
+def _run(source: str, out: Path, *flags: str) -> RunDir:
+    path = out.with_suffix(".yaml")
+    path.write_text(source)
+    usual = ("--engine", "local", "--rounds", 1, "--trace-ratio", 1, "--out", out)
+    code = invoke("run", path, *usual, *flags)
+    assert code in (Exit.DONE, Exit.VOID, Exit.FAILED), code
+    return RunDir(out)
 
 
-def _took_ns(run: RunDir, turn: plan.Turn) -> dict[int, int]:
+def _transport(run: RunDir) -> Latency:
+    ran = plan.read(run)
+    (turn,) = ran.order
+    found = trial.read(run, ran, turn)
+    assert found is not None
+    facts = facts_of(ran.scenarios[turn.variant])
+    return transport(observe(found.measured_spans(), facts, Settings(), "run"), ran)[-1]
+
+
+def _took_ns(run: RunDir) -> dict[int, int]:
+    (turn,) = plan.read(run).order
     samples = pl.read_parquet(run.trial(turn.round, turn.variant).samples)
     good = samples.filter((pl.col("phase") == "measured") & (pl.col("status") == STATUSES[OK]))
     return {row["seq"]: row["done_ns"] - row["sent_ns"] for row in good.iter_rows(named=True)}
 
 
-def _simulated(ran: plan.RunPlan, variant: str) -> Answered:
+def _simulated(run: RunDir, latency: Latency) -> Answered:
     """The same round in virtual time, which tells the ways that its requests took."""
-    (turn,) = [turn for turn in ran.order if turn.variant == variant]
-    scenario = ran.scenarios[variant]
+    ran = plan.read(run)
+    (turn,) = ran.order
+    scenario = ran.scenarios[turn.variant]
     due = arrivals(scenario.load, turn.seed)
     rows = zip(due.number.tolist(), due.offset_ns.tolist(), due.entry.tolist(), strict=True)
     lead = int((due.phase != MEASURED).sum())
     part = Part(turn.seed, tuple(asked(*row) for row in rows), lead)
-    return answered(scenario, part, scenario.load.warmup_ns)
+    return answered(scenario, part, scenario.load.warmup_ns, latency)
