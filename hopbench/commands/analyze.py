@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +27,7 @@ from analysis.report.terminal import advised
 from analysis.report.view import finding_view
 from analysis.rows.edges import EdgeRow
 from analysis.spans.table import concat
+from hopbench.engines.port import BrokerKind
 from hopbench.exits import Exit, worst
 from hopbench.front import ending, options
 from hopbench.front.output import Output
@@ -39,10 +39,11 @@ from hopbench.jaeger.lookback import Wanted
 from hopbench.results import gate_values
 from hopbench.results.flows import flows
 from hopbench.results.gates import check, judge, parse
-from hopbench.results.promises import Promises, sample, transport
+from hopbench.results.promises import promises
 from hopbench.runs import directory as rundir
-from hopbench.runs import plan, trial
+from hopbench.runs import evidence, plan, trial
 from hopbench.runs.directory import RunDir
+from hopbench.runs.environment import Environment
 from hopbench.runs.plan import RunPlan
 from services.codec import plain
 from services.errors import BadInput
@@ -93,6 +94,7 @@ class Ran:
     plan: RunPlan
     name: str
     flows: tuple[Flow, ...]
+    broker: BrokerKind | None
 
     @property
     def scenario(self) -> Scenario:
@@ -123,9 +125,8 @@ def command(
         seen = observe(read.spans, facts, Settings(), "analyze", went)
         found = _linked(analysed(seen, read.spans.traces), read.address)
         if ran is not None:
-            requests = partial(sample, ran.plan, ran.name)
-            promises = Promises(ran.scenario, requests, transport(seen, ran.plan))
-            findings, minor = (promises.kept(of) for of in (found.findings, found.minor))
+            promised = promises(ran.plan, ran.name, seen, ran.broker)
+            findings, minor = (promised.kept(of) for of in (found.findings, found.minor))
             found = replace(found, findings=findings, minor=minor)
     values = gate_values.of_analysis(found)
     check(gates, values)
@@ -210,7 +211,9 @@ def _of_run(path: Path, variant: str | None) -> tuple[Read, Ran]:
         spans = concat(r.measured_spans() for r in rounds)
         went = tuple(flow for r in rounds for flow in flows(r))
     repairs = dict.fromkeys(REPAIRS, 0)
-    return Read(spans, len(rounds), repairs, ()), Ran(planned, name, went)
+    surroundings = evidence.read_file(Environment, run.environment)
+    broker = None if surroundings is None else surroundings.broker
+    return Read(spans, len(rounds), repairs, ()), Ran(planned, name, went, broker)
 
 
 def _shown(read: Read, found: Analysis, facts: Facts) -> RenderableType:

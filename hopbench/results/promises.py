@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -22,6 +22,7 @@ from analysis.arrays.quantiles import NS_PER_MS, median, rank
 from analysis.findings.finding import Finding, saves_at
 from analysis.findings.observed import Observed
 from hopbench.engines import is_virtual
+from hopbench.engines.port import BrokerKind
 from hopbench.runs.plan import RunPlan
 from loadgen.schedule import MEASURED, Schedule, arrivals
 from services.errors import BadInput
@@ -31,6 +32,8 @@ from services.scenario.file.validation import errors
 from services.scenario.model import EdgeRef, Load, Refactor, Scenario, Target
 from services.scenario.pace import Closed
 from services.scenario.refactors import apply_refactor, operator_of, read_refactor
+from services.scenario.refactors.set import Set
+from services.scenario.text.forms import UNSAID
 from services.scenario.text.source import tree
 from services.simulation.replay import SpanCount
 from services.simulation.round import Arrival, simulate
@@ -50,6 +53,9 @@ _SPREAD: Final = (25, 75)
 _REQUESTS: Final = 200
 _CALLS: Final = 4_000
 """So many calls of a sample at most: what is simulated for one answer is over in half a second."""
+_ROUNDS: Final = 3
+_CALLS_OF_ROUNDS: Final = 6_000
+"""The same of a sample of whole rounds."""
 _PARTS: Final = 4
 _LEAD: Final = 5
 """One more request for so many is simulated before them."""
@@ -79,6 +85,30 @@ class Sample:
     """Requests that a round has of the measured phase."""
 
 
+def promises(plan: RunPlan, variant: str, seen: Observed, broker: BrokerKind | None) -> Promises:
+    """Of the findings in ``seen``, the variant's traces."""
+    scenario = plan.scenarios[variant]
+    asked = partial(sample, plan, variant), partial(whole_rounds, plan, variant)
+    return Promises(scenario, *asked, transport(seen, plan), broker)
+
+
+def whole_rounds(plan: RunPlan, variant: str) -> Sample:
+    """The variant's first round from its first request on, since a queue that grows is longer the
+    later it is looked at, and rounds with other seeds; none where that is too much."""
+    turn = next(turn for turn in plan.order if turn.variant == variant)
+    load = plan.scenarios[variant].load
+    first = arrivals(load, turn.seed)
+    calls = len(first.number) * max(1, int(worst_calls(plan.scenarios[variant])))
+    parts: list[Part] = []
+    for number in range(min(_ROUNDS, _CALLS_OF_ROUNDS // max(1, calls))):
+        seed = turn.seed if number == 0 else round_seed(turn.seed, number)
+        schedule = first if number == 0 else arrivals(load, seed)
+        rows = np.flatnonzero(schedule.phase == MEASURED)
+        if len(rows):
+            parts.append(_part(load, seed, schedule, rows, lead=int(rows[0])))
+    return Sample(tuple(parts), load.warmup_ns, int((first.phase == MEASURED).sum()))
+
+
 def sample(plan: RunPlan, variant: str) -> Sample:
     """Stretches of the variant's first round; where it is short, all of it and of further rounds
     with seeds of their own, which no round of the run has."""
@@ -104,11 +134,14 @@ def sample(plan: RunPlan, variant: str) -> Sample:
     return Sample(tuple(parts), load.warmup_ns, len(measured))
 
 
-def _part(load: Load, seed: int, schedule: Schedule, rows: Numbers) -> Part:
-    """The requests at ``rows``, and some that are due before."""
+def _part(
+    load: Load, seed: int, schedule: Schedule, rows: Numbers, lead: int | None = None
+) -> Part:
+    """The requests at ``rows``, and ``lead`` (or some) that are due before."""
     if len(rows) == 0:
         return Part(seed, (), 0)
-    lead = min(int(rows[0]), -(-len(rows) // _LEAD))
+    if lead is None:
+        lead = min(int(rows[0]), -(-len(rows) // _LEAD))
     rows = np.arange(rows[0] - lead, rows[-1] + 1)
     due = schedule.offset_ns[rows].tolist()
     if isinstance(load.pace, Closed):
@@ -124,11 +157,13 @@ def transport(seen: Observed, plan: RunPlan) -> tuple[Latency, ...]:
         return (no_latency,)
     hops = seen.hops
     taxed = np.flatnonzero(hops.tax >= 0)
+    taxed = taxed[np.argsort(hops.place[taxed], kind="stable")]
+    begins = np.searchsorted(hops.place[taxed], np.arange(len(hops.places) + 1))
     taxes: dict[tuple[str, ...], list[Numbers]] = {}
     for number, at in enumerate(hops.places):
         if at.protocol is None:
             continue
-        of = hops.tax[taxed[hops.place[taxed] == number]]
+        of = hops.tax[taxed[begins[number] : begins[number + 1]]]
         for key in ((at.callee, at.operation, at.protocol), (at.protocol,), ()):
             taxes.setdefault(key, []).append(of)
     joined = {key: all_ for key, of in taxes.items() if len(all_ := np.concatenate(of))}
@@ -156,10 +191,12 @@ class Answered:
     wires: tuple[Wire, ...]
 
     def of(self, refactor: Refactor) -> frozenset[int]:
-        """Those that use what the refactor changes: its edge, or calls of its operation."""
-        return frozenset().union(
-            *(self.users.get(wire.index, ()) for wire in self.wires if _concerns(refactor, wire))
-        )
+        """Those that use what the refactor changes: its edge, calls of its operation or of its
+        service. A service that nobody calls is the entry's."""
+        concerned = [wire for wire in self.wires if _concerns(refactor, wire)]
+        if not concerned and isinstance(getattr(refactor, "at", None), str):
+            return frozenset(self.took_ns)
+        return frozenset().union(*(self.users.get(wire.index, ()) for wire in concerned))
 
 
 def answered(
@@ -251,13 +288,21 @@ def range_ns(refactor: Refactor, parts: Sequence[Numbers], others: int) -> tuple
 
 class Promises:
     def __init__(
-        self, scenario: Scenario, requests: Callable[[], Sample], transport: Sequence[Latency]
+        self,
+        scenario: Scenario,
+        requests: Callable[[], Sample],
+        rounds: Callable[[], Sample],
+        transport: Sequence[Latency],
+        broker: BrokerKind | None = None,
     ) -> None:
-        """``scenario`` is the variant's; ``requests`` are asked for with the first proposal;
-        ``transport`` has the ends of what hops may take."""
+        """``scenario`` is the variant's; ``requests`` (and ``rounds``, for what hangs on the length
+        of a round) are asked for with the first proposal; ``transport`` has the ends of what hops
+        may take."""
         self._scenario = scenario
-        self._requests = requests
+        self._samples = {False: requests, True: rounds}
         self._transport = transport
+        self._broker = broker
+        self._known: dict[bool, tuple[Sample, tuple[tuple[Answered, ...], ...]]] = {}
 
     def kept(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
         """The findings, each with what its refactor gives. One whose refactor does not apply
@@ -269,6 +314,7 @@ class Promises:
             return replace(finding, saving_ms=(None, None))
         try:
             refactor = read_refactor("finding", tree(json.dumps(dict(finding.refactor)), "finding"))
+            self._must_have(refactor)
             changed = apply_refactor(self._scenario, refactor)
             wrong = errors(changed)
         except BadInput as error:
@@ -282,31 +328,42 @@ class Promises:
         text = f"{finding.text} {op} does not apply here: {why.removeprefix(f'{op}: ')}."
         return replace(finding, refactor=None, saving_ms=(None, None), text=text)
 
-    @cached_property
-    def _sample(self) -> Sample:
-        return self._requests()
+    def _must_have(self, refactor: Refactor) -> None:
+        """Raises BadInput where the broker that carried the messages cannot do it."""
+        asked = isinstance(refactor, Set) and refactor.partitions is not UNSAID
+        if asked and self._broker == "embedded":
+            raise BadInput(
+                "the embedded broker has 4 partitions for every topic, whatever is asked"
+            )
 
-    @cached_property
-    def _before(self) -> tuple[tuple[Answered, ...], ...]:
-        return tuple(self._answered(self._scenario, each) for each in self._transport)
-
-    def _answered(self, scenario: Scenario, latency: Latency) -> tuple[Answered, ...]:
-        """By part."""
-        since_ns = self._sample.measured_from_ns
-        return tuple(answered(scenario, part, since_ns, latency) for part in self._sample.parts)
+    def _before(self, *, whole: bool) -> tuple[Sample, tuple[tuple[Answered, ...], ...]]:
+        if whole not in self._known:
+            requests = self._samples[whole]()
+            before = tuple(_answered(self._scenario, requests, each) for each in self._transport)
+            self._known[whole] = requests, before
+        return self._known[whole]
 
     def _gives_ns(self, refactor: Refactor, changed: Scenario) -> tuple[int, int]:
         """Zeros where it is not worth a promise, or may be nothing."""
         ends: list[int] = []
-        for latency, before in zip(self._transport, self._before, strict=True):
-            after = self._answered(changed, latency)
+        requests, before_each = self._before(whole=isinstance(refactor, Set))
+        if not requests.parts:
+            return 0, 0
+        for latency, before in zip(self._transport, before_each, strict=True):
+            after = _answered(changed, requests, latency)
             parts = [pairs(refactor, *each) for each in zip(before, after, strict=True)]
             together = np.concatenate(parts)
             if not worth(refactor, together):
                 return 0, 0
-            counted = sum(len(part.due) - part.lead for part in self._sample.parts)
-            ends += range_ns(refactor, parts, self._sample.of * len(together) // counted)
+            counted = sum(len(part.due) - part.lead for part in requests.parts)
+            ends += range_ns(refactor, parts, requests.of * len(together) // counted)
         return (min(ends), max(ends)) if min(ends) > 0 else (0, 0)
+
+
+def _answered(scenario: Scenario, requests: Sample, latency: Latency) -> tuple[Answered, ...]:
+    """By part."""
+    since_ns = requests.measured_from_ns
+    return tuple(answered(scenario, part, since_ns, latency) for part in requests.parts)
 
 
 def _quantile(values: Numbers, percentile: int) -> int:
@@ -334,7 +391,11 @@ def asked(seq: int, at_ns: int, entry: int) -> Arrival:
 
 def _concerns(refactor: Refactor, wire: Wire) -> bool:
     edge: EdgeRef | None = getattr(refactor, "edge", None)
-    at: Target | None = getattr(refactor, "at", None)
+    at: str | Target | EdgeRef | None = getattr(refactor, "at", None)
+    if isinstance(at, EdgeRef):
+        edge = at
+    if isinstance(at, str):
+        return at == wire.callee
     if edge is not None:
         return (
             edge.caller == wire.caller

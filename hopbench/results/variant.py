@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import median
 from typing import Any
 
@@ -26,7 +25,7 @@ from hopbench.jaeger.links import linked
 from hopbench.results import latency
 from hopbench.results.flows import flows
 from hopbench.results.latency import EntryRow, Headline
-from hopbench.results.promises import Promises, sample, transport
+from hopbench.results.promises import promises
 from hopbench.results.round import Account, World, account, usable
 from hopbench.runs import trial
 from hopbench.runs.directory import RunDir
@@ -119,8 +118,8 @@ def told(
         went = tuple(flow for a in used for flow in through[a.round])
         seen = observe(concat(spans[a.round] for a in used), facts, asked, "run", went)
     jaeger = trace_stores.where(plan.settings)
-    promises = Promises(scenario, partial(sample, plan, name), transport(seen, plan))
-    findings, minor = (promises.kept(linked(found, jaeger)) for found in concluded(seen))
+    promised = promises(plan, name, seen, world.broker)
+    findings, minor = (promised.kept(linked(found, jaeger)) for found in concluded(seen))
     complete = sum(a.requests.complete for a in used)
     judged = plan.settings.tracing and complete >= plan.limits.complete_traces
     kind = latency.headline(plan.settings.tracing, plan.settings.trace_ratio)
