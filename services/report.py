@@ -47,7 +47,8 @@ class Flow:
     operation: str
     protocol: str
     arrived: BySecond
-    """Over Kafka those alone whose turn came."""
+    """Over Kafka those alone whose turn came: of the others only producers know
+    (:attr:`Messages.produced_in`)."""
     left: BySecond
     """Left the queue: a worker took them, or they were given up there."""
     handled: BySecond

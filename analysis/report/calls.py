@@ -18,7 +18,8 @@ BROKERS: Mapping[str | None, str] = {
     "memory": "simulated broker",
 }
 """What carried Kafka's messages: no figure of one stands for another."""
-_TENTH = 0.1
+_QUEUED: Final = 0.1
+"""Of what it is a part of: a wait is told from here on."""
 _RATIO: Final = Settings().straggler_ratio
 MAX_DEPTH = 64
 """Deeper than any call graph a person reads, and far from the interpreter's recursion limit."""
@@ -71,7 +72,7 @@ class EdgeView:
         message."""
         queue = self.queue_p50 or 0.0
         whole = max(self.client_p50 or 0.0, queue + (self.server_p50 or 0.0))
-        return queue > 0 and queue >= _TENTH * whole
+        return queue > 0 and queue >= _QUEUED * whole
 
     @property
     def name(self) -> str:
@@ -97,7 +98,7 @@ class ServiceView:
     def queued(self) -> bool:
         """As :attr:`EdgeView.queued`."""
         queue = self.queue_p50 or 0.0
-        return queue > 0 and queue >= _TENTH * (queue + (self.server_p50 or 0.0))
+        return queue > 0 and queue >= _QUEUED * (queue + (self.server_p50 or 0.0))
 
 
 @dataclass(frozen=True, slots=True)

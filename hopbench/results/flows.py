@@ -45,7 +45,9 @@ def flows(found: Trial) -> tuple[Flow, ...]:
         if service in services and "." not in operation:
             # Only the producers know of messages that nobody has read.
             arrived[service, operation, "kafka"] = counted
-    seconds = _seconds((*arrived.values(), *left.values(), *handled.values()))
+    measured_s = (evidence.measured_to_ns - evidence.measured_from_ns) // _NANO
+    due_for_sent = _due_for_sent(found.samples)
+    seconds = _seconds((*arrived.values(), *left.values(), *handled.values()), measured_s)
     nothing: BySecond = {}
     return tuple(
         Flow(
@@ -57,8 +59,8 @@ def flows(found: Trial) -> tuple[Flow, ...]:
             arrived=_column(of, seconds),
             left=_column(left.get(way, nothing), seconds),
             handled=_column(handled.get(way, nothing), seconds),
-            measured_s=(evidence.measured_to_ns - evidence.measured_from_ns) // _NANO,
-            due_for_sent=_due_for_sent(found.samples),
+            measured_s=measured_s,
+            due_for_sent=due_for_sent,
         )
         for way, of in sorted(arrived.items())
     )
@@ -82,14 +84,21 @@ def _due_for_sent(samples: pl.DataFrame) -> float:
     return measured.height / sent if sent else 1.0
 
 
+def last_message(flows: Iterable[Flow]) -> int | None:
+    """The last second in which a message was handled or waited; None where there was none."""
+    over = [f.second[(f.handled > 0) | (f.waiting > 0)] for f in flows if f.protocol == "kafka"]
+    return max((int(seconds[-1]) for seconds in over if len(seconds)), default=None)
+
+
 def _add(into: Counter[int], counted: BySecond) -> None:
     for second, count in counted.items():
         into[second] += count
 
 
-def _seconds(counted: Iterable[BySecond]) -> I64:
-    every = [second for of in counted for second in of]
-    return np.arange(min(every, default=0), max(every, default=-1) + 1, dtype=np.int64)
+def _seconds(counted: Iterable[BySecond], measured_s: int) -> I64:
+    """All that were counted in, and all of the measured phase."""
+    every = [0, measured_s - 1, *(second for of in counted for second in of)]
+    return np.arange(min(every), max(every) + 1, dtype=np.int64)
 
 
 def _column(counted: BySecond, seconds: I64) -> I64:

@@ -12,7 +12,7 @@ from analysis.arrays import F64, I64
 from analysis.arrays.quantiles import NS_PER_MS, rank
 from analysis.findings.flows import Flow
 from analysis.report.overtime import Second
-from hopbench.results.flows import consumer_lag
+from hopbench.results.flows import consumer_lag, last_message
 from loadgen.samples import NOT_REACHED
 
 _NANO = 1_000_000_000
@@ -43,7 +43,8 @@ def timeline(
 
     first = int(second(due).min())
     last = int(max(second(due).max(), second(done[answered]).max(initial=first)))
-    last = max([last, *(int(flow.second[-1]) for flow in flows if flow.protocol == "kafka")])
+    if (message := last_message(flows)) is not None:
+        last = max(last, message)
     count = last - first + 1
 
     def per_second(at: I64) -> I64:

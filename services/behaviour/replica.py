@@ -18,8 +18,9 @@ from services.wire.ports import Cancellable, Clock, Transport, Wire
 from services.wire.topology import Topology
 
 
-class Flow:
-    """Requests of one operation over one protocol, by second; :class:`services.report.Flow`."""
+class Passage:
+    """Counts of requests of one operation over one protocol, which become a
+    :class:`services.report.Flow`."""
 
     __slots__ = ("arrived", "handled", "left")
 
@@ -45,13 +46,13 @@ class Counters:
     """Those of them that ended a call."""
     failed_groups: int = 0
     """Parallel groups ended by the failure of one member, the others cancelled."""
-    flows: dict[tuple[str, WireProtocol], Flow] = field(default_factory=dict)
+    flows: dict[tuple[str, WireProtocol], Passage] = field(default_factory=dict)
     """By operation and protocol; from when the round begins."""
 
-    def flow(self, operation: str, protocol: WireProtocol) -> Flow:
+    def passage(self, operation: str, protocol: WireProtocol) -> Passage:
         found = self.flows.get((operation, protocol))
         if found is None:
-            found = self.flows[operation, protocol] = Flow()
+            found = self.flows[operation, protocol] = Passage()
         return found
 
     def told(self) -> tuple[report.Flow, ...]:

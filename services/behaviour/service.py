@@ -155,17 +155,17 @@ class Behaviour:
         keys = self._keys(incoming) if incoming.operation in self._keyed else _ANY_ITEM
         slots, scope = self._slots, frame.scope
         origin_ns = self._measured_from_ns
-        flow = None
+        passage = None
         if origin_ns is not None:
-            flow = self.counters.flow(incoming.operation, incoming.protocol)
-            flow.arrived[(incoming.received_ns - origin_ns) // _NANO] += 1
+            passage = self.counters.passage(incoming.operation, incoming.protocol)
+            passage.arrived[(incoming.received_ns - origin_ns) // _NANO] += 1
         try:
             if slots is not None:
                 await self._take(slots, scope)
         finally:
-            if flow is not None and origin_ns is not None:
+            if passage is not None and origin_ns is not None:
                 left_ns = incoming.received_ns + scope.queue_ns
-                flow.left[(left_ns - origin_ns) // _NANO] += 1
+                passage.left[(left_ns - origin_ns) // _NANO] += 1
         finished = False
         try:
             reply = None if self._faults is None else await self._disturb(incoming, keys)
@@ -178,8 +178,8 @@ class Behaviour:
         finally:
             if slots is not None:
                 slots.give()
-            if finished and flow is not None and origin_ns is not None:
-                flow.handled[(self._clock.now_ns() - origin_ns) // _NANO] += 1
+            if finished and passage is not None and origin_ns is not None:
+                passage.handled[(self._clock.now_ns() - origin_ns) // _NANO] += 1
         return Reply(Status.OK, incoming.response_bytes) if reply is None else reply
 
     async def _take(self, slots: Slots, scope: Scope) -> None:

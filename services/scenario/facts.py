@@ -32,9 +32,9 @@ class Facts:
     another call, is ``after``."""
     workers: Mapping[str, int] = field(default_factory=dict)
     """Of each replica, for services that say how many they have."""
-    ordered: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    """Services whose messages of a partition are handled one after another → the edge that asks
-    for it, and its partitions."""
+    ordered: Mapping[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    """(service, operation) whose messages of a partition are handled one after another → an edge
+    that asks for it, and the topic's partitions."""
     busy: frozenset[str] = frozenset()
     """Services that use CPU: more workers of the same replica do not make them faster."""
 
@@ -95,20 +95,28 @@ def facts_of(scenario: Scenario) -> Facts:
             for s in scenario.services.values()
             if s.max_concurrent is not None
         },
-        ordered={
-            step.edge.target.service: (f"{s.name}->{step.edge.target}", step.edge.kafka.partitions)
-            for s, o in operations(scenario)
-            for step in walk(o.steps)
-            if isinstance(step, Talk)
-            and step.edge.protocol == "kafka"
-            and step.edge.kafka.ordering == "partition"
-        },
+        ordered=_ordered(scenario),
         busy=frozenset(
             s.name
             for s, o in operations(scenario)
             if any(any(step.cpu_ns) for step in walk(o.steps))
         ),
     )
+
+
+def _ordered(scenario: Scenario) -> dict[tuple[str, str], tuple[str, int]]:
+    asking: dict[tuple[str, str], str] = {}
+    partitions: dict[tuple[str, str], int] = {}
+    for service, operation in operations(scenario):
+        for step in walk(operation.steps):
+            if isinstance(step, Talk) and step.edge.protocol == "kafka":
+                to, kafka = step.edge.target, step.edge.kafka
+                at = (to.service, to.operation)
+                # A topic has as many as any edge to it asks for.
+                partitions[at] = max(kafka.partitions, partitions.get(at, 0))
+                if kafka.ordering == "partition":
+                    asking[at] = f"{service.name}->{to}"
+    return {at: (edge, partitions[at]) for at, edge in asking.items()}
 
 
 def _dependent(steps: Steps) -> Iterator[tuple[str, str]]:

@@ -159,6 +159,31 @@ def test_what_it_lacks_is_proposed(of: Facts, refactor: dict[str, object]) -> No
     assert only.refactor == refactor
 
 
+def test_partitions_are_proposed_to_the_topic_that_waits_and_to_nobody_else() -> None:
+    in_order = ", kafka: {ordering: partition}"
+    busy = facts("replicas: 1", in_order, "work: 50ms")
+    (only,) = found(flow([40] * 12), of=busy)
+    assert only.refactor == {"op": "set", "at": "c", "replicas": 3}
+    of = facts("workers: 4", in_order)
+    (only,) = found(flow([40] * 12, protocol="http"), of=of)
+    assert only.refactor == {"op": "set", "at": "c", "workers": 10}
+
+
+def test_a_topic_has_the_partitions_that_any_edge_asks_for() -> None:
+    of = facts(
+        "replicas: 1",
+        ", kafka: {ordering: partition}}, {publish: c.ev, id: again, kafka: {partitions: 16}",
+    )
+    (only,) = found(flow([40] * 12), of=of)
+    assert "Each of 16 partitions is handled in order" in only.text
+
+
+def test_where_nothing_was_handled_in_time_nothing_is_advised() -> None:
+    (only,) = found(flow([40] * 12, capacity=0, patience=10))
+    assert only.refactor is None
+    assert "nobody can say what would keep up" in only.text
+
+
 def test_what_was_dropped_would_have_come_too() -> None:
     (only,) = found(replace(flow([40] * 12), due_for_sent=2.0))
     assert "40.0 messages come in a second (80.0 without drops)" in only.text

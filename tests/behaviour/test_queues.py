@@ -11,7 +11,7 @@ from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
 from services.simulation.round import Arrival, simulate
 from services.telemetry.lean import LeanTelemetry
-from services.telemetry.records import CONSUMER, END, KIND, QUEUE, SERVER, SITE, START, STATUS
+from services.telemetry.records import CONSUMER, END, KIND, QUEUE, SERVER, START, STATUS
 from services.wire.ports import Status
 
 REQUESTS = 10_000
@@ -146,7 +146,6 @@ def test_who_gives_up_in_the_queue_waited_all_of_the_time() -> None:
     assert (second[QUEUE], second[END] - second[START]) == (4 * MS, 5 * MS)
     (flow,) = served.counters.told()
     assert (sum(flow.arrived.values()), sum(flow.left.values())) == (2, 2)
-    assert second[SITE] == served.telemetry.records[0][SITE]
 
 
 def test_a_round_counts_who_came_who_was_taken_and_who_ended() -> None:

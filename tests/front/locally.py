@@ -13,17 +13,9 @@ import polars as pl
 from analysis.analyse import observe
 from analysis.findings.settings import Settings
 from hopbench.exits import Exit
-from hopbench.results.promises import (
-    Answered,
-    Part,
-    answered,
-    asked,
-    at_tail,
-    gain_ns,
-    pairs,
-    range_ns,
-    transport,
-)
+from hopbench.results.promises.gains import Answered, answered, at_tail, gain_ns, pairs, range_ns
+from hopbench.results.promises.requests import Part, asked
+from hopbench.results.promises.transport import transport
 from hopbench.runs import plan, trial
 from hopbench.runs.directory import RunDir
 from loadgen.samples import OK, STATUSES

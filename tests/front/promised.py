@@ -16,7 +16,8 @@ import numpy as np
 from analysis.findings.finding import Finding
 from hopbench.engines.port import Settings
 from hopbench.engines.virtual import execute
-from hopbench.results.promises import Answered, Part, answered, asked, gain_ns, pairs
+from hopbench.results.promises.gains import Answered, answered, gain_ns, pairs
+from hopbench.results.promises.requests import Part, asked
 from hopbench.results.round import World
 from hopbench.results.variant import told
 from hopbench.runs import evidence, plan

@@ -16,7 +16,9 @@ from analysis.findings.finding import Finding, Where
 from analysis.findings.settings import Settings as AnalysisSettings
 from hopbench.engines.port import BrokerKind, Settings
 from hopbench.exits import Exit
-from hopbench.results.promises import Part, Promises, Sample, asked, sample, transport
+from hopbench.results.promises import Promises
+from hopbench.results.promises.requests import Part, Sample, asked, sample
+from hopbench.results.promises.transport import transport
 from hopbench.runs.directory import RunDir
 from hopbench.runs.plan import RunPlan, plan_of
 from services.errors import BadInput

@@ -1,17 +1,30 @@
 """What findings promise, held against other rounds: of 500 random scenarios in virtual time, and of
-30 of them on real processes."""
+30 or as many as can be judged among the first 60 on real processes, where half have to hold: the
+machine's own noise is no part of a promise."""
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from statistics import median
 
 import pytest
 
+from services.scenario.refactors import apply_refactor
 from tests.front.locally import Measured, measured
-from tests.front.promised import MUCH, OTHER_ROUNDS, Judged, Promise, judged
+from tests.front.promised import (
+    MUCH,
+    OTHER_ROUNDS,
+    Judged,
+    Promise,
+    Rounds,
+    findings_of,
+    judged,
+    refactor_of,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -51,7 +64,41 @@ def test_gains_of_other_rounds_lie_in_the_range_that_was_promised(promised: list
 
 
 def test_nothing_is_promised_of_a_refactor_that_does_not_help(promised: list[Promise]) -> None:
-    assert [p for p in promised if max(gain or 0.0 for gain in p.gains) <= 0] == []
+    assert [p for p in promised if median(gain or 0.0 for gain in p.gains) <= 0] == []
+
+
+BEHIND = """
+version: 1
+name: behind
+seed: {seed}
+services:
+  g: {{operations: {{go: [call: q.go]}}}}
+  q: {{workers: 1, operations: {{go: [sleep: 20ms]}}}}
+load: {{rate: {rate}/s, duration: 10s, warmup: 1s, entry: g.go}}
+"""
+"""50/s is what it can do."""
+
+
+def test_a_queue_that_grows_costs_in_other_rounds_what_was_promised(tmp_path: Path) -> None:
+    inside = all_ = 0
+    for rate in (54, 60, 80):
+        for seed in range(6):
+            place = tmp_path / f"{rate}-{seed}"
+            place.mkdir()
+            scenario, found = findings_of(BEHIND.format(seed=seed, rate=rate), place)
+            for finding, _ in found:
+                low, high = finding.saving_ms
+                if finding.kind != "queue.backlog" or finding.refactor is None or not high:
+                    continue
+                assert low is not None
+                refactor = refactor_of(json.dumps(dict(finding.refactor)))
+                changed = apply_refactor(scenario, refactor)
+                gains, _ = Rounds(scenario).gains(refactor, changed, range(1, OTHER_ROUNDS + 1))
+                inside += sum(gain is not None and low <= gain <= high for gain in gains)
+                all_ += OTHER_ROUNDS
+    print(f"{inside} of {all_} gains in range")
+    assert all_ >= 6 * OTHER_ROUNDS
+    assert inside >= 0.9 * all_
 
 
 def test_where_a_refactor_gives_much_something_is_promised(all_judged: list[Judged]) -> None:

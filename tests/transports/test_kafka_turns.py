@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from time import monotonic_ns
+from time import monotonic_ns, time_ns
 from uuid import uuid4
 
 import pytest
+from aiokafka import TopicPartition
 
 from services.scenario.model import Ordering
-from services.transports.kafka.link import HOLD_AT
+from services.transports.kafka.link import HOLD_AT, Held
 from services.transports.kafka.partitions import AT_ONCE
 from services.transports.site import Broker
 from services.wire.ports import Incoming, Reply, Status
@@ -163,5 +164,85 @@ def test_a_deadline_counts_the_wait_in_the_broker(place: str, run: Run, broker: 
         ends_ns = came.received_ns + came.timeout_ns
         # Two clocks are read one after the other: a millisecond is plenty for that.
         assert before_ns - 10**6 <= ends_ns - 5 * 10**9 < came.received_ns
+
+    run(main)
+
+
+class Paused:
+    """A consumer of one partition, as far as holding it needs one."""
+
+    def __init__(self) -> None:
+        self.now_paused: set[TopicPartition] = set()
+
+    def pause(self, partition: TopicPartition) -> None:
+        self.now_paused.add(partition)
+
+    def resume(self, partition: TopicPartition) -> None:
+        self.now_paused.discard(partition)
+
+    def paused(self) -> set[TopicPartition]:
+        return self.now_paused
+
+    def assignment(self) -> set[TopicPartition]:
+        return {PARTITION}
+
+
+PARTITION = TopicPartition("turns.do", 0)
+
+
+async def _read(held: Held, count: int, sent_ms: int) -> tuple[int, list[asyncio.Task[None]]]:
+    """So many records that were all sent then: how many were waiting while the partition was held,
+    and what ends when each is handled."""
+    waited, open_ = 0, []
+    for _ in range(count):
+        waited += held.since(PARTITION, sent_ms) is not None
+        task = asyncio.create_task(asyncio.sleep(3600))
+        held.took(PARTITION, task)
+        open_.append(task)
+    return waited, open_
+
+
+async def _handled(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_all_that_came_while_nobody_read_waited_however_it_is_read_then(run: Run) -> None:
+    async def main() -> None:
+        consumer = Paused()
+        held = Held(consumer)
+        long_ago = time_ns() // 1_000_000 - 1_000
+        none, first = await _read(held, HOLD_AT, long_ago)
+        assert none == 0
+        assert consumer.paused() == {PARTITION}
+        now = time_ns() // 1_000_000
+        await asyncio.sleep(0.005)
+        await _handled(first[:AT_ONCE])
+        assert not consumer.paused()
+        some, second = await _read(held, 300, now)
+        # The partition is held again in the middle of these.
+        more, third = await _read(held, AT_ONCE, now)
+        assert (some, more) == (300, AT_ONCE)
+        assert consumer.paused() == {PARTITION}
+        await _handled([*first[AT_ONCE:], *second, *third])
+        await asyncio.sleep(0.005)
+        fresh, last = await _read(held, 1, time_ns() // 1_000_000)
+        assert fresh == 0
+        await _handled(last)
+
+    run(main)
+
+
+def test_a_partition_that_a_group_gives_out_anew_is_held_again(run: Run) -> None:
+    async def main() -> None:
+        consumer = Paused()
+        held = Held(consumer)
+        _, first = await _read(held, HOLD_AT + 400, 0)
+        consumer.now_paused.clear()
+        _, second = await _read(held, 1, 0)
+        assert consumer.paused() == {PARTITION}
+        await _handled([*first, *second])
+        assert not consumer.paused()
 
     run(main)

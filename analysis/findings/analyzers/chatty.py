@@ -34,23 +34,6 @@ Class = Literal["redundant", "parallel", "sequential"]
 CLASSES: Final[tuple[Class, ...]] = ("redundant", "parallel", "sequential")
 
 
-def _few(every: Siblings, many: Siblings) -> Iterator[Candidate]:
-    """Of edges that no request calls often enough."""
-    seen = every.seen
-    often = np.unique(seen.calls.place[many.call])
-    few = every.at_least(seen.settings.chatty_few)
-    few = few.only(few.peak < 2)
-    few = few.only(~np.isin(seen.calls.place[few.call[few.first]], often))
-    if few.count == 0:
-        return
-    keys = _keys(few)
-    place = seen.calls.place[few.call[few.first]]
-    for number, which in each(place):
-        at = seen.hops.places[number]
-        if (at.caller, at.caller_operation, at.target, at.target) not in seen.facts.dependent:
-            yield replace(_candidate(few, keys, at, "sequential", which), minor=True)
-
-
 class _Keys(NamedTuple):
     most: I64
     """Calls that share the commonest key, by group."""
@@ -82,6 +65,23 @@ def chatty(seen: Observed) -> Iterator[Candidate]:
             which = of_place[of_class[name][of_place]]
             if len(which) and not (name == "parallel" and spread):
                 yield _candidate(groups, keys, at, name, which)
+
+
+def _few(every: Siblings, many: Siblings) -> Iterator[Candidate]:
+    """Of edges that no request calls often enough."""
+    seen = every.seen
+    often = np.unique(seen.calls.place[many.call])
+    few = every.at_least(seen.settings.chatty_few)
+    few = few.only(few.peak < 2)
+    few = few.only(~np.isin(seen.calls.place[few.call[few.first]], often))
+    if few.count == 0:
+        return
+    keys = _keys(few)
+    place = seen.calls.place[few.call[few.first]]
+    for number, which in each(place):
+        at = seen.hops.places[number]
+        if (at.caller, at.caller_operation, at.target, at.target) not in seen.facts.dependent:
+            yield replace(_candidate(few, keys, at, "sequential", which), minor=True)
 
 
 def _keys(groups: Siblings) -> _Keys:

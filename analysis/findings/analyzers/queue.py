@@ -26,6 +26,7 @@ from analysis.findings.finding import Where
 from analysis.findings.flows import Flow, together
 from analysis.findings.observed import Candidate, Observed, Shown, conclude
 from analysis.spans.table import Flag, Kind
+from services.scenario.limits import MAX_REPLICAS
 
 _SECONDS: Final = 4
 """Fewer say nothing of growth."""
@@ -134,22 +135,31 @@ def _would_do(
     if replicas is None:
         return None, ""
     workers = facts.workers.get(service)
-    edge, partitions = facts.ordered.get(service, ("", 0))
-    in_order = bool(edge) and (workers is None or partitions <= workers * replicas)
+    edge, partitions = facts.ordered.get((service, flow.operation or ""), ("", 0))
+    in_order = (
+        bool(edge)
+        and flow.protocol == "kafka"
+        and service not in facts.busy
+        and (workers is None or partitions <= workers * replicas)
+    )
     slots = partitions if in_order else replicas * (workers or 1)
     each_s = _handling_s(seen, service) if in_order or workers else 0.0
+    if not each_s and not capacity:
+        return None, " It brought none to an end in time, so nobody can say what would keep up."
     # Who retries what comes too late asks more often than there is to ask.
     rate /= _attempts(seen, service)
-    needed = rate * (each_s or slots / max(capacity, 1e-9)) / _ROOM
+    needed = rate * (each_s or slots / capacity) / _ROOM
+    at, key, has, more = service, "replicas", replicas, needed / (workers or 1)
     if in_order:
-        text = f" Each of {partitions} partitions is handled in order; {ceil(needed)} would do."
-        return {"op": "set", "at": edge, "partitions": max(ceil(needed), partitions + 1)}, text
-    if workers is not None and service not in facts.busy:
-        more = max(ceil(needed / replicas), workers + 1)
-        text = f" {more} workers{' each' if replicas > 1 else ''} would keep up."
-        return {"op": "set", "at": service, "workers": more}, text
-    more = max(ceil(needed / (workers or 1)), replicas + 1)
-    return {"op": "set", "at": service, "replicas": more}, f" {more} replicas would keep up."
+        at, key, has, more = edge, "partitions", partitions, needed
+    elif workers is not None and service not in facts.busy:
+        key, has, more = "workers", workers, needed / replicas
+    count = max(ceil(more), has + 1)
+    if count > MAX_REPLICAS:
+        return None, f" More than {MAX_REPLICAS:,} {key} would have to be there."
+    order = f" Each of {partitions} partitions is handled in order;" if in_order else ""
+    each = " each" if key == "workers" and replicas > 1 else ""
+    return {"op": "set", "at": at, key: count}, f"{order} {count:,} {key}{each} would keep up."
 
 
 def _handling_s(seen: Observed, service: str) -> float:

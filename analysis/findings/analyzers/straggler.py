@@ -117,7 +117,6 @@ def _straggling(late: _Late, at: Place, of_place: I64, which: I64) -> Candidate:
     nothing = (np.zeros_like(gain[0]), np.zeros_like(gain[1]))
     if not (took > delay).any():
         # Slow ones among slow siblings are no stragglers there, and set the delay.
-        gain = nothing
         text += " So many are that slow by chance that a hedge would come too late."
     elif _hedgeable(seen, at, groups.call[member]):
         refactor = _hedge(seen, at, delay)
@@ -128,7 +127,9 @@ def _straggling(late: _Late, at: Place, of_place: I64, which: I64) -> Candidate:
             text += f", and by chance both are slow in {still:.0%} of requests"
         text += "."
         if still >= _MOST:
-            refactor, gain = None, nothing
+            refactor = None
+    if refactor is None:
+        gain = nothing
     return conclude(
         seen,
         "fanout.straggler",
@@ -230,7 +231,9 @@ def _one_of_them(groups: Siblings, at: Place, of_place: I64, slow: _Slow) -> _Fo
             count=groups.size[of_place[struck]],
             cost=cost[struck],
             # A hedge waits for the delay before it asks again, and then for another median.
-            saving=(cost[struck] - delay * late[struck], cost[struck]),
+            saving=(np.zeros_like(cost[struck]), np.zeros_like(cost[struck]))
+            if refactor is None
+            else (cost[struck] - delay * late[struck], cost[struck]),
             rows=of_calls(seen, number[case[shown]], call[shown]),
         ),
         units_with_place=seen.units_with(at.caller, at.caller_operation),

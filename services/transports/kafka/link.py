@@ -169,7 +169,7 @@ class Link:
             ) from error
 
     async def _pump(self, consumer: Any, take: Take, hooks: KafkaHooks | None) -> None:
-        held = _Held(consumer)
+        held = Held(consumer)
         while True:
             try:
                 if hooks is None:
@@ -241,43 +241,49 @@ class Link:
         await self.tether.stop()
 
 
-class _Held:
+class Held:
     """The partitions of one consumer that are not read while enough of their records are here."""
 
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
         self._here: Counter[TopicPartition] = Counter()
+        self._since: dict[TopicPartition, int] = {}
+        """From when on those are held that are held now."""
         self._times: dict[TopicPartition, tuple[int, int]] = {}
-        """From when to when each was held the last time, or, as long as records of that time are
-        still being read, from the first such time on; to is 0 while it is held."""
+        """From when to when each was held the last time, or, where it was held again before all
+        records of that time were read, from the first such time on."""
         self._behind: set[TopicPartition] = set()
 
     def since(self, partition: TopicPartition, timestamp_ms: int) -> int | None:
         """From when the partition was held, where a record with this time came meanwhile."""
-        begun, over = self._times.get(partition, (0, 0))
+        held = self._times.get(partition)
         came_ns = timestamp_ms * 1_000_000 + monotonic_ns() - time_ns()
-        if came_ns > over:
+        if held is None or came_ns > held[1]:
             self._behind.discard(partition)
             return None
         self._behind.add(partition)
-        return begun
+        return held[0]
 
     def took(self, partition: TopicPartition, task: asyncio.Task[None]) -> None:
         self._here[partition] += 1
-        if self._here[partition] == HOLD_AT and partition in self._consumer.assignment():
-            begun = self._times[partition][0] if partition in self._behind else monotonic_ns()
-            self._times[partition] = (begun, 0)
-            self._consumer.pause(partition)
         task.add_done_callback(partial(self._done, partition))
+        # A group that was joined by another gives its partitions out anew, and none is held then.
+        if self._here[partition] >= HOLD_AT and partition not in self._consumer.paused():
+            self._since.setdefault(partition, monotonic_ns())
+            if partition in self._consumer.assignment():
+                self._consumer.pause(partition)
 
     def _done(self, partition: TopicPartition, task: asyncio.Task[None]) -> None:
         self._here[partition] -= 1
-        begun, over = self._times.get(partition, (0, 1))
-        if not over and self._here[partition] <= HOLD_AT - AT_ONCE:
-            self._times[partition] = (begun, monotonic_ns())
-            # Another member of the group may have it by now.
-            if partition in self._consumer.assignment():
-                self._consumer.resume(partition)
+        if self._here[partition] > HOLD_AT - AT_ONCE or partition not in self._since:
+            return
+        begun = self._since.pop(partition)
+        if partition in self._behind:
+            begun = self._times[partition][0]
+        self._times[partition] = (begun, monotonic_ns())
+        # Another member of the group may have it by now.
+        if partition in self._consumer.assignment():
+            self._consumer.resume(partition)
 
 
 async def _stop(end: Any, connections: Any) -> None:
