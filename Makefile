@@ -14,7 +14,7 @@ SOURCES := $(shell find $(ROOMS) -type f -not -path '*/__pycache__/*' 2>/dev/nul
 # known to pip from 25.1 on, and Python 3.11 comes with an older one.
 DEV := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")
 
-.PHONY: help run test test-slow test-real test-browser bench lint format proto clean
+.PHONY: help run test test-slow test-real test-browser bench null-truth lint format proto clean
 
 help:
 	@echo "make run           run the scenario 'checkout' and show what is wrong with it"
@@ -25,6 +25,7 @@ help:
 	@echo "                   HOPBENCH_TEST_JAEGER_OTLP=HOST:PORT"
 	@echo "make test-browser  the report in a real browser"
 	@echo "make bench         speed and memory against their targets"
+	@echo "make null-truth    whether verdicts keep their level, by simulation (minutes)"
 	@echo "make lint          ruff, formatting, types"
 	@echo "make proto         generate services/pb from proto/"
 
@@ -63,6 +64,9 @@ test-browser: .make/libraries
 
 bench: .make/libraries
 	$(BIN)/python -m benchmarks
+
+null-truth: .make/libraries
+	$(BIN)/python -m benchmarks.null_truth
 
 lint: .make/libraries
 	$(BIN)/ruff check

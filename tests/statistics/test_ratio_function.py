@@ -14,7 +14,7 @@ DRAWN = orders(7, 6)
 def rounds(requests: int, slower_tail: float = 1.0) -> list[list[np.ndarray]]:
     """Of six blocks. In the second arm, what lies above its P80 takes ``slower_tail`` times."""
     chance = np.random.default_rng(3)
-    found = []
+    found: list[list[np.ndarray]] = []
     for block in DRAWN:
         found.append([])
         for arm in block:
