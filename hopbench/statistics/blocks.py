@@ -45,7 +45,7 @@ Order = tuple[int, ...]
 
 
 def order(seed: int, block: int, arms: int = 2) -> Order:
-    """Of one block. A block that is repeated keeps its order.
+    """Of one block. A block that is repeated keeps its order, or a coin would be tossed twice.
 
     Raises ValueError for fewer than two arms, a negative seed or block.
     """

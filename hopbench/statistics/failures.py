@@ -3,9 +3,9 @@
 Two things may be wrong with a count of failures, and each of the usual tests sees one of them:
 
 - Requests fail together (a stall, a restart). Fisher's test on pooled counts, and every other that
-  takes requests as independent, calls nulls far too often then: half of them at 5 % where failures come
-  in bursts of ten (docs/measurement.md). The signed-rank test of the shares' differences, unit by unit
-  as for any other metric, does not care.
+  takes requests as independent, calls nulls far too often then: half of them at 5 % where failures
+  come in bursts of ten (docs/measurement.md). The signed-rank test of the shares' differences, unit
+  by unit as for any other metric, does not care.
 - Where hardly a round has a failure, all differences are zero, and the signed-rank interval is the
   point zero, as though absence of failures were proof. The counts know better: none of 6,000 may
   still be 0.07 %.
