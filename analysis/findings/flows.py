@@ -6,7 +6,7 @@ others. Whoever ran the services counts (hopbench/results/flows.py); other trace
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +22,8 @@ class Flow:
 
     round: int
     service: str
+    instance: str | None
+    """Of one replica alone, whose messages are not counted."""
     operation: str | None
     """None where there are several."""
     protocol: str | None
@@ -43,29 +45,44 @@ class Flow:
         """In the queue when each second ended."""
         return np.cumsum(self.arrived - self.left)
 
-    @cached_property
-    def measured(self) -> slice:
-        """Of the columns, the whole seconds of the measured phase."""
-        first = int(np.searchsorted(self.second, 0))
-        return slice(first, first + self.measured_s)
+    @property
+    def begins(self) -> int:
+        """The column of the first second of the measured phase."""
+        return int(np.searchsorted(self.second, 0))
+
+    @property
+    def ends(self) -> int:
+        """The column behind its last whole second."""
+        return self.begins + self.measured_s
 
 
 def together(flows: Iterable[Flow]) -> tuple[Flow, ...]:
     """All that went through one service in one round as one flow; the operation and the protocol
     are those that waited, if only one did."""
+    return _by(flows, lambda flow: flow.service if flow.instance is None else None)
+
+
+def by_instance(flows: Iterable[Flow]) -> tuple[Flow, ...]:
+    """The same of each replica."""
+    return _by(flows, lambda flow: flow.instance)
+
+
+def _by(flows: Iterable[Flow], key: Callable[[Flow], str | None]) -> tuple[Flow, ...]:
     groups: dict[tuple[int, str], list[Flow]] = {}
     for flow in flows:
-        groups.setdefault((flow.round, flow.service), []).append(flow)
+        if (name := key(flow)) is not None:
+            groups.setdefault((flow.round, name), []).append(flow)
     return tuple(_sum(alike) for alike in groups.values())
 
 
-def _sum(flows: list[Flow]) -> Flow:
+def _sum(flows: Sequence[Flow]) -> Flow:
     queued = [flow for flow in flows if flow.waiting.any()] or flows
     operations, protocols = {f.operation for f in queued}, {f.protocol for f in queued}
     first = flows[0]
     return Flow(
         round=first.round,
         service=first.service,
+        instance=first.instance,
         operation=operations.pop() if len(operations) == 1 else None,
         protocol=protocols.pop() if len(protocols) == 1 else None,
         second=first.second,

@@ -125,8 +125,8 @@ def command(
         seen = observe(read.spans, facts, Settings(), "analyze", went)
         found = _linked(analysed(seen, read.spans.traces), read.address)
         if ran is not None:
-            promised = promises(ran.plan, ran.name, seen, ran.broker)
-            findings, minor = (promised.kept(of) for of in (found.findings, found.minor))
+            promised = promises(ran.plan, ran.name, seen, ran.broker, found.findings)
+            findings, minor = promised.kept(found.findings), promised.kept(found.minor)
             found = replace(found, findings=findings, minor=minor)
     values = gate_values.of_analysis(found)
     check(gates, values)

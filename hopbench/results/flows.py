@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -11,59 +12,96 @@ import polars as pl
 from analysis.arrays import I64
 from analysis.findings.flows import Flow
 from hopbench.runs.trial import Trial
-from services.report import BySecond
+from services import report
+from services.report import BySecond, Messages
 
 _NANO = 1_000_000_000
 
 
 def flows(found: Trial) -> tuple[Flow, ...]:
-    """One for each service, operation and protocol that anything came over, of the same seconds
-    all; none of a round that left no evidence."""
+    """Of a round; none of one that left no evidence."""
     evidence = found.evidence
     if evidence is None:
         return ()
-    arrived: dict[tuple[str, str, str], Counter[int]] = {}
-    left: dict[tuple[str, str, str], Counter[int]] = {}
-    handled: dict[tuple[str, str, str], Counter[int]] = {}
-    for process in evidence.processes:
-        for flow in process.flows:
-            way = (process.service, flow.operation, flow.protocol)
-            for counted, into in (
-                (flow.arrived, arrived),
-                (flow.left, left),
-                (flow.handled, handled),
-            ):
-                _add(into.setdefault(way, Counter()), counted)
+    measured = found.samples.filter(pl.col("phase") == "measured")
+    sent = measured["sent_ns"].count()
+    return counted(
+        ((process.service, process.replica, process.flows) for process in evidence.processes),
+        evidence.messages(),
+        round=found.turn.round,
+        measured_s=(evidence.measured_to_ns - evidence.measured_from_ns) // _NANO,
+        due_for_sent=measured.height / sent if sent else 1.0,
+    )
+
+
+def counted(
+    replicas: Iterable[tuple[str, int, Sequence[report.Flow]]],
+    messages: Iterable[Messages],
+    *,
+    round: int,
+    measured_s: int,
+    due_for_sent: float,
+) -> tuple[Flow, ...]:
+    """One for each service, operation and protocol that anything came over, and of services with
+    several replicas one for each of these, all of the same seconds."""
+    parts: dict[_Way, _Part] = {}
+    known: dict[str, int] = {}
+    for service, replica, of in replicas:
+        known[service] = known.get(service, 0) + 1
+        for flow in of:
+            for instance in (None, f"{service}/{replica}"):
+                way = (service, instance, flow.operation, flow.protocol)
+                parts.setdefault(way, _Part()).add(flow)
     produced: dict[str, Counter[int]] = {}
-    for messages in evidence.messages():
-        for name, counted in messages.produced_in.items():
-            _add(produced.setdefault(name, Counter()), counted)
-    services = {process.service for process in evidence.processes}
-    for name, counted in produced.items():
+    for one in messages:
+        for name, sent in one.produced_in.items():
+            _add(produced.setdefault(name, Counter()), sent)
+    for name, sent in produced.items():
         service, _, operation = name.partition(".")
         # Those for a reply have two.
-        if service in services and "." not in operation:
+        if service in known and "." not in operation:
             # Only the producers know of messages that nobody has read.
-            arrived[service, operation, "kafka"] = counted
-    measured_s = (evidence.measured_to_ns - evidence.measured_from_ns) // _NANO
-    due_for_sent = _due_for_sent(found.samples)
-    seconds = _seconds((*arrived.values(), *left.values(), *handled.values()), measured_s)
-    nothing: BySecond = {}
+            parts.setdefault((service, None, operation, "kafka"), _Part()).arrived = sent
+    chosen = {
+        way: part
+        for way, part in parts.items()
+        if way[1] is None or (known[way[0]] > 1 and way[3] != "kafka")
+    }
+    seconds = _seconds(chosen.values(), measured_s)
     return tuple(
         Flow(
-            round=found.turn.round,
-            service=way[0],
-            operation=way[1],
-            protocol=way[2],
+            round=round,
+            service=service,
+            instance=instance,
+            operation=operation,
+            protocol=protocol,
             second=seconds,
-            arrived=_column(of, seconds),
-            left=_column(left.get(way, nothing), seconds),
-            handled=_column(handled.get(way, nothing), seconds),
+            arrived=_column(part.arrived, seconds),
+            left=_column(part.left, seconds),
+            handled=_column(part.handled, seconds),
             measured_s=measured_s,
             due_for_sent=due_for_sent,
         )
-        for way, of in sorted(arrived.items())
+        for (service, instance, operation, protocol), part in sorted(
+            chosen.items(), key=lambda item: tuple(name or "" for name in item[0])
+        )
     )
+
+
+_Way = tuple[str, str | None, str, str]
+"""Service, instance, operation and protocol."""
+
+
+@dataclass(slots=True)
+class _Part:
+    arrived: Counter[int] = field(default_factory=Counter)
+    left: Counter[int] = field(default_factory=Counter)
+    handled: Counter[int] = field(default_factory=Counter)
+
+    def add(self, flow: report.Flow) -> None:
+        _add(self.arrived, flow.arrived)
+        _add(self.left, flow.left)
+        _add(self.handled, flow.handled)
 
 
 def consumer_lag(flows: Sequence[Flow], seconds: Iterable[int]) -> list[int | None]:
@@ -78,12 +116,6 @@ def consumer_lag(flows: Sequence[Flow], seconds: Iterable[int]) -> list[int | No
     return [int(waiting[min(at - first, last)]) if at >= first else 0 for at in seconds]
 
 
-def _due_for_sent(samples: pl.DataFrame) -> float:
-    measured = samples.filter(pl.col("phase") == "measured")
-    sent = measured["sent_ns"].count()
-    return measured.height / sent if sent else 1.0
-
-
 def last_message(flows: Iterable[Flow]) -> int | None:
     """The last second in which a message was handled or waited; None where there was none."""
     over = [f.second[(f.handled > 0) | (f.waiting > 0)] for f in flows if f.protocol == "kafka"]
@@ -95,9 +127,10 @@ def _add(into: Counter[int], counted: BySecond) -> None:
         into[second] += count
 
 
-def _seconds(counted: Iterable[BySecond], measured_s: int) -> I64:
+def _seconds(parts: Iterable[_Part], measured_s: int) -> I64:
     """All that were counted in, and all of the measured phase."""
-    every = [0, measured_s - 1, *(second for of in counted for second in of)]
+    every = [0, measured_s - 1]
+    every += [at for part in parts for of in (part.arrived, part.left, part.handled) for at in of]
     return np.arange(min(every), max(every) + 1, dtype=np.int64)
 
 

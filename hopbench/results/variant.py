@@ -118,8 +118,9 @@ def told(
         went = tuple(flow for a in used for flow in through[a.round])
         seen = observe(concat(spans[a.round] for a in used), facts, asked, "run", went)
     jaeger = trace_stores.where(plan.settings)
-    promised = promises(plan, name, seen, world.broker)
-    findings, minor = (promised.kept(linked(found, jaeger)) for found in concluded(seen))
+    findings, minor = (linked(found, jaeger) for found in concluded(seen))
+    promised = promises(plan, name, seen, world.broker, findings)
+    findings, minor = promised.kept(findings), promised.kept(minor)
     complete = sum(a.requests.complete for a in used)
     judged = plan.settings.tracing and complete >= plan.limits.complete_traces
     kind = latency.headline(plan.settings.tracing, plan.settings.trace_ratio)

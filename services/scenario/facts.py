@@ -35,6 +35,8 @@ class Facts:
     ordered: Mapping[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     """(service, operation) whose messages of a partition are handled one after another → an edge
     that asks for it, and the topic's partitions."""
+    balances: Mapping[str, str] = field(default_factory=dict)
+    """How callers choose among the replicas of a service."""
     busy: frozenset[str] = frozenset()
     """Services that use CPU: more workers of the same replica do not make them faster."""
 
@@ -96,6 +98,7 @@ def facts_of(scenario: Scenario) -> Facts:
             if s.max_concurrent is not None
         },
         ordered=_ordered(scenario),
+        balances={s.name: s.balance for s in scenario.services.values()},
         busy=frozenset(
             s.name
             for s, o in operations(scenario)

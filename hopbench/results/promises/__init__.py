@@ -21,6 +21,7 @@ from analysis.findings.finding import Finding
 from analysis.findings.observed import Observed
 from hopbench.engines.port import BrokerKind
 from hopbench.results.promises.gains import (
+    FEWEST_ROUNDS,
     Answered,
     answered,
     of_rounds_ns,
@@ -28,12 +29,14 @@ from hopbench.results.promises.gains import (
     range_ns,
     worth,
 )
+from hopbench.results.promises.load import falling_behind_in
 from hopbench.results.promises.requests import Sample, sample, whole_rounds
 from hopbench.results.promises.transport import transport
 from hopbench.runs.plan import RunPlan
 from services.errors import BadInput
 from services.scenario.file.validation import errors
 from services.scenario.model import Refactor, Scenario
+from services.scenario.pace import Closed
 from services.scenario.refactors import apply_refactor, read_refactor
 from services.scenario.refactors.set import Set
 from services.scenario.text.forms import UNSAID
@@ -41,11 +44,22 @@ from services.scenario.text.source import tree
 from services.transports.memory import Latency
 
 
-def promises(plan: RunPlan, variant: str, seen: Observed, broker: BrokerKind | None) -> Promises:
-    """Of the findings in ``seen``, the variant's traces."""
-    scenario = plan.scenarios[variant]
-    asked = partial(sample, plan, variant), partial(whole_rounds, plan, variant)
-    return Promises(scenario, *asked, transport(seen, plan), broker)
+def promises(
+    plan: RunPlan,
+    variant: str,
+    seen: Observed,
+    broker: BrokerKind | None,
+    findings: Iterable[Finding],
+) -> Promises:
+    """Of the ``findings`` in the variant's traces."""
+    return Promises(
+        plan.scenarios[variant],
+        partial(sample, plan, variant),
+        partial(whole_rounds, plan, variant),
+        transport(seen, plan),
+        broker,
+        grows=any(finding.kind == "queue.backlog" for finding in findings),
+    )
 
 
 class Promises:
@@ -56,26 +70,33 @@ class Promises:
         rounds: Callable[[], Sample],
         transport: Sequence[Latency],
         broker: BrokerKind | None = None,
+        *,
+        grows: bool = False,
     ) -> None:
         """``scenario`` is the variant's; ``requests`` (and ``rounds``, for what hangs on the length
         of a round) are asked for with the first proposal; ``transport`` has the ends of what hops
-        may take."""
+        may take. Where a queue ``grows``, everything that is saved hangs on the round's length."""
         self._scenario = scenario
         self._requests, self._rounds = requests, rounds
         self._transport = transport
         self._broker = broker
-        self._known: dict[bool, tuple[Sample, tuple[tuple[Answered, ...], ...]]] = {}
+        self._grows = grows
+        self._falling: frozenset[str] | None = None
+        self._samples: dict[bool, Sample] = {}
+        self._known: dict[bool, tuple[tuple[Answered, ...], ...]] = {}
 
     def kept(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
         """The findings, each with what its refactor gives. One whose refactor does not apply
         proposes nothing, promises nothing, and says why."""
-        return tuple(self._kept(finding) for finding in findings)
+        return tuple(map(self._kept, findings))
 
     def _kept(self, finding: Finding) -> Finding:
-        if finding.refactor is None:
-            return replace(finding, saving_ms=(None, None))
+        proposed = finding.refactor
+        nothing = replace(finding, refactor=None, saving_ms=(None, None))
+        if proposed is None:
+            return nothing
         try:
-            refactor = read_refactor("finding", tree(json.dumps(dict(finding.refactor)), "finding"))
+            refactor = read_refactor("finding", tree(json.dumps(dict(proposed)), "finding"))
             self._must_have(refactor)
             changed = apply_refactor(self._scenario, refactor)
             wrong = errors(changed)
@@ -83,12 +104,29 @@ class Promises:
             why = error.text
         else:
             if not wrong:
-                low, high = self._gives_ns(refactor, changed)
-                return replace(finding, saving_ms=(low / NS_PER_MS, high / NS_PER_MS))
+                return self._given(finding, refactor, changed)
             why = wrong[0].text
-        op = finding.refactor["op"]
+        op = proposed["op"]
         text = f"{finding.text} {op} does not apply here: {why.removeprefix(f'{op}: ')}."
-        return replace(finding, refactor=None, saving_ms=(None, None), text=text)
+        return replace(nothing, text=text)
+
+    def _given(self, finding: Finding, refactor: Refactor, changed: Scenario) -> Finding:
+        """With what the refactor gives."""
+        if isinstance(refactor, Set):
+            keeps_up = self._keeps_up(finding, changed)
+            if keeps_up is not None:
+                proposed = (finding.refactor or {}).items()
+                what = ", ".join(f"{key}: {value}" for key, value in proposed if key != "op")
+                told = (
+                    f"In virtual time it keeps up with {{{what}}}."
+                    if keeps_up
+                    else f"In virtual time it falls behind with {{{what}}}, too: none is proposed."
+                )
+                finding = replace(finding, text=f"{finding.text} {told}")
+            if keeps_up is False:
+                return replace(finding, refactor=None, saving_ms=(None, None))
+        low, high = self._gives_ns(refactor, changed)
+        return replace(finding, saving_ms=(low / NS_PER_MS, high / NS_PER_MS))
 
     def _must_have(self, refactor: Refactor) -> None:
         """Raises BadInput where the broker that carried the messages cannot do it."""
@@ -98,20 +136,40 @@ class Promises:
                 "the embedded broker has 4 partitions for every topic, whatever is asked"
             )
 
-    def _before(self, *, whole: bool) -> tuple[Sample, tuple[tuple[Answered, ...], ...]]:
+    def _keeps_up(self, finding: Finding, changed: Scenario) -> bool | None:
+        """Whether what falls behind in virtual time does so no longer; None where nothing does, or
+        where a round is too much to be simulated."""
+        rounds = self._sample(whole=True)
+        if not rounds.parts or isinstance(self._scenario.load.pace, Closed):
+            return None
+        if self._falling is None:
+            self._falling = falling_behind_in(self._scenario, rounds)
+        if not self._falling:
+            return None
+        after = falling_behind_in(changed, rounds)
+        return finding.where.callee not in after and len(after) < len(self._falling)
+
+    def _sample(self, *, whole: bool) -> Sample:
+        if whole not in self._samples:
+            self._samples[whole] = self._rounds() if whole else self._requests()
+        return self._samples[whole]
+
+    def _before(self, *, whole: bool) -> tuple[tuple[Answered, ...], ...]:
         if whole not in self._known:
-            requests = self._rounds() if whole else self._requests()
-            before = tuple(_answered(self._scenario, requests, each) for each in self._transport)
-            self._known[whole] = requests, before
+            requests = self._sample(whole=whole)
+            self._known[whole] = tuple(
+                _answered(self._scenario, requests, each) for each in self._transport
+            )
         return self._known[whole]
 
     def _gives_ns(self, refactor: Refactor, changed: Scenario) -> tuple[int, int]:
         """Zeros where it is not worth a promise, or may be nothing."""
         ends: list[int] = []
-        requests, before_each = self._before(whole=isinstance(refactor, Set))
-        if not requests.parts:
+        whole = self._grows or isinstance(refactor, Set)
+        requests = self._sample(whole=whole)
+        if not requests.parts or (whole and len(requests.parts) < FEWEST_ROUNDS):
             return 0, 0
-        for latency, before in zip(self._transport, before_each, strict=True):
+        for latency, before in zip(self._transport, self._before(whole=whole), strict=True):
             after = _answered(changed, requests, latency)
             parts = [pairs(refactor, *each) for each in zip(before, after, strict=True)]
             together = np.concatenate(parts)

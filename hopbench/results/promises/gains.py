@@ -26,6 +26,7 @@ RARE: Final = 0.2
 _SURE: Final = 0.98
 """Of all rounds, whose gain the range holds."""
 _RESAMPLES: Final = 400
+FEWEST_ROUNDS: Final = 3
 _T: Final = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306}
 """Student's t at 97.5 % by degrees of freedom."""
 
@@ -144,7 +145,7 @@ def of_rounds_ns(refactor: Refactor, rounds: Sequence[Numbers]) -> tuple[int, in
     """
     gains = np.array([gain_ns(refactor, both) for both in rounds if len(both)], np.float64)
     n = len(gains)
-    if n - 1 not in _T:
+    if n < FEWEST_ROUNDS:
         return 0, 0
     off = _T[n - 1] * float(gains.std(ddof=1)) * np.sqrt(1 + 1 / n)
     return round(float(gains.mean()) - off), round(float(gains.mean()) + off)

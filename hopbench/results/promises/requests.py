@@ -20,8 +20,9 @@ _REQUESTS: Final = 200
 _CALLS: Final = 4_000
 """So many calls of a sample at most: what is simulated for one answer is over in half a second."""
 _ROUNDS: Final = 9
-_CALLS_OF_ROUNDS: Final = 9_000
-"""The same of a sample of whole rounds."""
+_CALLS_OF_ROUNDS: Final = 21_000
+_CALLS_OF_ONE: Final = 40_000
+"""The same of a sample of whole rounds, and of one of them alone."""
 _PARTS: Final = 4
 _LEAD: Final = 5
 """One more request for so many is simulated before them."""
@@ -61,7 +62,8 @@ def whole_rounds(plan: RunPlan, variant: str) -> Sample:
     first = arrivals(load, turn.seed)
     calls = len(first.number) * max(1, int(worst_calls(plan.scenarios[variant])))
     parts: list[Part] = []
-    for number in range(min(_ROUNDS, _CALLS_OF_ROUNDS // max(1, calls))):
+    rounds = min(_ROUNDS, _CALLS_OF_ROUNDS // max(1, calls))
+    for number in range(max(rounds, 1 if calls <= _CALLS_OF_ONE else 0)):
         seed = turn.seed if number == 0 else round_seed(turn.seed, number)
         schedule = first if number == 0 else arrivals(load, seed)
         rows = np.flatnonzero(schedule.phase == MEASURED)
