@@ -15,6 +15,7 @@ from analysis.findings.settings import Settings
 from analysis.spans.table import empty
 from services.scenario.facts import Facts, facts_of
 from services.scenario.file.parser import parse_text
+from tests.analysis.build import Traces
 
 CAPACITY = 20.0
 
@@ -97,8 +98,9 @@ def test_more_than_it_can_do_is_a_finding_with_rates_and_what_would_do() -> None
         (10.0, 12, (0.0, 0.0)),
         (16.0, 12, (0.0, 0.02)),
         (16.0, 32, (0.0, 0.0)),
+        (19.0, 12, (0.0, 0.1)),
         (19.0, 32, (0.0, 0.05)),
-        (24.0, 10, (0.7, 1.0)),
+        (24.0, 10, (0.75, 1.0)),
         (24.0, 22, (0.95, 1.0)),
         (30.0, 8, (0.95, 1.0)),
         (40.0, 6, (1.0, 1.0)),
@@ -182,6 +184,82 @@ def test_a_topic_has_the_partitions_that_any_edge_asks_for() -> None:
 def test_where_nothing_was_handled_in_time_nothing_is_advised() -> None:
     (only,) = found(flow([40] * 12, capacity=0, patience=10))
     assert only.refactor is None
+
+
+def test_a_topic_in_order_is_judged_alone() -> None:
+    """Its turns are its own: another topic's idle partitions do not help it."""
+    of = facts_of(
+        parse_text(
+            """
+version: 1
+name: topics
+services:
+  g:
+    operations:
+      go:
+        - {publish: c.a, kafka: {partitions: 2, ordering: partition}}
+        - {publish: c.b, kafka: {partitions: 2, ordering: partition}}
+  c: {operations: {a: [sleep: 15ms], b: [sleep: 2ms]}}
+load: {rate: 160/s, entry: g.go}
+"""
+        )
+    )
+    slow, fast = flow([160] * 12, capacity=133, operation="a"), flow([160] * 12, capacity=500)
+    (only,) = found(slow, replace(fast, operation="b"), of=of)
+    assert only.where.operation == "a"
+    assert only.refactor == {"op": "set", "at": "g->c.a", "partitions": 4}
+
+
+def test_who_waits_for_a_callee_is_told_with_what_lacks() -> None:
+    """g (ten workers) waits for c (one), whose queue is never longer than what g lets through."""
+    made = Traces()
+    for t in range(12):
+        made.request(f"t{t}", service="g", operation="go").call("c", "ev", 1, 90, queue=60)
+    steady = np.full(12, 20)
+    narrow = replace(
+        flow([20] * 12, protocol="http"), left=np.append(15, steady[1:]), handled=steady
+    )
+    wide = flow([40] * 12, service="g", operation="go", protocol="http")
+    seen = observe(made.table(), facts(), Settings(), "run", (wide, narrow))
+    (only,) = (f for f in concluded(seen)[0] if f.kind == "queue.backlog")
+    assert only.where.callee == "c"
+    assert "g falls behind: 40.0 requests come in a second" in only.text
+    assert "It waits for c, which has a queue all the time." in only.text
+    assert only.refactor is not None
+    assert (only.refactor["at"], "workers" in only.refactor) == ("c", True)
+
+
+def test_one_replica_that_falls_behind_is_named() -> None:
+    of = facts("workers: 1, replicas: 3")
+    replicas = [
+        flow([8] * 12, capacity=4 if n == 1 else 20, protocol="http", instance=f"c/{n}")
+        for n in range(3)
+    ]
+    whole = replace(
+        replicas[0],
+        instance=None,
+        arrived=np.sum([f.arrived for f in replicas], axis=0),
+        left=np.sum([f.left for f in replicas], axis=0),
+        handled=np.sum([f.handled for f in replicas], axis=0),
+    )
+    (only,) = found(whole, *replicas, of=of)
+    assert only.where.instance == "c/1"
+    assert "c/1 falls behind, and other replicas of c do not" in only.text
+    assert only.refactor == {"op": "set", "at": "c", "balance": "least_pending"}
+
+
+def test_a_load_that_rises_above_what_can_be_done_is_told_from_when_on() -> None:
+    rising = [2 + second // 2 for second in range(62)]
+    (only,) = found(flow(rising))
+    assert "from second 30 on" in only.text
+
+
+def test_what_is_full_and_drops_falls_behind_though_its_queue_is_of_one_length() -> None:
+    """As many wait as the load lets in."""
+    full = flow([80, 80, *[20] * 10], protocol="http")
+    assert not found(full)
+    (only,) = found(replace(full, due_for_sent=1.4))
+    assert "20.0 requests come in a second (28.0 without drops)" in only.text
 
 
 def test_what_was_dropped_would_have_come_too() -> None:

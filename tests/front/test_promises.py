@@ -310,3 +310,55 @@ def test_partitions_are_not_proposed_to_a_broker_that_has_four_whatever_is_asked
     assert kept("embedded").refactor is None
     assert "the embedded broker has 4 partitions" in kept("embedded").text
     assert kept("memory").refactor == kept("kafka").refactor == finding.refactor
+
+
+FULL = """
+version: 1
+name: full
+seed: 3
+services:
+  gw: {workers: 10, operations: {go: [call: mid.do]}}
+  mid: {workers: 8, operations: {do: [call: be.do]}}
+  be: {workers: 1, operations: {do: [sleep: 10ms]}}
+load: {rate: 130/s, duration: 8s, warmup: 2s, entry: gw.go}
+"""
+FEW_KEYS = """
+version: 1
+name: keys
+seed: 3
+services:
+  gw:
+    operations:
+      go:
+        - publish: c.a
+          key: {distinct: 2}
+          kafka: {partitions: 8, ordering: partition}
+  c: {operations: {a: [sleep: 10ms]}}
+load: {rate: 240/s, duration: 8s, warmup: 2s, entry: gw.go}
+"""
+
+
+def backlog(tmp_path: Path, text: str) -> dict[str, Any]:
+    (tmp_path / "it.yaml").write_text(text)
+    run = tmp_path / "run"
+    assert invoke("run", tmp_path / "it.yaml", "--engine", "virtual", "--out", run) == Exit.DONE
+    summary = orjson.loads(RunDir(run).summary.read_bytes())
+    (found,) = (f for f in summary["variants"][0]["findings"] if f["kind"] == "queue.backlog")
+    return dict(found)
+
+
+def test_what_is_proposed_to_a_backlog_keeps_up_in_virtual_time(tmp_path: Path) -> None:
+    """Two services wait for the third, and neither would be helped by workers of its own."""
+    found = backlog(tmp_path, FULL)
+    assert found["where"]["callee"] == "be"
+    assert found["refactor"] == {"op": "set", "at": "be", "workers": 2}
+    assert "It waits for be" in found["text"]
+    assert "In virtual time it keeps up with {at: be, workers: 2}." in found["text"]
+
+
+def test_what_does_not_keep_up_in_virtual_time_is_not_proposed(tmp_path: Path) -> None:
+    """Two keys go to two partitions, however many there are."""
+    found = backlog(tmp_path, FEW_KEYS)
+    assert found["refactor"] is None
+    assert found["saving_ms"] == [None, None]
+    assert "In virtual time it falls behind with" in found["text"]
