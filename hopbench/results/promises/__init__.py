@@ -20,6 +20,7 @@ from analysis.arrays.quantiles import NS_PER_MS
 from analysis.findings.finding import Finding
 from analysis.findings.observed import Observed
 from hopbench.engines.port import BrokerKind
+from hopbench.results.promises.backlog import falling_behind_in
 from hopbench.results.promises.gains import (
     FEWEST_ROUNDS,
     Answered,
@@ -29,7 +30,6 @@ from hopbench.results.promises.gains import (
     range_ns,
     worth,
 )
-from hopbench.results.promises.load import falling_behind_in
 from hopbench.results.promises.requests import Sample, sample, whole_rounds
 from hopbench.results.promises.transport import transport
 from hopbench.runs.plan import RunPlan
