@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.arrays import I64, Integers
+from analysis.arrays import I64, Bool, Integers
 from services.errors import BadInput
 
 
@@ -69,6 +69,56 @@ def peak(group: Integers, start: I64, end: I64, groups: int) -> I64:
     """
     if len(group) == 0:
         return np.zeros(groups, dtype=np.int64)
+    at = _events(group, start, end, groups)
+    return at.highest(np.cumsum(at.step), groups)
+
+
+def at_peak(group: Integers, start: I64, end: I64, groups: int) -> Bool:
+    """Which intervals are in flight when most of their group are, the first time that it is so."""
+    if len(group) == 0:
+        return np.zeros(0, dtype=np.bool_)
+    at = _events(group, start, end, groups)
+    level = np.cumsum(at.step)
+    full = np.flatnonzero(level == at.highest(level, groups)[at.group])
+    when = np.zeros(groups, dtype=np.int64)
+    when[at.group[full[::-1]]] = at.time[full[::-1]]
+    on = line(group, start, end, groups)
+    then = when[group]
+    lasts: Bool = (on.end > then) | (on.start == on.end) & (on.end == then)
+    return (on.start <= then) & lasts
+
+
+def most_besides(
+    group: Integers, start: I64, end: I64, groups: int, *, marked: Bool, above: int
+) -> I64:
+    """For each group, the most intervals that are not marked in flight at one time, of the times
+    when more than ``above`` are, whichever they are; 0 where there is none such."""
+    if len(group) == 0:
+        return np.zeros(groups, dtype=np.int64)
+    at = _events(group, start, end, groups)
+    besides = np.cumsum(np.where(marked[at.which], 0, at.step))
+    return at.highest(np.where(np.cumsum(at.step) > above, besides, 0), groups)
+
+
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """Starts and ends, group by group in the order of time."""
+
+    time: I64
+    """On the line."""
+    which: I64
+    """Of the intervals."""
+    group: Integers
+    step: I64
+    """1 for a start, -1 for an end."""
+
+    def highest(self, level: I64, groups: int) -> I64:
+        found = np.zeros(groups, dtype=np.int64)
+        np.maximum.at(found, self.group, level)
+        return found
+
+
+def _events(group: Integers, start: I64, end: I64, groups: int) -> _Events:
     on = line(group, start, end, groups)
     n = len(group)
     # Three kinds of events at one time, in this order: ends, starts, ends of what has no length.
@@ -76,12 +126,7 @@ def peak(group: Integers, start: I64, end: I64, groups: int) -> I64:
     time = np.concatenate((on.start, on.end))
     turn = np.concatenate((np.ones(n, np.int8), np.where(empty, 2, 0).astype(np.int8)))
     order = np.lexsort((turn, time))
-    step = np.where(order < n, 1, -1)
-    level = np.cumsum(step)
-    of = np.concatenate((group, group))[order]
-    highest = np.zeros(groups, dtype=np.int64)
-    np.maximum.at(highest, of, level)
-    return highest
+    return _Events(time[order], order % n, group[order % n], np.where(order < n, 1, -1))
 
 
 def _summed(group: Integers, values: I64, groups: int) -> I64:

@@ -25,6 +25,8 @@ def in_code(finding: Finding) -> str:
         case "parallelize":
             return f"start these calls of {caller} at once, where none needs another's answer"
         case "bound":
+            if where.callee is None:  # a storm over several edges, of which one is bounded
+                asked = str(refactor["edge"]).partition("->")[2]
             return f"at most {refactor['max']} calls of {asked} at once"
         case "hedge":
             return f"ask {asked} a second time at another replica when the first is late"

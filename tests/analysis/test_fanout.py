@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.findings.advice import in_code
 from analysis.findings.finding import Where
 from services.scenario.facts import EMPTY, Facts
 from tests.analysis.build import Traces, kinds
@@ -133,14 +134,67 @@ def test_more_than_twenty_in_flight_at_once_are_a_storm(at_once: int, found: int
     assert len(findings) == found
 
 
+def at_once(**calls: int) -> Calls:
+    """So many of each service, all at once."""
+    return [(service, 1, 50) for service, number in calls.items() for _ in range(number)]
+
+
+def test_a_storm_over_one_edge_is_bounded() -> None:
+    (finding,) = called(at_once(a=65)).found("fanout.storm")
+    assert finding.where == Where("gateway", "POST /buy", "a", "POST /get", "http")
+    assert finding.refactor == {"op": "bound", "edge": "gateway->a.POST /get", "max": 20}
+    assert finding.text == (
+        "gateway.POST /buy has 65 calls in flight at once, a critical number: bound them."
+    )
+
+
 def test_a_storm_is_bounded_at_its_busiest_edge() -> None:
     calls = [("a", 1, 50 + i / 10) for i in range(15)] + [("b", 1, 60 + i / 10) for i in range(50)]
     (finding,) = called(calls).found("fanout.storm")
     assert finding.where == Where("gateway", "POST /buy", protocol="http")
-    assert finding.refactor == {"op": "bound", "edge": "gateway->b.POST /get", "max": 20}
+    assert finding.refactor == {"op": "bound", "edge": "gateway->b.POST /get", "max": 5}
     assert finding.count_per_request.p50 == 65
-    assert "critical" in finding.text
+    assert finding.text == (
+        "gateway.POST /buy has 65 calls in flight at once, a critical number: 50 of b.POST /get, "
+        "15 of a.POST /get. Bound those of b.POST /get."
+    )
     assert finding.confidence == "high"
+
+
+@pytest.mark.parametrize(
+    ("calls", "bound"),
+    [
+        (at_once(a=30, b=19), ("a", 1)),
+        (at_once(a=30, b=20), None),
+        (at_once(a=11, b=10), ("a", 10)),
+        ([*at_once(a=30), *[("b", 60, 90)] * 15], ("a", 20)),  # no storm while b is called
+        ([*at_once(a=30), *[("b", 60, 90)] * 21], None),  # another one
+        ([*[("a", 1, 90)] * 30, *[("b", 60, 90)] * 5, *[("c", 1, 10)] * 9], ("a", 11)),
+    ],
+)
+def test_one_edge_is_bounded_where_the_others_are_no_storm_beside_it(
+    calls: Calls, bound: tuple[str, int] | None
+) -> None:
+    (finding,) = called(calls).found("fanout.storm")
+    if bound is None:
+        assert finding.refactor is None
+        assert finding.saving_ms == (0.0, 0.0)
+        assert finding.text.endswith(" No bound of one edge would do.")
+    else:
+        edge, most = bound
+        wanted = {"op": "bound", "edge": f"gateway->{edge}.POST /get", "max": most}
+        assert finding.refactor == wanted
+        assert in_code(finding) == f"at most {most} calls of {edge}.POST /get at once"
+
+
+def test_the_split_of_a_storm_is_the_one_that_most_requests_have() -> None:
+    made = Traces()
+    for t in range(9):
+        request = made.request(f"t{t}")
+        for service, start, end in at_once(a=20, b=5) if t % 3 else at_once(a=5, b=20):
+            request.call(service, "get", start, end)
+    (finding,) = made.found("fanout.storm")
+    assert ": 20 of a.POST /get, 5 of b.POST /get. " in finding.text
 
 
 @pytest.mark.parametrize("reverse", [False, True])

@@ -47,3 +47,25 @@ def test_groups_do_not_disturb_each_other(rows: list[tuple[int, int, int]]) -> N
     for group in range(3):
         alone = [(0, s, n) for g, s, n in rows if g == group]
         assert intervals.peak(*columns(alone), 1)[0] == together[group]
+
+
+@given(INTERVALS, st.integers(0, 4))
+def test_what_is_in_flight_at_the_peak_and_beside_some(
+    rows: list[tuple[int, int, int]], above: int
+) -> None:
+    """Against every instant by itself; an interval without length is in flight at its own."""
+    of, start, end = columns(rows)
+    marked = np.arange(len(rows)) % 2 == 0
+    full = intervals.at_peak(of, start, end, 3)
+    besides = intervals.most_besides(of, start, end, 3, marked=marked, above=above)
+    for group in range(3):
+        mine = [
+            {i for i, (g, s, n) in enumerate(rows) if g == group and (s <= t < s + n or s == t)}
+            for t in range(31)
+        ]
+        most = max(map(len, mine))
+        assert set(np.flatnonzero(full & (of == group)).tolist()) == (
+            next(there for there in mine if len(there) == most) if most else set()
+        )
+        stormy = [len([i for i in there if i % 2]) for there in mine if len(there) > above]
+        assert besides[group] == max(stormy, default=0)

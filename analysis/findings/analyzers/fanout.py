@@ -4,16 +4,17 @@
   their context and do not need each other's results. Repeats of one edge are chatty, not this.
   Fewer, from ``sequential_few`` on, are minor, and told only where a scenario says what they would
   save.
-- *storm*: more than ``storm_peak`` calls in flight at once.
+- *storm*: more than ``storm_peak`` calls in flight at once. A bound is proposed of an edge of
+  which so few beside the others' are no storm any more.
 
 Edges at which another finding is dearer (analysis/findings/claims.py) count in neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
-from dataclasses import replace
-from typing import Final
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -207,13 +208,12 @@ def _storms(seen: Observed) -> Iterator[Candidate]:
 def _storm(groups: Siblings) -> Candidate:
     """Of one calling operation."""
     seen = groups.seen
-    numbers, calls = np.unique(seen.calls.place[groups.call], return_counts=True)
-    places = [seen.hops.places[number] for number in numbers.tolist()]
-    where = common(places)
-    # Names settle what numbers of places, which come from the order of the input, must not.
-    busiest = min(zip(-calls, (seen.edge(place) for place in places), strict=True))[1]
+    used = np.unique(seen.calls.place[groups.call]).tolist()
+    where = common([seen.hops.places[number] for number in used])
     peak = int(median(groups.peak))
     critical = peak > seen.settings.storm_critical_peak
+    edges = _AtPeak.of(groups, peak)
+    bound = edges.bound(groups)
     rest = np.maximum(groups.union - groups.longest, 0)
     found = conclude(
         seen,
@@ -223,20 +223,16 @@ def _storm(groups: Siblings) -> Candidate:
             unit=seen.unit[seen.calls.context[groups.call[groups.first]]],
             count=groups.size,
             cost=groups.cost,
-            saving=(np.zeros_like(rest), rest),
+            saving=(np.zeros_like(rest), np.zeros_like(rest) if bound is None else rest),
             rows=of_calls(seen, groups.group, groups.call),
         ),
         units_with_place=seen.units_with(where.caller or "", where.caller_operation or ""),
         confidence="high" if critical else "medium",
         text=(
             f"{where.caller}.{where.caller_operation} has {peak} calls in flight at once"
-            f"{', a critical number' if critical else ''}: bound them."
+            f"{', a critical number' if critical else ''}: {edges.told(bound)}"
         ),
-        refactor={
-            "op": "bound",
-            "edge": busiest,
-            "max": seen.settings.storm_peak,
-        },
+        refactor=bound,
     )
 
     def without(taken: Set[Edge]) -> Candidate | None:
@@ -244,3 +240,60 @@ def _storm(groups: Siblings) -> Candidate:
         return _storm(left) if left.count else None
 
     return replace(found, claims=claims(seen, groups.call), without=without)
+
+
+@dataclass(frozen=True)
+class _AtPeak:
+    """How many calls of each edge are in flight when most are: in the groups that have the typical
+    peak, as most of them have it."""
+
+    targets: Mapping[str, str]
+    """By edge, as a scenario writes it."""
+    names: list[str]
+    """The edges, sorted."""
+    number: I64
+    """By member: of its edge, into ``names``."""
+    calls: tuple[tuple[int, str], ...]
+    """The most first; those that have none then are left out."""
+
+    @classmethod
+    def of(cls, groups: Siblings, peak: int) -> _AtPeak:
+        """``peak`` is that of some group."""
+        seen, place = groups.seen, groups.seen.calls.place[groups.call]
+        at = {n: seen.hops.places[n] for n in np.unique(place).tolist()}
+        targets = {seen.edge(its): its.target for its in at.values()}
+        # Names settle what numbers of places, which come from the order of the input, must not.
+        names = sorted(targets)
+        numbers = np.zeros(len(seen.hops.places), np.int64)
+        for n, its in at.items():
+            numbers[n] = names.index(seen.edge(its))
+        number = numbers[place]
+        # A sum of random numbers tells how the calls are split (Zobrist hashing).
+        random = np.random.default_rng(0).integers(0, 2**62, len(names), dtype=np.int64)
+        then = np.flatnonzero(groups.at_peak)
+        split = np.zeros(groups.count, np.int64)
+        np.add.at(split, groups.group[then], random[number[then]])
+        typical = np.flatnonzero(groups.peak == peak)
+        _, first, often = np.unique(split[typical], return_index=True, return_counts=True)
+        example = typical[first[np.argmax(often)]]
+        calls = np.bincount(number[then[groups.group[then] == example]], minlength=len(names))
+        in_turn = sorted(zip((-calls).tolist(), names, strict=True))
+        return cls(targets, names, number, tuple((-many, name) for many, name in in_turn if many))
+
+    def bound(self, groups: Siblings) -> dict[str, Any] | None:
+        """Of one edge, if that makes it no storm; of the busiest that does."""
+        most = groups.seen.settings.storm_peak
+        for _, name in self.calls[: most + 1]:
+            mine = self.number == self.names.index(name)
+            left = most - int(median(groups.most_besides(mine, most)))
+            if left >= 1:
+                return {"op": "bound", "edge": name, "max": left}
+        return None
+
+    def told(self, bound: Mapping[str, Any] | None) -> str:
+        if len(self.names) == 1:
+            return "bound them."
+        listed = _listed([f"{many} of {self.targets[name]}" for many, name in self.calls])
+        if bound is None:
+            return f"{listed}. No bound of one edge would do."
+        return f"{listed}. Bound those of {self.targets[bound['edge']]}."

@@ -47,6 +47,17 @@ class Siblings:
         return intervals.peak(self.group, self.start, self.end, self.count)
 
     @cached_property
+    def at_peak(self) -> Bool:
+        """By member: it is in flight when most of its group are."""
+        return intervals.at_peak(self.group, self.start, self.end, self.count)
+
+    def most_besides(self, marked: Bool, above: int) -> I64:
+        """Most calls in flight at once beside the marked ones, while more than ``above`` are."""
+        return intervals.most_besides(
+            self.group, self.start, self.end, self.count, marked=marked, above=above
+        )
+
+    @cached_property
     def union(self) -> I64:
         return intervals.union(self.group, self.start, self.end, self.count)
 
