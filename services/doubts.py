@@ -176,6 +176,12 @@ class Code(enum.Enum):
         "requests failed that no fault of the scenario explains",
         "read the error counts by edge; lower the rate",
     )
+    OVERLOAD = (
+        "overload",
+        "something is asked for more than it can do: requests pile up, and the longer a round, "
+        "the longer they take",
+        "lower the rate, or give it more",
+    )
     UNMEASURED = (
         "unmeasured",
         "the platform does not tell what a self-check needs",
@@ -270,7 +276,7 @@ class Code(enum.Enum):
     )
     COLD = (
         "cold",
-        "response times still changed at the end of the warm-up",
+        "response times still changed at the end of the warm-up, and requests did not pile up",
         "a longer `--warmup`",
     )
     FEW_TRACES = (

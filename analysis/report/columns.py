@@ -6,8 +6,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from analysis.figures import UNKNOWN
 from analysis.report.calls import EdgeView
-from analysis.report.figures import UNKNOWN
 from analysis.report.view import FindingView, PathView, VariantView
 
 K = TypeVar("K", bound=Hashable)

@@ -8,7 +8,8 @@ from importlib.resources import files
 import jinja2
 from markupsafe import Markup
 
-from analysis.report import columns, figures
+from analysis import figures
+from analysis.report import columns
 from analysis.report.distribution import curve
 from analysis.report.overtime import over_time
 from analysis.report.panels import panels

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from analysis.figures import count, ms, share, size
 from analysis.report.columns import finding_rows, path_rows
-from analysis.report.figures import count, ms, share, size
 from analysis.report.view import LOWEST, VariantView, View, errors, slow_replica, times
 from services.codec import UNSET
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from analysis.report.figures import count, ms
+from analysis.figures import count, ms
 from analysis.report.panels import ticks
 
 _WIDTH, _HEIGHT = 340, 150

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from html import escape
 from math import floor, log10
 
+from analysis.figures import ms
 from analysis.report.distribution import POINTS, Curve
-from analysis.report.figures import ms
 
 _WIDTH, _HEIGHT = 340, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 10, 24

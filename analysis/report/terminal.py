@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from analysis.figures import count, ms, plural, share
 from analysis.report.calls import EdgeView, Node, ServiceView, call_tree
-from analysis.report.figures import count, ms, plural, share
 from analysis.report.view import (
     LOWEST,
     DoubtView,

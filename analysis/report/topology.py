@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from analysis.figures import count, ms
 from analysis.report.calls import EdgeView
-from analysis.report.figures import count, ms
 from services.scenario.protocols import PROTOCOLS
 
 _COLUMN = 216

@@ -11,10 +11,10 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from analysis.figures import UNKNOWN, bounds, count, ms, plural, share, span
 from analysis.findings.advice import in_code
 from analysis.findings.finding import Evidence, Finding, Where, saves_at
 from analysis.report.calls import EdgeView, ServiceView, SlowOne
-from analysis.report.figures import UNKNOWN, bounds, count, ms, plural, share, span
 from analysis.report.overtime import Second
 from analysis.rows.paths import PathRow
 from services.codec import UNSET

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from analysis.arrays.quantiles import NS_PER_MS
-from analysis.report.figures import ms
+from analysis.figures import ms
 from analysis.spans.parquet import KINDS
 from analysis.spans.table import QUEUE_NS
 

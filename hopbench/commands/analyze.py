@@ -16,13 +16,13 @@ from rich.text import Text
 
 from analysis.analyse import Analysis, analysed, observe
 from analysis.document import analysis_document
+from analysis.figures import count, ms, plural
 from analysis.findings.flows import Flow
 from analysis.findings.settings import Settings
 from analysis.reading import inputs
 from analysis.reading.inputs import Read
 from analysis.reading.normalisation import REPAIRS
 from analysis.report.calls import slow_one
-from analysis.report.figures import count, ms, plural
 from analysis.report.terminal import advised
 from analysis.report.view import finding_view
 from analysis.rows.edges import EdgeRow

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from analysis.arrays.quantiles import NS_PER_MS
 from analysis.document import critical_path_document
-from analysis.report.figures import ms, plural, share
+from analysis.figures import ms, plural, share
 from analysis.rows.roots import RootRow, root_rows
 from analysis.traces.critical_path import PRESETS, Preset
 from hopbench.commands.analyze import (

@@ -33,7 +33,7 @@ from loadgen.samples import NOT_REACHED
 from loadgen.schedule import MEASURED
 from services.doubts import Code, void
 from services.report import ProcessReport
-from services.scenario.file.validation import overloads
+from services.scenario.file.validation import BUSY, overloads
 from services.scenario.model import Edge, Scenario
 from services.scenario.steps.calls import Talk
 from services.scenario.tree import operations, walk
@@ -147,7 +147,8 @@ def account(trial: Trial, world: World, seen: Observed) -> Account:
             achieved_rps=load.achieved_rps,
             failed=load.failed,
             failures_planned=_may_fail(scenario),
-            overloads=overloads(scenario),
+            overloads=(over := overloads(scenario)),
+            strained=tuple(s for s in overloads(scenario, BUSY) if s not in over),
             paused=_paused(scenario),
             spans_expected=spans.expected,
             spans_received=spans.received,

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from analysis.figures import plural, ratio, span
 from analysis.findings.finding import saves_at
 from analysis.report.calls import edge_views, service_views
-from analysis.report.figures import plural, ratio, span
 from analysis.report.view import (
     DoubtView,
     EntryView,

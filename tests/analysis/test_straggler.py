@@ -187,7 +187,7 @@ def test_a_slow_replica_is_named_where_calls_are_in_turn() -> None:
     assert finding.confidence == "high"
     assert finding.text == (
         "gateway.POST /buy calls drivers.POST /get 10 times in one request, one after another; "
-        "drivers/2 is the slow one: P50 22 ms against 2 ms of the others; 33% of calls. "
+        "drivers/2 is the slow one: P50 22.0 ms against 2.00 ms of the others; 33% of calls. "
         "Hedged after 2ms, 33% of the calls are sent twice."
     )
 

@@ -17,6 +17,7 @@ from loadgen.schedule import MEASURED, arrivals
 from services.doubts import Code, Doubt, void
 from services.report import Messages, ProcessReport, Spread
 from services.scenario.file.parser import parse_text
+from services.scenario.pace import Open, Stage
 
 SCENARIO = parse_text(
     """
@@ -161,6 +162,7 @@ WORSE: list[tuple[str, dict[str, Any]]] = [
     ("metrics_mismatch", {"counted": 2499}),
     ("incomplete_traces", {"requests_complete": 999}),
     ("failures", {"failed": 1}),
+    ("overload", {"overloads": ("q admits 1",)}),
     ("undrained", {"evidence": evidence(undrained="2 requests in flight after 15 s")}),
     ("broken", {"evidence": evidence(broken="order/0 died (SIGKILL)")}),
     ("interrupted", {"evidence": None}),
@@ -247,6 +249,53 @@ def test_a_service_that_is_as_fast_as_before_is_warm(third_ms: float, last_ms: f
     assert "cold" not in codes(observed(sent=warming(int(third_ms * MS), int(last_ms * MS))))
 
 
+def growing(until_s: float) -> np.ndarray:
+    """When each request is done whose time grows by 20 ms a second, as of a queue, so long."""
+    due = SCHEDULE.offset_ns
+    luck = np.random.default_rng(1).uniform(0.8, 1.2, len(due))
+    took = MS + np.minimum(due, until_s * 1e9) / 50 * luck
+    return due + START + took.astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    ("until_s", "changes", "cold"),
+    [
+        (6, {}, True),  # a queue that fills up until it is as long as it gets
+        (6, {"overloads": ("q admits 1",)}, False),
+        (25, {}, False),
+    ],
+)
+def test_a_queue_that_grows_is_not_cold(
+    until_s: float, changes: dict[str, Any], cold: bool
+) -> None:
+    found = codes(observed(sent=sent(done_ns=growing(until_s)), **changes))
+    assert ("cold" in found) is cold
+
+
+@pytest.mark.parametrize(("third", "last"), [(4, 6), (6, 4)])
+@pytest.mark.parametrize("phase", ["warm-up", "measured"])
+def test_where_requests_are_dropped_only_getting_faster_is_getting_warm(
+    third: int, last: int, phase: str
+) -> None:
+    warmed = warming(third * MS, last * MS)
+    assert "cold" in codes(observed(sent=warmed))
+    dropped = np.zeros(len(SCHEDULE), np.bool_)
+    dropped[9 if phase == "warm-up" else -9] = True
+    full = replace(warmed, dropped=dropped, done_ns=np.where(dropped, -1, warmed.done_ns))
+    assert ("cold" in codes(observed(sent=full))) is (last < third and phase == "warm-up")
+
+
+def test_a_ramp_that_overloads_does_not_hide_that_services_were_cold() -> None:
+    of = observed(sent=warming(6 * MS, 4 * MS), overloads=("q admits 1",))
+    assert codes(of) == ["overload", "cold"]
+
+
+def test_long_times_are_told_without_powers_of_ten() -> None:
+    (doubt,) = judge(observed(sent=warming(4321 * MS, 1234 * MS)), Limits())
+    assert doubt.text.startswith("P50 was 4,")
+    assert "e+" not in doubt.text
+
+
 @pytest.mark.parametrize("ratio", [0.0, 1.0])
 def test_without_both_kinds_of_request_the_tax_is_unknown_and_says_so(ratio: float) -> None:
     settings = Settings("local", "embedded", True, ratio, "lean", None)
@@ -329,8 +378,18 @@ def test_what_is_dropped_is_no_deviation_of_the_rate() -> None:
 
 
 def test_failures_of_an_overload_that_was_foreseen_are_told_with_it() -> None:
-    (doubt,) = judge(observed(failed=7, overloads=("q admits 1",)), Limits())
-    assert doubt.text == "7 requests failed, and q admits 1"
+    overload, failures = judge(observed(failed=7, overloads=("q admits 1",)), Limits())
+    assert (overload.code, overload.text) == (Code.OVERLOAD, "q admits 1")
+    assert failures.text == "7 requests failed, and the scenario asks for more than there is"
+    (doubt,) = judge(observed(failed=7, strained=("q is asked for 0.90",)), Limits())
+    assert doubt.text == "7 requests failed, and q is asked for 0.90"
+
+
+def test_an_overload_on_a_ramp_is_told_with_its_rate() -> None:
+    ramp = Open("poisson", 50.0, (Stage(120.0, 10**9), Stage(20.0, 10**9)))
+    load = replace(LOAD, pace=ramp)
+    doubts = judge(observed(load=load, overloads=("q admits 1",)), Limits())
+    assert "q admits 1 (at the highest rate, 120/s)" in [doubt.text for doubt in doubts]
 
 
 def test_a_worker_drops_what_is_above_its_own_part_of_the_bound() -> None:

@@ -104,4 +104,18 @@ def test_an_overload_is_a_ramp_in_the_summary_and_in_the_report(tmp_path: Path) 
     assert {s["answered"] for s in measured} == {50}
     assert measured[-1]["in_flight"] > 2 * measured[0]["in_flight"]
     assert measured[-1]["p95_ms"] > 2 * measured[0]["p95_ms"]
+    doubts = {doubt["code"]: doubt["text"] for doubt in summary["trials"][0]["doubts"]}
+    assert doubts["overload"] == "q has 2.0 requests at once to handle, and admits 1"
+    assert "cold" not in doubts
     assert "in flight over time" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_more_work_than_cores_is_told_where_nothing_else_shows_it(tmp_path: Path) -> None:
+    """Without `workers` no request waits for one; it waits for the core, which no finding tells."""
+    text = OVERLOADED.replace("workers: 1, ", "").replace("sleep: 20ms", "work: 12ms")
+    (tmp_path / "over.yaml").write_text(text)
+    out = ("--engine", "virtual", "--out", tmp_path / "run")
+    assert invoke("run", tmp_path / "over.yaml", *out) == Exit.DONE
+    summary = orjson.loads(RunDir(tmp_path / "run").summary.read_bytes())
+    (doubt,) = (d for d in summary["trials"][0]["doubts"] if d["code"] == "overload")
+    assert doubt["text"] == "q is asked for 1.20 cores of work, and its replica has one"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.report import figures
+from analysis import figures
 
 
 @pytest.mark.parametrize(

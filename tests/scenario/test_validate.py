@@ -12,7 +12,7 @@ from scipy.stats import binom
 from services.errors import BadInput
 from services.scenario.capacity import calls_by_edge, shape
 from services.scenario.file.parser import bundled, parse_text
-from services.scenario.file.validation import validate
+from services.scenario.file.validation import overloads, validate
 from services.scenario.graph import callees, ordered
 from services.scenario.model import Operation, Origin, Scenario, Service, Step, Target
 from services.scenario.pace import Open
@@ -153,6 +153,19 @@ def test_a_long_chain_of_operations_does_not_recurse() -> None:
 def test_what_runs_but_is_hardly_meant_is_warned_of(steps: str, rest: str, said: str) -> None:
     found = warnings(scenario(steps, rest))
     assert any(said in text for text in found), found
+
+
+@pytest.mark.parametrize(("work", "said"), [(70, 0), (90, 0), (100, 0), (110, 1)])
+def test_only_more_work_than_there_are_cores_is_an_overload(work: int, said: int) -> None:
+    """Ten times a second, one replica: from 80 ms on it is warned of."""
+    busy = scenario(f"- work: {work}ms")
+    assert len(overloads(busy)) == said
+    assert len(warnings(busy)) - len(warnings(scenario("- work: 1ms"))) == (work > 80)
+
+
+def test_more_requests_at_once_than_workers_is_an_overload() -> None:
+    busy = scenario("- {call: c.one, count: 150}", "defaults: {workers: 1}")
+    assert overloads(busy)[0] == "a has 1.5 requests at once to handle, and admits 1"
 
 
 def test_what_the_workers_can_take_is_not_warned_of() -> None:

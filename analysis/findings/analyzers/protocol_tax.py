@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.arrays.quantiles import NS_PER_MS, median
+from analysis.figures import ms
 from analysis.findings.observed import Candidate, Observed, Shown, conclude, where_of
 from analysis.traces.pairs import Place
 from services.scenario.protocols import PROTOCOLS
@@ -56,7 +57,7 @@ def protocol_tax(seen: Observed) -> Iterator[Candidate]:
             confidence="medium" if better is None else "high",
             text=(
                 f"{tax / client:.0%} of a call of {at.target} over {at.protocol or 'the wire'} is "
-                f"neither side's work: {tax / NS_PER_MS:.3g} of {client / NS_PER_MS:.3g} ms."
+                f"neither side's work: {ms(tax / NS_PER_MS)} of {ms(client / NS_PER_MS)}."
             ),
             refactor=None
             if better is None

@@ -20,6 +20,7 @@ import numpy as np
 from analysis.arrays import I32, I64, Bool
 from analysis.arrays.grouping import counted, highest, summed
 from analysis.arrays.quantiles import NEEDED, NS_PER_MS, median, rank
+from analysis.figures import ms
 from analysis.findings.analyzers.siblings import Siblings, by_edge, each
 from analysis.findings.finding import Confidence
 from analysis.findings.observed import Candidate, Observed, Shown, conclude, of_calls, where_of
@@ -214,8 +215,8 @@ def _one_of_them(groups: Siblings, at: Place, of_place: I64, slow: _Slow) -> _Fo
     text = (
         f"{at.caller}.{at.caller_operation} calls {at.target} "
         f"{int(median(groups.size[of_place[struck]]))} times in one request, one after another; "
-        f"{name} is the slow one: P50 {slow.middle / NS_PER_MS:.3g} ms against "
-        f"{slow.others / NS_PER_MS:.3g} ms of the others; {its.mean():.0%} of calls."
+        f"{name} is the slow one: P50 {ms(slow.middle / NS_PER_MS)} against "
+        f"{ms(slow.others / NS_PER_MS)} of the others; {its.mean():.0%} of calls."
     )
     delay = _delay(took[~slow.late])
     refactor = None

@@ -33,6 +33,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     generator.rate,
     generator.arrivals,
     generator.spent,
+    services.overload,
     generator.drops,
     generator.sampling,
     host.shares,

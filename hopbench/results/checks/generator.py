@@ -110,7 +110,7 @@ def drops(o: Observed, limits: Limits) -> Iterator[Doubt]:
     yield Doubt(
         Code.DROPS,
         f"{dropped.size} requests were dropped with {o.load.max_in_flight} in flight; "
-        "they rank as infinitely slow" + "".join(f"; {why}" for why in o.overloads),
+        "they rank as infinitely slow" + "".join(f"; {why}" for why in o.strained),
     )
     # Each worker has its part of the bound, and drops what is above that.
     workers = np.unique(o.sent.worker)

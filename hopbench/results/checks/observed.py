@@ -75,5 +75,7 @@ class Observed:
     """In the environment, since the run's first round."""
     overloads: tuple[str, ...] = ()
     """Where the scenario asks for more than there is, as its static checks say it."""
+    strained: tuple[str, ...] = ()
+    """Where it asks for nearly all that there is, likewise."""
     paused: frozenset[str] = frozenset()
     """Services that a fault of the scenario makes stand still."""

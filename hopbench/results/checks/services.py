@@ -9,6 +9,7 @@ from analysis.arrays.quantiles import NS_PER_MS
 from hopbench.results.checks.observed import Observed
 from hopbench.runs.limits import Limits
 from services.doubts import Code, Doubt
+from services.scenario.pace import Open
 
 
 def processes(o: Observed, limits: Limits) -> Iterator[Doubt]:
@@ -38,7 +39,17 @@ def processes(o: Observed, limits: Limits) -> Iterator[Doubt]:
             )
 
 
+def overload(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    if o.overloads:
+        at = ""
+        if isinstance(o.load.pace, Open) and o.load.pace.ramp:
+            at = f" (at the highest rate, {o.load.pace.peak_rps:g}/s)"
+        yield Doubt(Code.OVERLOAD, "; ".join(o.overloads) + at)
+
+
 def failures(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if o.failed and not o.failures_planned:
-        why = "; ".join(o.overloads) or "nothing in the scenario makes them"
+        why = "; ".join(o.strained) or "nothing in the scenario makes them"
+        if o.overloads:
+            why = "the scenario asks for more than there is"
         yield Doubt(Code.FAILURES, f"{o.failed} requests failed, and {why}")

@@ -87,7 +87,7 @@ def _too_many(load: Load) -> Problem | None:
     number = load.requests
     if number <= MAX_ARRIVALS:
         return None
-    text = f"a round of {number:.3g} requests; the most is {MAX_ARRIVALS:,}"
+    text = f"a round of {number:,.12g} requests; the most is {MAX_ARRIVALS:,}"
     return _error(text, "load", hint="give a lower rate, or a shorter duration")
 
 
@@ -379,25 +379,28 @@ def _warnings(scenario: Scenario) -> Iterator[Problem]:
 
 def _arrivals(load: Load) -> Iterator[Problem]:
     if isinstance(load.pace, Replay) and (left := load.length_ns - load.pace.at_ns[-1]) > _IDLE_NS:
-        text = f"the recording ends {left / 1e9:.3g} s before the measured phase does"
+        text = f"the recording ends {left / 1e9:,.1f} s before the measured phase does"
         yield _warning(text, "load", hint="give a shorter duration")
     if isinstance(load.pace, Open) and load.pace.measured(load.warmup_ns, load.duration_ns) < 1:
         text = "less than one request is to be expected in the measured phase"
         yield _warning(text, "load", hint="give a higher rate, or a longer duration")
 
 
-def overloads(scenario: Scenario) -> tuple[str, ...]:
-    """What is asked for more than it can do, in the warnings' words."""
-    return tuple(problem.text for problem in _capacity(scenario))
+def overloads(scenario: Scenario, busy: float = 1.0) -> tuple[str, ...]:
+    """What is asked for more than it can do, in the warnings' words; ``busy``: or for more than so
+    much of its cores."""
+    return tuple(problem.text for problem in _capacity(scenario, busy))
 
 
-def _capacity(scenario: Scenario) -> Iterator[Problem]:
+def _capacity(scenario: Scenario, busy: float = BUSY) -> Iterator[Problem]:
     for name, demand in shape(scenario).demand.items():
         service = scenario.services[name]
-        if demand.cpu_cores > BUSY * service.replicas:
+        if demand.cpu_cores > busy * service.replicas:
             yield _warning(
                 f"{name} is asked for {demand.cpu_cores:.2f} cores of work, and its "
-                f"{service.replicas} replicas have one each",
+                + ("replica has" if service.replicas == 1 else f"{service.replicas} replicas have")
+                + " one"
+                + ("" if service.replicas == 1 else " each"),
                 "service",
                 name,
                 hint="lower the rate or the work, or add replicas",
