@@ -8,11 +8,10 @@ from pathlib import Path
 
 import orjson
 import pytest
-from jsonschema import Draft202012Validator
 
 from hopbench import cli
 from hopbench.exits import Exit
-from hopbench.front import documents
+from tests.documents import conforms
 from tests.faults.harness import SCENARIO, Site
 
 
@@ -34,7 +33,7 @@ def refused(arguments: list[str], capture: pytest.CaptureFixture[bytes]) -> dict
 
 def checked(out: bytes, err: bytes) -> dict[str, object]:
     document: dict[str, object] = orjson.loads(out)
-    Draft202012Validator(documents.schema("error")).validate(document)
+    conforms(document)
     assert document["schema"] == "hopbench.error/1"
     assert str(document["text"]).encode() in err
     return document

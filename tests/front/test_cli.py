@@ -11,12 +11,11 @@ from typing import Any
 
 import orjson
 import pytest
-from jsonschema import Draft202012Validator
 
 from hopbench import cli
 from hopbench.exits import Exit, Terminated
-from hopbench.front import documents
 from services.errors import CannotStart
+from tests.documents import conforms
 
 SCENARIO = """\
 version: 1
@@ -35,11 +34,6 @@ def mine(tmp_path: Path) -> Path:
     path = tmp_path / "mine.yaml"
     path.write_text(SCENARIO)
     return path
-
-
-def conforms(document: Any) -> None:
-    name, _, _ = document["schema"].removeprefix("hopbench.").partition("/")
-    Draft202012Validator(documents.schema(name)).validate(document)
 
 
 BAD: list[tuple[list[str], str]] = [

@@ -12,7 +12,8 @@ import pytest
 
 from hopbench.exits import Exit
 from hopbench.runs.directory import RunDir
-from tests.front.test_run import conforms, invoke
+from tests.documents import conforms
+from tests.front.test_run import invoke
 
 SCENARIO = """\
 version: 1

@@ -14,13 +14,11 @@ from typing import Any
 import orjson
 import polars as pl
 import pytest
-from jsonschema import Draft202012Validator
 
 from hopbench import cli
 from hopbench.engines.port import Evidence, Progress, RoundPlan, Settings
 from hopbench.engines.virtual import VirtualEngine
 from hopbench.exits import Exit
-from hopbench.front import documents
 from hopbench.results.summary import Summary, summarise
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan, rounds
@@ -32,6 +30,7 @@ from services.errors import CannotStart
 from services.scenario.file.parser import parse_text
 from services.scenario.model import Scenario
 from tests.command_line import Hopbench
+from tests.documents import conforms
 
 SCENARIO = """\
 version: 1
@@ -85,11 +84,6 @@ def done(mine: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
         "--out", directory / "a", "--json", directory / "a.json",
     )  # fmt: skip
     return Done(code, RunDir(directory / "a"), orjson.loads((directory / "a.json").read_bytes()))
-
-
-def conforms(document: Any) -> None:
-    name = document["schema"].removeprefix("hopbench.").partition("/")[0]
-    Draft202012Validator(documents.schema(name)).validate(document)
 
 
 def test_a_run_ends_with_a_summary_of_the_published_form(done: Done) -> None:

@@ -14,7 +14,8 @@ from analysis.report.overtime import over_time
 from hopbench.exits import Exit
 from hopbench.results.timeline import timeline
 from hopbench.runs.directory import RunDir
-from tests.front.test_run import conforms, invoke
+from tests.documents import conforms
+from tests.front.test_run import invoke
 
 S = 1_000_000_000
 FROM = 1_000 * S

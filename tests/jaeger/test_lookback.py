@@ -6,14 +6,13 @@ from dataclasses import replace
 from time import time_ns
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from hopbench.exits import Exit
-from hopbench.front import documents
 from hopbench.jaeger import lookback
 from hopbench.jaeger.lookback import Wanted
 from services.errors import BadInput
 from tests.command_line import Hopbench
+from tests.documents import conforms
 from tests.jaeger.stand_in import SECOND_NS, Api, Span, Store, beside, shop, trace
 
 
@@ -78,7 +77,7 @@ def test_analyze_reads_an_address_and_links_its_evidence(hopbench: Hopbench) -> 
         done = hopbench("analyze", url, "--service", "stock", "--json", "-", "--quiet")
         assert done.code == Exit.DONE, done.err
         document = done.document
-        Draft202012Validator(documents.schema("analysis")).validate(document)
+        conforms(document)
         assert document["input"]["address"] == url
         assert document["input"]["traces"] == 30
         done = hopbench("critical-path", url, "--lookback", "5min", "--json", "-", "--quiet")

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import orjson
 import pytest
-from jsonschema import Draft202012Validator
 from rich.console import Console, RenderableType
 
 from hopbench import cli
 from hopbench.commands import diff, init, validate
 from hopbench.commands.list import listed, table
 from hopbench.exits import Exit
-from hopbench.front import documents
 from services.errors import BadInput
 from services.scenario.file.difference import difference
 from services.scenario.file.parser import bundled, load, parse_text
 from services.scenario.refactors import apply
+from tests.documents import conforms
 
 
 def shown(renderable: RenderableType, width: int = 100) -> str:
@@ -93,7 +92,7 @@ def test_documents_have_their_published_form(asked: list[str], form: str, tmp_pa
     assert cli.invoke([*asked, "--json", str(written)]) is Exit.DONE
     document = orjson.loads(written.read_bytes())
     assert document["schema"] == f"hopbench.{form}/1"
-    Draft202012Validator(documents.schema(form)).validate(document)
+    conforms(document)
 
 
 def test_validate_prints_the_figures_of_every_variant() -> None:
