@@ -174,7 +174,8 @@ def _times(rows: Sequence[Row]) -> dict[str, float | None]:
     alone = len({row.protocol for row in rows}) == 1
     for name in EDGE_TIMES:
         of, quantile, _ = name.split("_")
-        values = [getattr(getattr(row, f"{of}_ms"), quantile) for row in rows]
+        # No span may have told the queue; then there are no quantiles of it.
+        values = [getattr(getattr(row, f"{of}_ms"), quantile, None) for row in rows]
         known = [value for value in values if value is not None]
         found[name] = median(known) if alone and len(known) == len(values) else None
     return found

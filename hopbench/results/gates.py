@@ -42,7 +42,12 @@ COMPARE: Final[Mapping[str, Callable[[float, float], bool]]] = {
 }
 EDGE_SUMS: Final = ("calls", "calls_per_request", "errors", "retries", "hedges")
 """Those that add up over the rows that an edge pools."""
-EDGE_TIMES: Final = ("client_p50_ms", "client_p95_ms", "client_p99_ms", "tax_p50_ms", "tax_p95_ms")
+EDGE_TIMES: Final = (
+    *("client_p50_ms", "client_p95_ms", "client_p99_ms"),
+    *("queue_p50_ms", "queue_p95_ms"),
+    "server_p50_ms",
+    *("tax_p50_ms", "tax_p95_ms"),
+)
 """Those that do not: of an edge that pools several rows they are not identifiable."""
 EDGE_FIELDS: Final = (*EDGE_SUMS, *EDGE_TIMES)
 

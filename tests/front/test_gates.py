@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from hopbench.exits import Exit
+from hopbench.results.gate_values import of_analysis
 from hopbench.results.gates import EdgeRow, Subject, Subjects, check, judge, parse
 from services.errors import BadInput
+from tests.analysis.build import Traces
 
 
 def row(text: str, operation_of_caller: str, calls: float, per_request: float | None) -> EdgeRow:
@@ -144,3 +146,26 @@ def test_an_unknown_name_is_refused_with_the_names_that_exist(
         check([parse(text)], SUBJECTS)
     assert message in refused.value.text
     assert hint in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("queue", "field", "value"),
+    [
+        (4.0, "queue_p50_ms", 4.0),
+        (4.0, "queue_p95_ms", 4.0),
+        (4.0, "server_p50_ms", 5.0),
+        (4.0, "tax_p50_ms", 1.0),
+        (None, "queue_p50_ms", None),
+        (None, "server_p50_ms", 9.0),
+    ],
+)
+def test_of_an_edge_queue_and_handling_are_known_where_spans_tell(
+    queue: float | None, field: str, value: float | None
+) -> None:
+    made = Traces()
+    for t in range(100):
+        made.request(f"t{t}").call("order", "create", 1, 11, queue=queue)
+    gate = parse(f"edge(gateway->order).{field} > 100")
+    values = of_analysis(made.analysed())
+    check([gate], values)
+    assert judge(gate, values).value == value

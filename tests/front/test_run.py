@@ -233,6 +233,8 @@ def test_a_report_tells_a_run_again(done: Done) -> None:
         ("response_p50_ratio != 1", Exit.DONE),
         ("edge(order->stock).client_p50_ms > 100", Exit.DONE),
         ("edge(order->stock).client_p50_ms > 0", Exit.FAILED),
+        ("edge(order->stock).server_p50_ms > 1", Exit.FAILED),
+        ("edge(order->stock).queue_p95_ms > 0", Exit.DONE),
         ("response_p99_ms > 100", Exit.INCONCLUSIVE),
     ],
 )
