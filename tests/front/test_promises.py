@@ -260,7 +260,7 @@ def test_calls_in_turn_of_which_one_replica_is_slow(tmp_path: Path) -> None:
     assert medians == [80.0, 2.0]
     assert (slow["kind"], slow["cost_ms"]["p50"]) == ("fanout.straggler", 60.0)
     assert slow["where"]["instance"] == "drivers/2"
-    assert "drivers/2 is the slow one: P50 22 ms against 2 ms of the others" in slow["text"]
+    assert "drivers/2 is the slow one: P50 22.0 ms against 2.00 ms of the others" in slow["text"]
     assert slow["refactor"] == {"op": "hedge", "edge": "dispatch->drivers.get", "after": "2ms"}
     # At P95 it is four or five that go there, and some more that do for the second attempt.
     assert slow["saving_ms"] == [66.0, 88.0]
