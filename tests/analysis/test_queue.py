@@ -254,6 +254,11 @@ def test_a_load_that_rises_above_what_can_be_done_is_told_from_when_on() -> None
     assert "from second 30 on" in only.text
 
 
+def test_so_is_one_that_rises_in_the_last_seconds() -> None:
+    (only,) = found(flow([10] * 36 + [25, 40, 50, 60]))
+    assert "from second 34 on" in only.text
+
+
 def test_what_is_full_and_drops_falls_behind_though_its_queue_is_of_one_length() -> None:
     """As many wait as the load lets in."""
     full = flow([80, 80, *[20] * 10], protocol="http")
