@@ -74,10 +74,13 @@ def backlogs(seen: Observed) -> Iterator[Candidate]:
     for behind in falling_behind(seen.flows, seen.facts, seen.settings.backlog_share):
         found.setdefault((behind.flow.service, behind.flow.instance), []).append(behind)
     often = {of: each for of, each in found.items() if 2 * len(each) > rounds}
+    if not often:
+        return
+    below = _full_below(seen)
     lacking: dict[str, list[str]] = {}
     for service, instance in often:
         if instance is None:
-            lacking.setdefault(_bottleneck(seen, service), []).append(service)
+            lacking.setdefault(_bottleneck(service, below), []).append(service)
     for service, callers in lacking.items():
         yield _backlog(seen, service, callers, often[callers[0], None])
     for (service, instance), each in often.items():
@@ -88,12 +91,12 @@ def backlogs(seen: Observed) -> Iterator[Candidate]:
 def falling_behind(flows: Sequence[Flow], facts: Facts, least: float) -> Iterator[Behind]:
     """At most one of each service and round: a topic whose messages are handled in order, replicas
     whose siblings keep up, or all of it."""
-    several = by_instance(flows)
+    topics, several = _of_service(flows), _of_service(by_instance(flows))
     for whole in together(flows):
-        mine = [f for f in flows if (f.round, f.service) == (whole.round, whole.service)]
-        topics = [f for f in mine if f.instance is None and _in_order(f, facts)]
-        behind = [b for f in topics if (b := _behind(f, least))]
-        replicas = [f for f in several if (f.round, f.service) == (whole.round, whole.service)]
+        of = (whole.round, whole.service)
+        in_order = [f for f in topics[of] if f.instance is None and _in_order(f, facts)]
+        behind = [b for f in in_order if (b := _behind(f, least))]
+        replicas = several.get(of, [])
         if not behind and len(replicas) > 1:
             slow = [b for f in replicas if (b := _behind(f, least))]
             theirs = {b.flow.instance for b in slow}
@@ -104,12 +107,22 @@ def falling_behind(flows: Sequence[Flow], facts: Facts, least: float) -> Iterato
         yield from sorted(behind, key=lambda b: -b.waiting)[:1]
 
 
+def _of_service(flows: Iterable[Flow]) -> dict[tuple[int, str], list[Flow]]:
+    """By round and service."""
+    found: dict[tuple[int, str], list[Flow]] = {}
+    for flow in flows:
+        found.setdefault((flow.round, flow.service), []).append(flow)
+    return found
+
+
 def _in_order(flow: Flow, facts: Facts) -> bool:
     return flow.protocol == "kafka" and (flow.service, flow.operation) in facts.ordered
 
 
 def _behind(flow: Flow, least: float) -> Behind | None:
     begins, ends = flow.begins, flow.ends
+    if not flow.waiting[begins:ends].any():
+        return None
     half = (ends - begins) // 2
     last = (begins + half, begins + half + half // 2, ends - _SECONDS)
     for start in dict.fromkeys((begins, 0, *(at for at in last if at >= begins))):
@@ -152,25 +165,24 @@ def _never_empty(flow: Flow) -> bool:
     return len(waiting) > 0 and float((waiting > 0).mean()) >= _NEVER_EMPTY
 
 
-def _bottleneck(seen: Observed, service: str) -> str:
+def _full_below(seen: Observed) -> dict[str, str]:
+    """Caller → the first by name of its callees that are never without a queue. Nobody waits for
+    what takes messages."""
+    full = {flow.service for flow in together(seen.flows) if _never_empty(flow)}
+    messages = set(np.unique(seen.hops.place[seen.hops.messages]).tolist())
+    found: dict[str, str] = {}
+    for number, place in enumerate(seen.hops.places):
+        if place.callee in full and number not in messages:
+            found[place.caller] = min(place.callee, found.get(place.caller, place.callee))
+    return found
+
+
+def _bottleneck(service: str, below: Mapping[str, str]) -> str:
     """The last callee on the way from the service that is never without a queue, or itself."""
-    full = {f.service for f in together(seen.flows) if _never_empty(f)}
-    calls = {
-        (place.caller, place.callee)
-        for number, place in enumerate(seen.hops.places)
-        if place.callee in full and number not in _messages(seen)
-    }
     way = [service]
-    while below := sorted(callee for caller, callee in calls if caller == way[-1]):
-        if below[0] in way:
-            break
-        way.append(below[0])
+    while (callee := below.get(way[-1])) is not None and callee not in way:
+        way.append(callee)
     return way[-1]
-
-
-def _messages(seen: Observed) -> frozenset[int]:
-    """The places that messages go over, which nobody waits for."""
-    return frozenset(np.unique(seen.hops.place[seen.hops.messages]).tolist())
 
 
 def _backlog(
