@@ -176,7 +176,7 @@ def test_every_wait_for_a_result_stays(base: Scenario, data: st.DataObject) -> N
     """What had to wait for a step still waits for it, or for the step that holds it now."""
     refactor = data.draw(st.sampled_from(refactors_for(base)))
     if isinstance(refactor, Asyncify) and any(s.blocks for s in of_edge(base, refactor.edge)):
-        return  # A fallback goes with the answer that it stands in for, and so does what it waits for.
+        return  # A fallback, and what it waits for, goes with the answer that it stands in for.
     changed = base
     with suppress(BadInput):
         changed = apply_refactor(base, refactor)
