@@ -61,12 +61,6 @@ class Behind(NamedTuple):
     waiting: int
     """When the measured phase ended."""
 
-    @property
-    def key(self) -> tuple[str, str | None, str | None]:
-        """Service, and the operation or instance that it is alone."""
-        flow = self.flow
-        return flow.service, None if flow.instance else flow.operation, flow.instance
-
 
 def backlogs(seen: Observed) -> Iterator[Candidate]:
     rounds = len({flow.round for flow in seen.flows})
@@ -245,11 +239,11 @@ def _queued(seen: Observed, services: Iterable[str], instance: str | None = None
     """Spans that waited for a worker of theirs."""
     spans, role = seen.spans, seen.hops.role
     codes = [code for name in services if (code := spans.code(name)) >= 0]
-    served = np.isin(spans.service, codes) & (spans.queue > 0)
-    served &= (role == Kind.SERVER) | (role == Kind.CONSUMER)
+    waited = np.isin(spans.service, codes) & (spans.queue > 0)
+    waited &= (role == Kind.SERVER) | (role == Kind.CONSUMER)
     if instance is not None:
-        served &= spans.instance == spans.code(instance)
-    return np.flatnonzero(served).astype(np.int32)
+        waited &= spans.instance == spans.code(instance)
+    return np.flatnonzero(waited).astype(np.int32)
 
 
 def _told(
@@ -309,11 +303,9 @@ def _lacks(seen: Observed, flow: Flow, rate: float, capacity: float) -> dict[str
 def _handling_s(seen: Observed, service: str) -> float:
     """What a worker needs for a request that it brings to a good end, in the mean of those that
     had waited; 0 where no trace tells."""
-    spans, role = seen.spans, seen.hops.role
-    ended = (spans.service == spans.code(service)) & (spans.service >= 0)
-    ended &= ((role == Kind.SERVER) | (role == Kind.CONSUMER)) & ~spans.has(Flag.ERROR)
-    ended &= spans.queue > 0
-    return float(spans.handling[ended].mean()) / 1e9 if ended.any() else 0.0
+    rows = _queued(seen, {service})
+    ended = rows[~seen.spans.has(Flag.ERROR)[rows]]
+    return float(seen.spans.handling[ended].mean()) / 1e9 if len(ended) else 0.0
 
 
 def _attempts(seen: Observed, service: str) -> float:
