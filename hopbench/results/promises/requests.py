@@ -16,8 +16,8 @@ from services.scenario.model import Load
 from services.scenario.pace import Closed
 from services.simulation.round import Arrival
 
-_REQUESTS: Final = 200
-_CALLS: Final = 4_000
+_REQUESTS: Final = 120
+_CALLS: Final = 2_400
 """So many calls of a sample at most: what is simulated for one answer is over in half a second."""
 _ROUNDS: Final = 9
 _CALLS_OF_ROUNDS: Final = 21_000
