@@ -119,6 +119,14 @@ def test_a_burst_that_is_worked_off_is_none() -> None:
     assert not found(flow([0, 0, 100, *[10] * 20]))
 
 
+def test_a_machine_that_stops_for_a_moment_leaves_no_backlog_behind() -> None:
+    """A few messages wait in the end, who would be handled in a third of a second."""
+    hiccup = replace(flow([14] * 7), handled=np.array([14, 14, 14, 13, 14, 13, 12]))
+    left = replace(hiccup, left=hiccup.handled)
+    assert left.waiting[-1] == 4
+    assert found(left) == []
+
+
 def test_requests_that_give_up_in_the_queue_do_not_hide_it() -> None:
     (only,) = found(flow([40] * 12, patience=30, protocol="http"))
     assert "40.0 requests come in a second, and it handles 20.0 in time" in only.text
