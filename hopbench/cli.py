@@ -23,6 +23,7 @@ from services.errors import BadInput, CannotStart
 
 COMMANDS: Final = {
     "run": "One variant, or all: load, trace, analyse, report.",
+    "compare": "Whether a variant is faster, or that nobody can tell.",
     "report": "Findings, summary and reports again, also of an interrupted run.",
     "analyze": "What is wrong in any trace files or directories.",
     "critical-path": "The critical path of each trace, to the nanosecond.",

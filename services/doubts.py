@@ -304,6 +304,23 @@ class Code(enum.Enum):
         "no valid round: the figures are over void ones",
         "repair what voids the rounds, and run again",
     )
+    UNFINISHED = (
+        "unfinished",
+        "a comparison stopped before its last round: figures, no verdict",
+        "`hopbench compare --resume DIR`",
+        VOIDS,
+    )
+    FEW_PAIRS = (
+        "few_pairs",
+        "fewer valid pairs than the level can call anything with",
+        "repair what voids the rounds; more `--pairs`, or a higher `--repeat-void`",
+        VOIDS,
+    )
+    PAIRS_AS_UNITS = (
+        "pairs_as_units",
+        "so few pairs rely on noise that does not keep time with the blocks",
+        "`--pairs 20`, or more",
+    )
     EMBEDDED_BROKER = (
         "embedded_broker",
         "Kafka figures come from the embedded broker, which is no Kafka",

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from hopbench import disk, engines
 from hopbench.deploy.compose_run import Order, drive
-from hopbench.deploy.preparation import Prepared, lines, prepare
-from hopbench.exits import Exit, Terminated, worst
-from hopbench.front import ending, options, progress
-from hopbench.front.output import Output, complain
+from hopbench.deploy.preparation import Prepared, prepare
+from hopbench.exits import Exit, worst
+from hopbench.front import ending, options, running
+from hopbench.front.output import Output
 from hopbench.front.settings import run_settings, with_load
-from hopbench.host.awake import awake
 from hopbench.results import gate_values
 from hopbench.results.gates import Gate, check, parse
-from hopbench.results.summary import Summary, summarise
+from hopbench.results.summary import Summary
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan
 from hopbench.runs.directory import RunDir
 from hopbench.runs.plan import RunPlan, Turn
-from hopbench.runs.rounds import STOPS, Course, Ended, begin, execute, missing
-from services.errors import BadInput, CannotStart
+from hopbench.runs.rounds import STOPS, begin, missing
+from services.errors import BadInput
 from services.scenario.file.parser import load
 
-TELL_ABOVE_MINUTES: Final = 0.5
 RESUMABLE: Final = {
     "resume",
     "json",
@@ -95,11 +91,11 @@ def command(
     """
     output = Output(json, quiet)
     gates = [parse(text) for text in fail_on or ()]
-    given = _given(context)
+    given = running.given(context)
     directory: RunDir | None = None
     text: str | None = None
     if resume is None:
-        loaded = load(_named(scenario))
+        loaded = load(running.named(scenario))
         text = loaded.text
         planned = plan.plan_of(
             with_load(
@@ -123,8 +119,7 @@ def command(
         )
         turns = planned.order
     else:
-        directory = _resumed(given, resume)
-        planned = plan.read(directory)
+        directory, planned = running.resumed(given, resume, "run", RESUMABLE)
         turns = missing(planned, directory)
     check(gates, gate_values.planned(planned.scenarios))
     prepared = prepare(planned, turns, os.environ)
@@ -133,12 +128,12 @@ def command(
     if prepared.deployment is None:
         prepared.check(os.environ)
     if dry_run:
-        return _dry(prepared, output)
+        return running.dry(prepared, output)
     if prepared.deployment is not None:
         flags = _passed_on(context, given)
         return drive(Order(prepared, prepared.deployment, text, flags, resume, out, keep, output))
-    if prepared.estimate.minutes > TELL_ABOVE_MINUTES:
-        output.note(_told(prepared))
+    if prepared.estimate.minutes > running.TELL_ABOVE_MINUTES:
+        output.note(running.told(prepared))
     if directory is None:
         directory = rundir.create(planned.scenario.name, datetime.now(), out)
         begin(planned, directory)
@@ -167,18 +162,18 @@ def _run(
     with rundir.claimed(directory):
         # What was missing before somebody else let go of the run may be there by now.
         turns = prepared.turns if fresh else missing(planned, directory)
-        ended = _executed(planned, turns, directory, output)
+        ended = running.executed(planned, turns, directory, output)
         if fresh and not ended.could_start:
             rundir.discard(directory)
             return ended.code
-        with _kept(directory, output):
-            summary = _analysed(planned, directory, output)
+        with running.kept(directory, output):
+            summary = running.analysed(planned, directory, output)
             while ended.code is Exit.DONE and repeat_void and (void := _void(planned, summary)):
                 again = void[:repeat_void]
                 repeat_void -= len(again)
                 output.note(f"{len(void)} of {len(planned.order)} rounds are void: once more")
-                ended = _executed(planned, again, directory, output)
-                summary = _analysed(planned, directory, output)
+                ended = running.executed(planned, again, directory, output)
+                summary = running.analysed(planned, directory, output)
             ending.show(summary, directory, output)
     code = ending.code(planned, summary, gates, output, strict=strict)
     if ended.code in STOPS.values():
@@ -188,77 +183,9 @@ def _run(
     return worst([ended.code, code])
 
 
-def _executed(
-    planned: RunPlan, turns: tuple[Turn, ...], directory: RunDir, output: Output
-) -> Ended:
-    simulated = engines.is_virtual(planned.settings)
-    with (
-        progress.rounds(planned, len(turns), output.notes) as show,
-        nullcontext() if simulated else awake(),
-    ):
-        engine = engines.engine(planned.settings)
-        ended = execute(Course(planned, turns, directory, engine, show))
-    for message in ended.messages:
-        complain(message)
-    return ended
-
-
-def _analysed(planned: RunPlan, directory: RunDir, output: Output) -> Summary:
-    with output.working("analysing"):
-        return summarise(planned, directory)
-
-
 def _void(planned: RunPlan, summary: Summary) -> tuple[Turn, ...]:
     void = {trial.round for trial in summary.trials if trial.void}
     return tuple(turn for turn in planned.order if turn.round in void)
-
-
-@contextmanager
-def _kept(directory: RunDir, output: Output) -> Iterator[None]:
-    """What ends the analysis is told together with the way to have it later. Raises CannotStart for
-    a disk that refuses: what was measured is there."""
-    again = f"hopbench report {directory.path}"
-    try:
-        yield
-    except (KeyboardInterrupt, Terminated):
-        output.note(f"stopped; what was measured is kept: {again}")
-        raise
-    except OSError as error:
-        if (refusal := disk.refusal(error)) is None:
-            raise
-        output.note(f"once there is room: {again}")
-        raise CannotStart("report", str(refusal)) from error
-
-
-def _named(scenario: str | None) -> str:
-    if scenario is None:
-        raise BadInput("which scenario?", hint="`hopbench list` names the bundled ones")
-    return scenario
-
-
-def _given(context: typer.Context) -> dict[str, str]:
-    """By parameter, how the command line spells it: of those that it sets."""
-    return {
-        str(parameter.name): parameter.opts[0]
-        if parameter.param_type_name == "option"
-        else "SCENARIO"
-        for parameter in context.command.params
-        if (source := context.get_parameter_source(str(parameter.name))) is not None
-        and source.name == "COMMANDLINE"
-    }
-
-
-def _resumed(given: Mapping[str, str], directory: Path) -> RunDir:
-    wrong = [flag for name, flag in given.items() if name not in RESUMABLE]
-    if wrong:
-        raise BadInput(
-            f"--resume takes the scenario, and every setting, from its directory: {wrong[0]} "
-            "cannot change it",
-            hint=f"hopbench run --resume {directory}",
-        )
-    run = rundir.opened(directory)
-    rundir.must_take(run)
-    return run
 
 
 def _passed_on(context: typer.Context, given: Mapping[str, str]) -> tuple[str, ...]:
@@ -281,38 +208,3 @@ def _passed_on(context: typer.Context, given: Mapping[str, str]) -> tuple[str, .
         elif value is not False:
             words.append(f"{flag}={value}")
     return tuple(words)
-
-
-def _dry(prepared: Prepared, output: Output) -> Exit:
-    output.document(prepared.document())
-    planned, settings = prepared.plan, prepared.plan.settings
-    output.show(f"{planned.scenario.name}: {_told(prepared)}")
-    output.show(
-        f"engine {settings.engine}, tracing {'on' if settings.tracing else 'off'}"
-        f" (ratio {settings.trace_ratio:g}), instrumentation {settings.instrumentation},"
-        f" seed {planned.scenario.seed}"
-    )
-    for line in lines(prepared.starts):
-        output.show(f"  {line}")
-    for turn in prepared.turns:
-        output.show(f"  round {turn.round}: {turn.variant} (pair {turn.pair})")
-    return Exit.DONE
-
-
-def _told(prepared: Prepared) -> str:
-    cost, rounds = prepared.estimate, len(prepared.turns)
-    spans = "an unknown number of" if cost.spans is None else f"about {cost.spans:,}"
-    where = f"{prepared.processes} processes"
-    if prepared.deployment is not None:
-        limits = sum(part.limit_mib or 0 for part in prepared.starts)
-        count = sum(part.count for part in prepared.starts)
-        where = f"{count} containers (memory limits {limits:,} MiB together)"
-    return (
-        f"{rounds} round{'s' if rounds != 1 else ''}, about {cost.requests:,} requests and {spans} "
-        f"spans, {where}, {prepared.memory_mb:,.0f} MB of memory, "
-        f"{cost.disk_mb:,.0f} MB on disk, about {_time(cost.minutes)}"
-    )
-
-
-def _time(minutes: float) -> str:
-    return f"{minutes:.1f} minutes" if minutes >= 2 else f"{minutes * 60:.0f} s"

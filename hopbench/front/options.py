@@ -107,3 +107,38 @@ Keep = Annotated[
     typer.Option("--keep", help="With --engine compose: leave the containers when it has ended."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No notes and no progress.")]
+Arms = Annotated[
+    str | None,
+    typer.Option(
+        "--variants",
+        metavar="A,B",
+        help="What is compared with the first of them; 'baseline,baseline' is legal. "
+        "Default: the baseline and every variant.",
+    ),
+]
+Pairs = Annotated[
+    int, typer.Option("--pairs", min=1, metavar="N", help="Pairs of rounds; a block gives two.")
+]
+Level = Annotated[
+    float, typer.Option("--level", metavar="0.95", help="How sure an interval is to be.")
+]
+Delta = Annotated[
+    str,
+    typer.Option("--delta", metavar="5%", help="What differs by no more is called equivalent."),
+]
+PrimaryMetric = Annotated[
+    str, typer.Option("--metric", metavar="NAME", help="What the verdict is about.")
+]
+RepeatBlocks = Annotated[
+    int,
+    typer.Option(
+        "--repeat-void",
+        min=0,
+        metavar="N",
+        help="Repeat blocks that have a void round, at most N in all.",
+    ),
+]
+Markdown = Annotated[
+    str | None,
+    typer.Option("--markdown", metavar="FILE", help="The verdict for a pull request's comment."),
+]

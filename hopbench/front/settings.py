@@ -39,6 +39,18 @@ def one_of(flag: str, text: str, known: tuple[str, ...]) -> str:
     raise BadInput(f"{flag}: {text!r} is none of {', '.join(known)}")
 
 
+def share(flag: str, text: str) -> float:
+    """``5%`` or 0.05. Raises BadInput naming the flag."""
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        value = float(number) / (100 if percent else 1)
+    except ValueError:
+        raise BadInput(f"{flag}: {text!r} is no share", hint=f"{flag} 5%") from None
+    if not 0 <= value < 1:
+        raise BadInput(f"{flag}: {text} is not from 0% to 100%", hint=f"{flag} 5%")
+    return value
+
+
 def with_load(
     scenario: Scenario,
     *,

@@ -7,7 +7,7 @@ runs/<time>-<name>/
   logs/                 of what stays for the whole run
   trials/NN-<variant>/  trial.json, environment.json, spools, samples.parquet, spans.parquet,
                         metrics.parquet, doubts.json, logs/
-  findings.json summary.json report.html report.md
+  findings.json summary.json report.html report.md; verdict.json of a comparison
 """
 
 from __future__ import annotations
@@ -108,6 +108,16 @@ class RunDir:
     @property
     def summary(self) -> Path:
         return self.path / "summary.json"
+
+    @property
+    def verdict(self) -> Path:
+        """Of a comparison."""
+        return self.path / "verdict.json"
+
+    @property
+    def resumed(self) -> Path:
+        """Made when a comparison goes on after it had stopped."""
+        return self.path / ".resumed"
 
     @property
     def trials(self) -> Path:

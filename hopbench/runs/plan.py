@@ -1,20 +1,23 @@
 """What a run will do: variants, rounds, order, seeds. ``plan.json`` (hopbench.run-plan/2).
 
 Round i of every variant makes up pair i and shares its seed; within a pair the order is drawn from
-the scenario's seed, so that no variant always runs first (docs/measurement.md, fact 1).
+the scenario's seed, so that no variant always runs first (docs/measurement.md, fact 1). A
+comparison has a design in place of that: blocks, whose rounds share a seed.
 """
 
 from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from hopbench.engines.port import RoundPlan, Settings
+from hopbench.runs.design import Design
 from hopbench.runs.directory import RunDir
 from hopbench.runs.limits import USUAL, Limits
+from hopbench.statistics.blocks import PAIRS
 from services import codec
 from services.errors import BadInput
 from services.scenario.chance import round_seed
@@ -32,13 +35,15 @@ _ROUND_BITS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One round of the order. ``round`` counts over the whole run, ``pair`` within a variant; both
+    """One round of the order. ``round`` counts over the whole run, ``pair`` within an arm; both
     from 1."""
 
     round: int
     pair: int
     variant: str
     seed: int
+    arm: int
+    """From 0: the place of its variant in the run, or of an arm in the design."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +61,36 @@ class RunPlan:
     limits: Limits
     salt: int = 0
     """Of this run, in trace ids: 32 bits of chance where a store outlives it, else 0."""
+    design: Design | None = None
+    """Of a comparison."""
 
     @property
     def order(self) -> tuple[Turn, ...]:
+        if self.design is not None:
+            return tuple(self._in_blocks(self.design))
         turns: list[Turn] = []
         for pair in range(self.rounds):
-            names = list(self.scenarios)
-            random.Random(f"order:{self.scenario.seed}:{pair}").shuffle(names)
+            arms = list(enumerate(self.scenarios))
+            random.Random(f"order:{self.scenario.seed}:{pair}").shuffle(arms)
             seed = round_seed(self.scenario.seed, pair)
-            turns += [Turn(len(turns) + i, pair + 1, name, seed) for i, name in enumerate(names, 1)]
+            turns += [
+                Turn(len(turns) + i, pair + 1, name, seed, arm)
+                for i, (arm, name) in enumerate(arms, 1)
+            ]
         return tuple(turns)
+
+    def _in_blocks(self, design: Design) -> Iterator[Turn]:
+        for number, place in enumerate(design.places(self.scenario.seed), 1):
+            seed = round_seed(self.scenario.seed, place.block)
+            yield Turn(number, place.pair + 1, design.arms[place.arm], seed, place.arm)
+
+    @property
+    def blocks(self) -> tuple[tuple[Turn, ...], ...]:
+        """The rounds of a comparison, block by block; none of another run."""
+        if self.design is None:
+            return ()
+        size, turns = PAIRS * len(self.design.arms), self.order
+        return tuple(turns[at : at + size] for at in range(0, len(turns), size))
 
     def round_plan(self, turn: Turn) -> RoundPlan:
         return RoundPlan(
@@ -88,6 +113,7 @@ class RunPlan:
             "variants": list(self.scenarios),
             "processes": self.scenario.processes,
             "rounds": self.rounds,
+            "design": None if self.design is None else codec.plain(self.design),
             "model": load.pace.model,
             "pace": str(load.pace),
             "rate_rps": load.pace.steady_rps,
@@ -111,6 +137,7 @@ def plan_of(
     settings: Settings,
     limits: Limits = USUAL,
     salt: int | None = None,
+    design: Design | None = None,
 ) -> RunPlan:
     """``scenario`` has every flag applied; no ``variants`` stands for baseline and all of them.
 
@@ -129,6 +156,27 @@ def plan_of(
         settings=settings,
         limits=limits,
         salt=_salt(settings) if salt is None else salt,
+        design=design,
+    )
+
+
+def comparison_of(
+    scenario: Scenario,
+    sha256: str,
+    *,
+    design: Design,
+    settings: Settings,
+    limits: Limits = USUAL,
+) -> RunPlan:
+    """As :func:`plan_of`."""
+    return plan_of(
+        scenario,
+        sha256,
+        variants=design.arms,
+        rounds=PAIRS * design.blocks,
+        settings=settings,
+        limits=limits,
+        design=design,
     )
 
 
@@ -147,6 +195,7 @@ class _Written:
     limits: Limits
     schema: Literal["hopbench.run-plan/2"]
     salt: int = 0
+    design: Design | None = None
 
 
 def read(run: RunDir) -> RunPlan:
@@ -172,4 +221,5 @@ def read(run: RunDir) -> RunPlan:
         settings=written.settings,
         limits=written.limits,
         salt=written.salt,
+        design=written.design,
     )

@@ -1,0 +1,1 @@
+"""A comparison: what each round says of each metric, the verdicts, and how they are shown."""

@@ -1,0 +1,152 @@
+"""``hopbench.verdict/1``, and of more than two arms ``hopbench.verdicts/1`` (docs/output.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hopbench.statistics.effect import Outcome
+
+Interval = tuple[float | None, float | None]
+"""An end is None where so few pairs cannot bound it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RaisedDoubt:
+    code: str
+    text: str
+    rounds: int | None
+    """In how many; None for one about the comparison as a whole."""
+    voids: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    a: float
+    b: float
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    metric: str
+    entry: str | None
+    """None: of all requests; of a time, with several entries, the weighted geometric mean."""
+    unit: str
+    primary: bool
+    a: float
+    b: float
+    """Medians over the rounds of valid blocks."""
+    ratio: float
+    """b/a, Hodges and Lehmann's estimate."""
+    interval: Interval
+    """At the level, as if the metric were alone; ``p`` goes with it."""
+    p: float
+    interval_adjusted: Interval
+    """At its level within its family; ``p_adjusted`` and ``verdict`` go with it."""
+    p_adjusted: float
+    verdict: Outcome
+    mde: float | None
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailRow:
+    metric: str
+    entry: str | None
+    a: float
+    b: float
+    ratio: float | None
+    difference: float | None
+    interval: Interval
+    p_adjusted: float
+    worse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RatioPoint:
+    entry: str
+    quantile: float
+    ratio: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """Of pairs of rounds of one arm, by the primary metric."""
+
+    pairs: int
+    metric: str
+    ratio: float
+    interval: Interval
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    a: float | None
+    b: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    schema: Literal["hopbench.verdict/1"] = "hopbench.verdict/1"
+    scenario: str
+    scenario_sha256: str
+    run_dir: str
+    engine: str
+    clock: str
+    a: str
+    b: str
+    arms: tuple[int, int]
+    """Their numbers: both may be of one variant."""
+    design: Literal["rounds"] = "rounds"
+    planned_pairs: int
+    pairs: int
+    """Of blocks without a void round."""
+    unit: Literal["block", "pair"]
+    """What the tests take as independent."""
+    restarts: int
+    """Of the services, for each arm's rounds that count."""
+    rounds: int
+    void_rounds: int
+    repeated_blocks: int
+    resumed: bool
+    level: float
+    size: float
+    """The chance to miss that the primary interval really has."""
+    delta: float
+    seed: int
+    primary: str
+    verdict: Outcome
+    sentence: str
+    doubts: tuple[RaisedDoubt, ...]
+    metrics: tuple[MetricRow, ...]
+    guardrails: tuple[GuardrailRow, ...]
+    ratio_function: tuple[RatioPoint, ...]
+    null: Null | None
+    variance: None = None
+    ledger: None = None
+    direct_tax_ms: Sides
+    spillover_ms: None = None
+    why: tuple[()] = ()
+
+    @property
+    def first(self) -> MetricRow | None:
+        """The primary metric; None where no pair tells it."""
+        return next((row for row in self.metrics if row.primary), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    schema: Literal["hopbench.verdicts/1"] = "hopbench.verdicts/1"
+    scenario: str
+    comparisons: tuple[Verdict, ...]
+    """Every arm but the first against the first; they form one family."""
+
+
+Document = Verdict | Verdicts
+
+
+def comparisons(document: Document) -> tuple[Verdict, ...]:
+    return (document,) if isinstance(document, Verdict) else document.comparisons

@@ -1,0 +1,180 @@
+"""From rounds to verdicts: blocks without a void round, their pairs, and what these say.
+
+A block counts whole or not at all. Where rounds are missing there are figures and no verdict: who
+stops when the figures please has tested at another level than the one declared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hopbench.comparison.document import (
+    Document,
+    GuardrailRow,
+    MetricRow,
+    Sides,
+    Verdict,
+    Verdicts,
+)
+from hopbench.comparison.doubts import doubts_of
+from hopbench.comparison.measured import WHOLE, Entries, Key, entries, measured
+from hopbench.comparison.metrics import FAILED, METRICS, Metric
+from hopbench.comparison.sentence import sentence
+from hopbench.comparison.side import Block, Side, of_difference, of_ratio
+from hopbench.results.summary import Summary
+from hopbench.runs.directory import RunDir
+from hopbench.runs.plan import RunPlan
+from hopbench.runs.repeats import lacking, times_repeated
+from hopbench.statistics import blocks
+from hopbench.statistics.blocks import PAIRS
+from hopbench.statistics.effect import Effect, Outcome
+from hopbench.statistics.guardrails import Guardrail
+from hopbench.statistics.verdict import Verdict as Judged
+from hopbench.statistics.verdict import verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How the rounds went."""
+
+    missing: int
+    """Rounds that did not come to their end."""
+    repeated_blocks: int
+    resumed: bool
+
+
+def judged(planned: RunPlan, run: RunDir, summary: Summary) -> Document:
+    """What the rounds of a comparison say. ``summary`` is of the same run."""
+    design = planned.design
+    assert design is not None
+    course = Course(
+        missing=len(lacking(planned, run)),
+        repeated_blocks=times_repeated(planned, run),
+        resumed=run.resumed.exists(),
+    )
+    valid = _valid(planned, run, summary)
+    sides = [Side(design, planned.scenario.seed, arm, valid) for arm in range(1, len(design.arms))]
+    said: Sequence[Judged | None] = [None] * len(sides)
+    if valid:
+        each = [side.comparison() for side in sides]
+        said = verdicts(each, alpha=design.alpha, delta=design.delta)
+    found = tuple(
+        _document(side, one, planned, summary, course)
+        for side, one in zip(sides, said, strict=True)
+    )
+    if len(found) == 1:
+        return found[0]
+    return Verdicts(scenario=summary.scenario, comparisons=found)
+
+
+def _valid(planned: RunPlan, run: RunDir, summary: Summary) -> tuple[Block, ...]:
+    valid = {account.round: account for account in summary.trials if not account.void}
+    of: dict[str, Entries] = {
+        name: entries(planned.scenario, scenario) for name, scenario in planned.scenarios.items()
+    }
+    return tuple(
+        Block(
+            number,
+            tuple(
+                measured(
+                    valid[turn.round],
+                    run.trial(turn.round, turn.variant),
+                    of[turn.variant],
+                    summary.headline,
+                )
+                for turn in block
+            ),
+        )
+        for number, block in enumerate(planned.blocks)
+        if all(turn.round in valid for turn in block)
+    )
+
+
+def _document(
+    side: Side, said: Judged | None, planned: RunPlan, summary: Summary, course: Course
+) -> Verdict:
+    design, arm = side.design, side.arm
+    metrics = tuple(_rows(side, said)) if said is not None else ()
+    guardrails = tuple(_guardrails(side, said.guardrails)) if said is not None else ()
+    outcome = Outcome.VOID if said is None or course.missing else said.outcome
+    valid = PAIRS * len(side.blocks)
+    return Verdict(
+        scenario=summary.scenario,
+        scenario_sha256=summary.scenario_sha256,
+        run_dir=summary.run_dir,
+        engine=summary.engine,
+        clock=summary.clock,
+        a=design.arms[0],
+        b=design.arms[arm],
+        arms=(0, arm),
+        planned_pairs=design.pairs,
+        pairs=valid,
+        unit="block" if len(side.blocks) >= blocks.BY_BLOCK else "pair",
+        restarts=2 * len(side.blocks),
+        rounds=len(summary.trials),
+        void_rounds=sum(account.void for account in summary.trials),
+        repeated_blocks=course.repeated_blocks,
+        resumed=course.resumed,
+        level=design.level,
+        size=0.0 if said is None else said.primary.size,
+        delta=design.delta,
+        seed=side.seed,
+        primary=design.metric,
+        verdict=outcome,
+        sentence=sentence(design, arm, outcome, metrics, guardrails),
+        doubts=doubts_of(design, summary, valid, course.missing, tells=side.tells),
+        metrics=metrics,
+        guardrails=guardrails,
+        ratio_function=tuple(side.ratio_function()),
+        null=side.null(),
+        direct_tax_ms=Sides(None, None)
+        if summary.clock == "virtual"
+        else Sides(side.tax(0), side.tax(arm)),
+    )
+
+
+def _rows(side: Side, said: Judged) -> Iterator[MetricRow]:
+    if side.tells:
+        yield _row(side, side.primary, said.primary, primary=True)
+    for key, effect in zip(side.secondary, said.secondary, strict=True):
+        yield _row(side, key, effect, primary=False)
+
+
+def _row(side: Side, key: Key, effect: Effect, *, primary: bool) -> MetricRow:
+    metric: Metric = METRICS[key[0]]
+    assert effect.ratio is not None
+    return MetricRow(
+        metric=metric.name,
+        entry=key[1],
+        unit=metric.unit,
+        primary=primary,
+        a=side.median(key, 0),
+        b=side.median(key, side.arm),
+        ratio=effect.ratio,
+        interval=of_ratio(effect.interval),
+        p=effect.p,
+        interval_adjusted=of_ratio(effect.adjusted),
+        p_adjusted=effect.p_adjusted,
+        verdict=effect.outcome,
+        mde=effect.mde if effect.mde is None or math.isfinite(effect.mde) else None,
+        pairs=tuple(side.pairs(key)),
+    )
+
+
+def _guardrails(side: Side, said: Sequence[Guardrail]) -> Iterator[GuardrailRow]:
+    keys: tuple[Key, ...] = (*side.guarded, (FAILED, WHOLE))
+    for key, found in zip(keys, said, strict=True):
+        failed = key[0] == FAILED
+        yield GuardrailRow(
+            metric=key[0],
+            entry=key[1],
+            a=side.counts(0).share if failed else side.median(key, 0),
+            b=side.counts(side.arm).share if failed else side.median(key, side.arm),
+            ratio=found.ratio,
+            difference=found.difference,
+            interval=(of_difference if failed else of_ratio)(found.interval),
+            p_adjusted=found.p_adjusted,
+            worse=found.worse,
+        )

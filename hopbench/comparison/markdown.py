@@ -1,0 +1,68 @@
+"""A verdict for a pull request's comment: the sentence, one table an arm, doubts folded away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from hopbench.comparison.document import Document, RaisedDoubt, Verdict, comparisons
+from hopbench.comparison.sentence import change, interval, named, ratio, word
+from hopbench.comparison.words import design_line, figure, least, null_line, p_text, title
+from services.doubts import Code
+
+
+def markdown(document: Document) -> str:
+    found = comparisons(document)
+    lines = [line for each in found for line in (f"**{_safe(each.sentence)}**", "")]
+    for each in found:
+        lines += _comparison(each)
+    lines += [f"<sub>{_safe(design_line(found[0]))}</sub>", ""]
+    lines += _doubts(found[0].doubts)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _comparison(of: Verdict) -> Iterator[str]:
+    if not of.metrics:
+        return
+    yield f"{_safe(title(of))}:"
+    yield ""
+    yield "| metric | a | b | b/a | interval | p (Holm) | mde | |"
+    yield "|---|--:|--:|--:|--:|--:|--:|---|"
+    for row in of.metrics:
+        name = _safe(named(row.metric, row.entry))
+        cells = (
+            f"**{name}**" if row.primary else name,
+            figure(row.a, row.unit),
+            figure(row.b, row.unit),
+            ratio(row.ratio),
+            interval(row.interval_adjusted),
+            p_text(row.p_adjusted),
+            "–" if row.mde is None else least(row.mde),
+            word(row.metric, row.verdict),
+        )
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    told = [
+        f"{named(row.metric, row.entry)} {change(row)}{' **worse**' if row.worse else ''}"
+        for row in of.guardrails
+    ]
+    yield f"Guardrails: {_safe(', '.join(told))}."
+    if of.null is not None:
+        yield f"{_safe(null_line(of.null)).capitalize()}."
+    yield ""
+
+
+def _doubts(doubts: Sequence[RaisedDoubt]) -> Iterator[str]:
+    if not doubts:
+        return
+    yield f"<details><summary>{len(doubts)} doubt{'s' if len(doubts) > 1 else ''}</summary>"
+    yield ""
+    for doubt in doubts:
+        often = "" if doubt.rounds is None else f" ({doubt.rounds} rounds)"
+        yield f"- `{doubt.code}`: {_safe(doubt.text)}{often}. {Code(doubt.code).mend}"
+    yield ""
+    yield "</details>"
+
+
+def _safe(text: str) -> str:
+    """As text: no cell ends early, and nothing becomes a tag."""
+    return text.replace("|", "\\|").replace("<", "&lt;")

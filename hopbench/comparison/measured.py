@@ -1,0 +1,145 @@
+"""What one round says of each metric, of each entry and as a whole.
+
+Times are response times of the requests that the headline names; of several entries as a whole
+they are the weighted geometric mean, since a quantile of a mixture hides what happens to a part.
+CPU time and bytes are those of the services, warm-up included, by all requests that were sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from analysis.arrays.quantiles import NS_PER_MS
+from hopbench.comparison.metrics import METRICS, MIDDLE_NEEDED, Metric
+from hopbench.results.latency import Headline
+from hopbench.results.round import Account
+from hopbench.runs import evidence
+from hopbench.runs.directory import TrialDir
+from hopbench.statistics import Floats, geometric
+from services.scenario.model import Scenario
+
+Key = tuple[str, str | None]
+"""A metric, and an entry; None is all of them."""
+WHOLE = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Those of the load, which all arms have; a variant may change how one is called."""
+
+    weights: Mapping[str, float]
+    """By what documents call it."""
+    names: Mapping[tuple[str, str], str]
+    """The same, of what samples have: target and protocol."""
+
+
+def entries(base: Scenario, of: Scenario) -> Entries:
+    """``of`` is what an arm makes of ``base``."""
+    targets = [str(entry.target) for entry in base.load.entries]
+    names = [
+        target if targets.count(target) == 1 else f"{target} over {entry.protocol}"
+        for target, entry in zip(targets, base.load.entries, strict=True)
+    ]
+    return Entries(
+        {name: e.weight for name, e in zip(names, base.load.entries, strict=True)},
+        {(str(e.target), e.protocol): name for name, e in zip(names, of.load.entries, strict=True)},
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    values: Mapping[Key, float]
+    """Those that the round can tell, each above 0."""
+    times: Mapping[str, Floats]
+    """ns, by entry; infinite of requests that never ended."""
+    failed: int
+    requests: int
+    """Due in the measured phase: sent, or dropped."""
+    direct_tax_ms: float | None
+
+
+def measured(account: Account, place: TrialDir, of: Entries, kind: Headline) -> Measured:
+    samples = pl.read_parquet(
+        place.samples,
+        columns=["phase", "status", "sampled", "entry", "protocol", "intended_ns", "done_ns"],
+        glob=False,
+    )
+    times = _times(samples, of, kind)
+    values: dict[Key, float | None] = {}
+    for metric in METRICS.values():
+        if metric.by_entry:
+            each = {name: _time(metric, found) for name, found in times.items()}
+            values |= {(metric.name, name): value for name, value in each.items()}
+            if len(of.weights) > 1:
+                values[metric.name, WHOLE] = _combined(each, of.weights)
+    values |= {(name, WHOLE): value for name, value in _whole(account, place, samples).items()}
+    load = account.load
+    return Measured(
+        {key: value for key, value in values.items() if value is not None and value > 0},
+        times,
+        failed=load.failed + load.dropped,
+        requests=load.sent + load.dropped,
+        direct_tax_ms=account.latency_ms.direct_tax_ms,
+    )
+
+
+def _times(samples: pl.DataFrame, of: Entries, kind: Headline) -> dict[str, Floats]:
+    timed = samples.filter((pl.col("phase") == "measured") & (pl.col("status") != "error"))
+    if kind == "unsampled":
+        timed = timed.filter(~pl.col("sampled"))
+    ended = (pl.col("status") != "timeout") & pl.col("done_ns").is_not_null()
+    took = pl.when(ended).then(pl.col("done_ns") - pl.col("intended_ns")).otherwise(math.inf)
+    found = {name: np.empty(0) for name in of.weights}
+    for (entry, protocol), mine in timed.group_by("entry", "protocol"):
+        times = mine.select(took.cast(pl.Float64)).to_series().to_numpy()
+        found[of.names[str(entry), str(protocol)]] = np.sort(times)
+    return found
+
+
+def _time(metric: Metric, times: Floats) -> float | None:
+    """ms; None where it is infinite, or the requests are too few."""
+    n = len(times)
+    if metric.percent is not None:
+        if n < metric.needed:
+            return None
+        value = float(times[-(-metric.percent * n // 100) - 1])
+    else:
+        if n < MIDDLE_NEEDED:
+            return None
+        value = float(times[n // 4 : n - n // 4].mean())
+    return value / NS_PER_MS if math.isfinite(value) else None
+
+
+def _combined(each: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:
+    """Weighted geometric mean; of entries without weight nothing."""
+    counted = [name for name, weight in weights.items() if weight > 0]
+    values = [each[name] for name in counted]
+    known = [value for value in values if value is not None and value > 0]
+    if len(known) < len(values):
+        return None
+    logs = np.log(np.asarray(known, np.float64))
+    return math.exp(float(geometric.combined(logs, [weights[name] for name in counted])))
+
+
+def _whole(account: Account, place: TrialDir, samples: pl.DataFrame) -> dict[str, float | None]:
+    sent = samples.filter(pl.col("status") != "dropped").height
+    sums: dict[str, float] = {}
+    for total in account.metrics:
+        sums[total.name] = sums.get(total.name, 0.0) + (total.sum or 0.0)
+    found = evidence.read(place)
+    calls = account.calls_per_request
+    if not sent or found is None:
+        return {}
+    if calls is None:
+        calls = sums.get("protocol.call.count", 0.0) / sent
+    return {
+        "throughput_rps": account.load.achieved_rps if account.load.model == "closed" else None,
+        "calls_per_request": calls,
+        "bytes_per_request": sums.get("service.call.payload_size", 0.0) / sent,
+        "cpu_us_per_request": sum(each.cpu_ns for each in found.processes) / 1e3 / sent,
+    }

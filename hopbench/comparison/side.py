@@ -1,0 +1,161 @@
+"""One arm against the first: what the rounds of valid blocks say of each metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hopbench.comparison.document import Interval, Null, Pair, RatioPoint
+from hopbench.comparison.measured import WHOLE, Key, Measured
+from hopbench.comparison.metrics import METRICS
+from hopbench.runs.design import Design
+from hopbench.statistics import Floats, blocks
+from hopbench.statistics.blocks import PAIRS, Order
+from hopbench.statistics.effect import Sample, ratios
+from hopbench.statistics.failures import Counts, Failures, failures
+from hopbench.statistics.guardrails import Watched
+from hopbench.statistics.ratio_function import ratio_function
+from hopbench.statistics.signed_rank import signed_rank
+from hopbench.statistics.verdict import Comparison
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """One without a void round."""
+
+    number: int
+    rounds: tuple[Measured, ...]
+    """In the order in which they ran."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One arm against the first."""
+
+    design: Design
+    seed: int
+    arm: int
+    blocks: tuple[Block, ...]
+
+    @cached_property
+    def drawn(self) -> tuple[Order, ...]:
+        orders = self.design.orders(self.seed)
+        return tuple(orders[block.number] for block in self.blocks)
+
+    def of(self, arm: int) -> Iterator[Measured]:
+        for block, order in zip(self.blocks, self.drawn, strict=True):
+            yield from (block.rounds[at] for at in blocks.places(order, arm))
+
+    def logs(self, key: Key) -> Floats:
+        """(blocks, rounds); of other arms, whatever they can tell."""
+        return np.array(
+            [[math.log(each.values.get(key, 1.0)) for each in b.rounds] for b in self.blocks]
+        )
+
+    @cached_property
+    def keys(self) -> tuple[Key, ...]:
+        """What every round of both arms tells: the primary metric first."""
+        rounds = [*self.of(0), *self.of(self.arm)]
+        if not rounds:
+            return ()
+        told = [key for key in rounds[0].values if all(key in each.values for each in rounds)]
+        return tuple(sorted(told, key=lambda key: key != self.primary))
+
+    @cached_property
+    def primary(self) -> Key:
+        metric = METRICS[self.design.metric]
+        names = {key[1] for b in self.blocks for r in b.rounds for key in [*r.values]} - {WHOLE}
+        if metric.by_entry and len(names) == 1:
+            return metric.name, names.pop()
+        return metric.name, WHOLE
+
+    @property
+    def tells(self) -> bool:
+        return bool(self.keys) and self.keys[0] == self.primary
+
+    @property
+    def guarded(self) -> tuple[Key, ...]:
+        several = {key for key in self.keys if METRICS[key[0]].by_entry and key[1] is WHOLE}
+        return tuple(
+            key
+            for key in self.keys
+            if METRICS[key[0]].guards and key not in several and key != self.primary
+        )
+
+    def sample(self, key: Key) -> Sample:
+        pairs = blocks.paired(self.logs(key), self.drawn, 0, self.arm)
+        return Sample(pairs, METRICS[key[0]].more_is_better)
+
+    def comparison(self) -> Comparison:
+        nothing = Sample(np.empty((0, PAIRS)))
+        watched: list[Watched] = [self.sample(key).log_ratios for key in self.guarded]
+        return Comparison(
+            self.sample(self.primary) if self.tells else nothing,
+            tuple(self.sample(key) for key in self.secondary),
+            (*watched, self.failures()),
+        )
+
+    @property
+    def secondary(self) -> tuple[Key, ...]:
+        return self.keys[1:] if self.tells else self.keys
+
+    def failures(self) -> Failures:
+        shares = np.array(
+            [[each.failed / max(each.requests, 1) for each in b.rounds] for b in self.blocks]
+        )
+        differences = blocks.paired(shares, self.drawn, 0, self.arm)
+        return failures(differences, self.counts(0), self.counts(self.arm))
+
+    def counts(self, arm: int) -> Counts:
+        rounds = list(self.of(arm))
+        return Counts(sum(r.failed for r in rounds), sum(r.requests for r in rounds))
+
+    def median(self, key: Key, arm: int) -> float:
+        return float(np.median([each.values[key] for each in self.of(arm)]))
+
+    def pairs(self, key: Key) -> Iterator[Pair]:
+        for block, order in zip(self.blocks, self.drawn, strict=True):
+            for first, second in blocks.pairs(order, 0, self.arm):
+                yield Pair(block.rounds[first].values[key], block.rounds[second].values[key])
+
+    def null(self) -> Null | None:
+        if not self.tells:
+            return None
+        logs = self.logs(self.primary)
+        each = [blocks.null(logs, self.drawn, arm, self.seed) for arm in (0, self.arm)]
+        ranks = signed_rank(blocks.units(np.stack(each, axis=1)))
+        return Null(
+            pairs=PAIRS * len(self.blocks),
+            metric=self.design.metric,
+            ratio=math.exp(ranks.estimate),
+            interval=of_ratio(ratios(ranks.interval(self.design.alpha))),
+            p=ranks.p(),
+        )
+
+    def ratio_function(self) -> Iterator[RatioPoint]:
+        names = self.blocks[0].rounds[0].times if self.blocks else ()
+        for name in names:
+            rounds = [[each.times[name] for each in block.rounds] for block in self.blocks]
+            for point in ratio_function(rounds, self.drawn, 0, self.arm, alpha=self.design.alpha):
+                low, high = of_ratio((point.low, point.high))
+                yield RatioPoint(name, point.quantile, point.ratio, low, high)
+
+    def tax(self, arm: int) -> float | None:
+        found = [each.direct_tax_ms for each in self.of(arm)]
+        known = [tax for tax in found if tax is not None]
+        return float(np.median(known)) if known and len(known) == len(found) else None
+
+
+def of_ratio(interval: tuple[float, float]) -> Interval:
+    """As documents have it: None for an end that is open."""
+    low, high = interval
+    return (low if low > 0 else None, high if math.isfinite(high) else None)
+
+
+def of_difference(interval: tuple[float, float]) -> Interval:
+    low, high = (end if math.isfinite(end) else None for end in interval)
+    return low, high

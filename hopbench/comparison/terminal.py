@@ -1,0 +1,141 @@
+"""A verdict for a terminal, 80 columns wide or more: the sentence first, then what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from hopbench.comparison.document import (
+    Document,
+    GuardrailRow,
+    MetricRow,
+    RaisedDoubt,
+    Verdict,
+    comparisons,
+)
+from hopbench.comparison.forest import BAND, scale
+from hopbench.comparison.metrics import FAILED, METRICS
+from hopbench.comparison.sentence import change, interval, named, ratio, word
+from hopbench.comparison.words import design_line, figure, least, null_line, p_text, percent, title
+from hopbench.statistics.effect import Outcome
+from services.doubts import Code
+
+_PLOT = 40
+_STYLES = {
+    Outcome.FASTER: "bold green",
+    Outcome.SLOWER: "bold red",
+    Outcome.EQUIVALENT: "bold cyan",
+    Outcome.INCONCLUSIVE: "bold yellow",
+    Outcome.VOID: "bold red",
+}
+
+
+def terminal(document: Document) -> RenderableType:
+    """The sentences of all arms come first."""
+    found = comparisons(document)
+    parts: list[RenderableType] = [
+        Text(each.sentence, style=_STYLES[each.verdict]) for each in found
+    ]
+    parts.append(Text(design_line(found[0]), style="dim"))
+    for each in found:
+        parts += _comparison(each)
+    parts += _doubts(found[0].doubts)
+    return Group(*parts)
+
+
+def _comparison(of: Verdict) -> Iterator[RenderableType]:
+    yield _heading(title(of))
+    if not of.metrics:
+        yield _indented(Text("no pair of rounds is left to compare"))
+        return
+    yield _indented(_forest(of))
+    yield _indented(_metrics(of))
+    yield _indented(_guardrails(of.guardrails))
+    if of.null is not None:
+        yield _indented(Text(null_line(of.null), style="dim"))
+
+
+def _forest(of: Verdict) -> RenderableType:
+    on = scale(of.metrics, _PLOT, of.delta)
+    rows = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False)
+    rows.add_column(overflow="ellipsis", no_wrap=True, max_width=18)
+    rows.add_column(no_wrap=True, width=_PLOT)
+    rows.add_column(no_wrap=True)
+    rows.add_row(Text("b/a", style="dim"), Text(on.axis(), style="dim"), Text(""))
+    for row in of.metrics:
+        style = _STYLES[row.verdict] if row.primary else ""
+        rows.add_row(
+            Text(_name(of, row), style="bold" if row.primary else ""),
+            Text(on.bar(row.ratio, row.interval_adjusted), style=style),
+            Text(f"{ratio(row.ratio)} {word(row.metric, row.verdict)}", style=style),
+        )
+        if row.primary:
+            dots = on.dots(pair.b / pair.a for pair in row.pairs)
+            rows.add_row(Text("  each pair", style="dim"), Text(dots), Text(f"{of.pairs} pairs"))
+    if of.delta:
+        within = f"{BAND} within {percent(of.delta)}: equivalent"
+        rows.add_row(Text(""), Text(within, style="dim"), Text(""))
+    return rows
+
+
+def _metrics(of: Verdict) -> RenderableType:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("metric", overflow="ellipsis", no_wrap=True, max_width=22)
+    for name in ("a", "b", "b/a", "p (Holm)", "mde"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in of.metrics:
+        table.add_row(
+            Text(_name(of, row), style="bold" if row.primary else ""),
+            Text(figure(row.a, row.unit)),
+            Text(figure(row.b, row.unit)),
+            Text(interval(row.interval_adjusted)),
+            Text(p_text(row.p_adjusted)),
+            Text("–" if row.mde is None else least(row.mde)),
+        )
+    return table
+
+
+def _guardrails(rows: Sequence[GuardrailRow]) -> RenderableType:
+    """A line: who looks for what got worse finds it, or that it was looked at."""
+    text = Text("guardrails: ")
+    for i, row in enumerate(rows):
+        shown = f"{named(row.metric, row.entry)} {change(row)}"
+        if row.metric == FAILED and row.a == row.b == 0:
+            shown = "no failed request"
+        text.append(", " if i else "")
+        text.append(f"{shown} WORSE" if row.worse else shown, style="bold red" if row.worse else "")
+    return text
+
+
+def _name(of: Verdict, row: MetricRow) -> str:
+    short = METRICS[row.metric].short
+    several = len({each.entry for each in of.metrics if each.entry is not None}) > 1
+    return f"{row.entry} {short}" if several and row.entry is not None else short
+
+
+def _doubts(doubts: Sequence[RaisedDoubt]) -> Iterator[RenderableType]:
+    if not doubts:
+        return
+    yield _heading("Doubts")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for doubt in doubts:
+        style = "red" if doubt.voids else "yellow"
+        often = "" if doubt.rounds is None else f"  ({doubt.rounds} rounds)"
+        table.add_row(Text(doubt.code, style=style), Text(f"{doubt.text}{often}"))
+        table.add_row(Text(""), Text(f"→ {Code(doubt.code).mend}", style="dim"))
+    yield _indented(table)
+
+
+def _heading(words: str) -> Text:
+    return Text(f"\n{words}", style="bold")
+
+
+def _indented(what: RenderableType) -> Padding:
+    return Padding(what, (0, 0, 0, 2))

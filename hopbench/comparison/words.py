@@ -1,0 +1,62 @@
+"""Figures and lines that terminal and Markdown have in common."""
+
+from __future__ import annotations
+
+from hopbench.comparison.document import Null, Verdict
+from hopbench.comparison.sentence import interval, ratio
+
+
+def title(of: Verdict) -> str:
+    """Both arms, told apart where they are of one variant."""
+    if of.a == of.b:
+        return f"{of.b} (arm {of.arms[1] + 1}, b) against {of.a} (arm 1, a)"
+    return f"{of.b} (b) against {of.a} (a)"
+
+
+def design_line(of: Verdict) -> str:
+    """How it was measured."""
+    parts = [
+        of.scenario,
+        f"{of.pairs} pairs in {of.pairs // 2} blocks of drawn order",
+        f"level {percent(of.level)}",
+        f"δ {percent(of.delta)}",
+        f"engine {of.engine} ({of.clock} clock)",
+        f"seed {of.seed}",
+    ]
+    if of.pairs < of.planned_pairs:
+        parts[1] += f" ({of.planned_pairs} planned)"
+    if of.void_rounds:
+        parts.append(f"{of.void_rounds} of {of.rounds} rounds void")
+    if of.repeated_blocks:
+        parts.append(f"{of.repeated_blocks} blocks measured once more")
+    if of.resumed:
+        parts.append("resumed")
+    return " · ".join(parts)
+
+
+def null_line(of: Null) -> str:
+    return (
+        f"null: rounds of one arm against each other {ratio(of.ratio)} {interval(of.interval)}, "
+        f"p {p_text(of.p)}"
+    )
+
+
+def figure(value: float, unit: str) -> str:
+    """Three digits."""
+    shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+    return f"{shown} {unit}".rstrip()
+
+
+def p_text(p: float) -> str:
+    return f"{p:.2g}" if p >= 0.001 else "<0.001"
+
+
+def percent(share: float) -> str:
+    shown = 100 * share
+    return f"{shown:.3g} %" if shown >= 0.1 or shown < 1e-6 else "<0.1 %"
+
+
+def least(effect: float) -> str:
+    """Of a detectable one, two digits."""
+    shown = 100 * effect
+    return f"{shown:.2g} %" if shown >= 0.1 or shown < 1e-6 else "<0.1 %"

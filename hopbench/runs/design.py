@@ -1,0 +1,91 @@
+"""How a comparison is laid out and will be judged: fixed before its first round.
+
+Arms are told apart by number: ``baseline,baseline`` is a comparison of two arms of one variant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hopbench.statistics import blocks
+from hopbench.statistics.blocks import PAIRS, Order
+from hopbench.statistics.effect import FEWEST_PAIRS, fewest_pairs
+from services.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One round of a block."""
+
+    block: int
+    arm: int
+    pair: int
+    """From 0, over all blocks: the rounds of the first arm and of another that have the same are
+    held against each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    arms: tuple[str, ...]
+    """Their variants; every one but the first is compared with the first."""
+    blocks: int
+    level: float
+    delta: float
+    """0.05: what differs by no more than 5 % is equivalent."""
+    metric: str
+    """The primary one."""
+    repeat_void: int
+    """Most blocks that are measured once more."""
+
+    @property
+    def pairs(self) -> int:
+        return PAIRS * self.blocks
+
+    @property
+    def alpha(self) -> float:
+        return round(1 - self.level, 12)
+
+    def orders(self, seed: int) -> tuple[Order, ...]:
+        return blocks.orders(seed, self.blocks, len(self.arms))
+
+    def places(self, seed: int) -> Iterator[Place]:
+        """Of every round, in order."""
+        for number, order in enumerate(self.orders(seed)):
+            for at, arm in enumerate(order):
+                late = arm in order[:at]
+                # Crosswise: the first round of one arm with the second of the other.
+                yield Place(number, arm, PAIRS * number + (late == (arm == 0)))
+
+
+def design(
+    arms: Sequence[str],
+    *,
+    pairs: int,
+    level: float,
+    delta: float,
+    metric: str,
+    repeat_void: int,
+) -> Design:
+    """Raises BadInput for what can end in no verdict, whatever is measured."""
+    if len(arms) < 2:
+        raise BadInput(
+            "a comparison needs two arms",
+            hint="--variants A,B; `--variants baseline,baseline` compares a variant with itself",
+        )
+    if not 0.5 <= level < 1:
+        raise BadInput(f"--level: {level:g} is not in 0.5..1", hint="--level 0.95")
+    made = Design(tuple(arms), pairs // PAIRS, level, delta, metric, repeat_void)
+    fewest = fewest_pairs(made.alpha, len(arms) - 1, FEWEST_PAIRS)
+    if pairs < fewest:
+        among = f" of {len(arms) - 1} comparisons" if len(arms) > 2 else ""
+        raise BadInput(
+            f"--pairs {pairs}: fewer than {fewest} pairs can call nothing at a level{among} of "
+            f"{level:.4g}",
+            hint=f"--pairs {fewest}, or more",
+        )
+    if pairs % PAIRS:
+        raise BadInput(
+            f"--pairs {pairs}: a block gives two pairs", hint=f"--pairs {pairs + pairs % PAIRS}"
+        )
+    return made
