@@ -9,6 +9,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from hopbench.comparison import gating
+from hopbench.comparison.judgement import judged
 from hopbench.exits import Exit
 from hopbench.front import options
 from hopbench.front.output import Output
@@ -51,7 +53,10 @@ def _subjects(what: str) -> Subjects:
     planned = plan.read(directory)
     rundir.must_take(directory)
     with rundir.claimed(directory):
-        return gate_values.of_summary(planned, summarise(planned, directory))
+        summary = summarise(planned, directory)
+        if planned.design is not None:
+            return gating.of(planned, summary, judged(planned, directory, summary))
+        return gate_values.of_summary(planned, summary)
 
 
 def command(

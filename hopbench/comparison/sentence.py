@@ -73,6 +73,7 @@ def interval(ends: Interval) -> str:
 def change(row: GuardrailRow) -> str:
     """Of a guardrail: a share more, or points more."""
     if row.ratio is not None:
-        return f"{100 * (row.ratio - 1):+.2g} %"
+        shown = f"{100 * (row.ratio - 1):+.2g} %"
+        return shown if abs(row.ratio - 1) > 5e-4 else "±0 %"
     assert row.difference is not None
-    return f"{100 * row.difference:+.2g} points"
+    return f"{100 * row.difference:+.2g} points" if row.difference else "±0 points"

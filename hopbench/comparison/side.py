@@ -63,7 +63,12 @@ class Side:
         if not rounds:
             return ()
         told = [key for key in rounds[0].values if all(key in each.values for each in rounds)]
-        return tuple(sorted(told, key=lambda key: key != self.primary))
+        metrics = list(METRICS)
+
+        def place(key: Key) -> tuple[bool, int, bool]:
+            return key != self.primary, metrics.index(key[0]), key[1] is not WHOLE
+
+        return tuple(sorted(told, key=place))
 
     @cached_property
     def primary(self) -> Key:

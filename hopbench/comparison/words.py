@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from hopbench.comparison.document import Null, Verdict
 from hopbench.comparison.sentence import interval, ratio
+
+_NOTHING: Final = 1e-6
+"""Per cent; less is what arithmetic leaves over where nothing varies."""
 
 
 def title(of: Verdict) -> str:
@@ -52,11 +57,12 @@ def p_text(p: float) -> str:
 
 
 def percent(share: float) -> str:
-    shown = 100 * share
-    return f"{shown:.3g} %" if shown >= 0.1 or shown < 1e-6 else "<0.1 %"
+    return f"{100 * share:.3g} %"
 
 
 def least(effect: float) -> str:
     """Of a detectable one, two digits."""
     shown = 100 * effect
-    return f"{shown:.2g} %" if shown >= 0.1 or shown < 1e-6 else "<0.1 %"
+    if shown < _NOTHING:
+        return "0 %"
+    return f"{shown:.2g} %" if shown >= 0.1 else "<0.1 %"

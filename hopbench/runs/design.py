@@ -80,8 +80,8 @@ def design(
     if pairs < fewest:
         among = f" of {len(arms) - 1} comparisons" if len(arms) > 2 else ""
         raise BadInput(
-            f"--pairs {pairs}: fewer than {fewest} pairs can call nothing at a level{among} of "
-            f"{level:.4g}",
+            f"--pairs {pairs}: with fewer than {fewest} pairs nothing can be called "
+            f"at a level{among} of {level:.4g}",
             hint=f"--pairs {fewest}, or more",
         )
     if pairs % PAIRS:
