@@ -21,7 +21,16 @@ from hopbench.comparison.document import (
 from hopbench.comparison.forest import BAND, scale
 from hopbench.comparison.metrics import FAILED, METRICS
 from hopbench.comparison.sentence import change, interval, named, ratio, word
-from hopbench.comparison.words import design_line, figure, least, null_line, p_text, percent, title
+from hopbench.comparison.words import (
+    design_line,
+    figure,
+    least,
+    null_line,
+    open_line,
+    p_text,
+    percent,
+    title,
+)
 from hopbench.statistics.effect import Outcome
 from services.doubts import Code
 
@@ -44,6 +53,8 @@ def terminal(document: Document) -> RenderableType:
     parts.append(Text(design_line(found[0]), style="dim"))
     for each in found:
         parts += _comparison(each)
+    if any(None in row.interval_adjusted for each in found for row in each.metrics):
+        parts.append(_indented(Text(open_line(found), style="dim")))
     parts += _doubts(found[0].doubts)
     return Group(*parts)
 

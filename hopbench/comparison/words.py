@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from hopbench.comparison.document import Null, Verdict
 from hopbench.comparison.sentence import interval, ratio
+from hopbench.statistics.effect import fewest_pairs
 
 _NOTHING: Final = 1e-6
 """Per cent; less is what arithmetic leaves over where nothing varies."""
@@ -37,6 +39,13 @@ def design_line(of: Verdict) -> str:
     if of.resumed:
         parts.append("resumed")
     return " · ".join(parts)
+
+
+def open_line(found: Sequence[Verdict]) -> str:
+    """Why intervals have open ends."""
+    others = sum(not row.primary for each in found for row in each.metrics)
+    needed = fewest_pairs(round(1 - found[0].level, 12), others)
+    return f"the {others} other figures are one family: {needed} pairs or more can bound them all"
 
 
 def null_line(of: Null) -> str:

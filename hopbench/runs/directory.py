@@ -74,6 +74,11 @@ class TrialDir:
         return self.path / "environment.json"
 
     @property
+    def repeats(self) -> Path:
+        """Of a round that is measured once more: how often it was before."""
+        return self.path / ".repeats"
+
+    @property
     def settled(self) -> Path:
         """Made when every table stands, before the first spool goes."""
         return self.path / ".settled"

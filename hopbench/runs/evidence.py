@@ -33,6 +33,25 @@ class Written:
     schema: Literal["hopbench.trial/1"] = "hopbench.trial/1"
 
 
+def repeats(trial: TrialDir) -> int:
+    """How often the round was measured before the one that is about to begin; one that was
+    interrupted does not count."""
+    before = written(trial)
+    if before is not None:
+        return before.repeats + 1
+    try:
+        noted = trial.repeats.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return 0
+    return int(noted) if noted.isdecimal() else 0
+
+
+def begun(trial: TrialDir, repeats: int) -> None:
+    """Note it where the evidence of earlier ones has gone, and this one may be interrupted."""
+    if repeats:
+        trial.repeats.write_text(str(repeats), encoding="utf-8")
+
+
 def ended(trial: TrialDir, told: Written) -> None:
     disk.write_json(trial.evidence, codec.plain(told))
 

@@ -16,8 +16,8 @@ Block = tuple[Turn, ...]
 
 
 def lacking(plan: RunPlan, run: RunDir) -> Block:
-    """The rounds that have not run to their end, and those of a block whose repetition stopped
-    half-way that it had not come to, in order."""
+    """The rounds that have not run to their end, in order: all of a block in which a part died, and
+    those that a repetition which stopped half-way had not come to."""
     return tuple(turn for block in plan.blocks for turn in _lacking(block, run))
 
 
@@ -32,11 +32,14 @@ def void_blocks(plan: RunPlan, void: Collection[int]) -> tuple[Block, ...]:
 
 
 def _lacking(block: Block, run: RunDir) -> Block:
-    repeats = [_repeats(run, turn) for turn in block]
+    written = [evidence.written(run.trial(turn.round, turn.variant)) for turn in block]
+    if any(each is not None and each.evidence.broken is not None for each in written):
+        return block
+    times = max((each.repeats for each in written if each is not None), default=0)
     return tuple(
         turn
-        for turn, times in zip(block, repeats, strict=True)
-        if times < max(repeats) or not evidence.is_done(run.trial(turn.round, turn.variant))
+        for turn, each in zip(block, written, strict=True)
+        if each is None or each.repeats < times
     )
 
 

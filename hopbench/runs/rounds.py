@@ -139,9 +139,9 @@ async def _rounds(course: Course, ended: Ended) -> None:
 
 async def _round(course: Course, turn: Turn, cores: frozenset[int], ended: Ended) -> None:
     place = course.run.trial(turn.round, turn.variant)
-    before = evidence.written(place)
-    repeats = 0 if before is None else before.repeats + 1
+    repeats = evidence.repeats(place)
     trial.clear(place)
+    evidence.begun(place, repeats)
     around = environment(course.plan.settings, course.plan.scenario.seed, course.engine, cores)
     disk.write_json(place.environment, codec.plain(around))
     if not course.run.environment.exists():

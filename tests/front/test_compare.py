@@ -1,0 +1,529 @@
+"""`hopbench compare` from end to end, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+
+from hopbench import cli, engines
+from hopbench.engines.port import Evidence, Progress, RoundPlan, Settings
+from hopbench.engines.virtual import VirtualEngine
+from hopbench.exits import Exit
+from hopbench.front import documents
+from hopbench.runs.directory import RunDir
+from tests.command_line import Hopbench
+
+SCENARIO = """\
+version: 1
+name: mine
+seed: 7
+services:
+  order: {operations: {create: [{work: 0.1ms}, {call: stock.take, count: 6, id: take}]}}
+  stock: {operations: {take: [{sleep: {time: {exponential: 1ms}, per_item: 0.1ms}}]}}
+load: {rate: 60/s, duration: 1s, warmup: 100ms, entry: order.create}
+variants:
+  batched: {refactors: [{op: batch, edge: order->stock.take, size: 6}]}
+  spread: {refactors: [{op: parallelize, at: order.create}]}
+"""
+TWO_ENTRIES = """\
+version: 1
+name: two
+seed: 7
+services:
+  shop:
+    operations:
+      buy: [{call: stock.take, count: 6, id: take}]
+      look: [{sleep: {exponential: 2ms}}]
+  stock: {operations: {take: [{sleep: 1ms}]}}
+load:
+  {rate: 120/s, duration: 1s, warmup: 100ms, entries: [{call: shop.buy, weight: 3}, shop.look]}
+variants:
+  spread: {refactors: [{op: parallelize, at: shop.buy}]}
+"""
+VIRTUAL = Settings("virtual", "embedded", True, 0.5, "lean", None)
+
+
+def invoke(*arguments: object) -> Exit:
+    return cli.invoke([*map(str, arguments), "--quiet"])
+
+
+def conforms(document: Any) -> None:
+    name = document["schema"].removeprefix("hopbench.").partition("/")[0]
+    Draft202012Validator(documents.schema(name)).validate(document)
+
+
+def blocks_of(order: list[Any]) -> list[list[Any]]:
+    """Of two arms."""
+    return [order[at : at + 4] for at in range(0, len(order), 4)]
+
+
+def read(path: Path) -> Any:
+    return orjson.loads(path.read_bytes())
+
+
+@dataclass(frozen=True)
+class Done:
+    code: Exit
+    run: RunDir
+    verdict: Any
+
+    def metric(self, name: str, entry: str | None = None) -> Any:
+        (found,) = [
+            m for m in self.verdict["metrics"] if (m["metric"], m["entry"]) == (name, entry)
+        ]
+        return found
+
+    @property
+    def doubts(self) -> set[str]:
+        return {doubt["code"] for doubt in self.verdict["doubts"]}
+
+
+def compared(directory: Path, *words: object) -> Done:
+    code = invoke("compare", *words, "--engine", "virtual", "--out", directory)
+    run = RunDir(directory)
+    return Done(code, run, read(run.verdict))
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scenario") / "mine.yaml"
+    path.write_text(SCENARIO)
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(mine: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    return compared(
+        tmp_path_factory.mktemp("runs") / "a", mine, "--variants", "baseline,batched", "--pairs", 6
+    )
+
+
+@pytest.fixture(scope="module")
+def null(mine: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    return compared(
+        tmp_path_factory.mktemp("runs") / "null",
+        mine,
+        *("--variants", "baseline,baseline", "--pairs", 20, "--duration", "500ms"),
+    )
+
+
+# What it says
+
+
+def test_a_batch_is_faster_and_the_sentence_says_by_how_much(done: Done) -> None:
+    assert done.code == Exit.DONE
+    assert done.verdict["verdict"] == "faster"
+    primary = done.metric("response_p50", "order.create")
+    assert primary["primary"]
+    assert primary["verdict"] == "faster"
+    low, high = primary["interval"]
+    assert low <= primary["ratio"] <= high < 0.6
+    assert re.fullmatch(
+        r"batched: order\.create P50 0\.\d+× \[0\.\d+, 0\.\d+\], faster; nothing got worse\.",
+        done.verdict["sentence"],
+    )
+
+
+def test_a_verdict_has_the_published_form_and_lies_in_the_run_directory(done: Done) -> None:
+    conforms(done.verdict)
+    assert {"verdict.json", "summary.json", "report.md", "plan.json"} <= {
+        path.name for path in done.run.path.iterdir()
+    }
+    conforms(read(done.run.plan))
+    conforms(read(done.run.summary))
+
+
+def test_every_pair_is_there_for_a_sceptic_to_see(done: Done) -> None:
+    primary = done.metric("response_p50", "order.create")
+    assert len(primary["pairs"]) == done.verdict["pairs"] == done.verdict["planned_pairs"] == 6
+    ratios = [pair["b"] / pair["a"] for pair in primary["pairs"]]
+    assert min(ratios) <= primary["ratio"] <= max(ratios)
+    summary = read(done.run.summary)
+    shown = {t["latency_ms"]["unsampled"]["p50"] for t in summary["trials"]}
+    assert {side for pair in primary["pairs"] for side in pair.values()} == shown
+
+
+def test_counts_are_exact_and_called_less(done: Done) -> None:
+    calls = done.metric("calls_per_request")
+    assert (calls["a"], calls["b"], calls["ratio"]) == (6, 1, pytest.approx(1 / 6))
+    assert done.metric("bytes_per_request")["ratio"] == pytest.approx(1)
+
+
+def test_guardrails_are_told_with_failures_as_a_difference(done: Done) -> None:
+    rows = {row["metric"]: row for row in done.verdict["guardrails"]}
+    assert rows.keys() == {"bytes_per_request", "cpu_us_per_request", "failed_share"}
+    assert rows["failed_share"]["ratio"] is None
+    assert rows["failed_share"]["difference"] == 0
+    assert not any(row["worse"] for row in rows.values())
+
+
+def test_the_ratio_function_is_cut_where_rounds_are_too_few_to_know(done: Done) -> None:
+    points = done.verdict["ratio_function"]
+    shown = [point["quantile"] for point in points]
+    assert 0.5 in shown
+    assert 0.99 not in shown
+    assert {point["entry"] for point in points} == {"order.create"}
+    assert all(point["low"] <= point["ratio"] <= point["high"] for point in points)
+
+
+def test_fewer_than_twenty_pairs_are_a_doubt(done: Done, null: Done) -> None:
+    assert "pairs_as_units" in done.doubts
+    assert done.verdict["unit"] == "pair"
+    assert "pairs_as_units" not in null.doubts
+    assert null.verdict["unit"] == "block"
+
+
+def test_a_variant_against_itself_is_two_arms_and_equivalent(null: Done) -> None:
+    assert null.code == Exit.DONE
+    assert (null.verdict["a"], null.verdict["b"]) == ("baseline", "baseline")
+    assert null.verdict["arms"] == [0, 1]
+    assert null.verdict["verdict"] == "equivalent"
+    assert null.verdict["sentence"].startswith("baseline (2): ")
+    assert null.verdict["null"]["pairs"] == null.verdict["pairs"] == 20
+    assert len(list(null.run.trials.iterdir())) == 40
+
+
+def test_several_arms_are_each_compared_with_the_first(mine: Path, tmp_path: Path) -> None:
+    """Without --variants: the baseline with every variant."""
+    found = compared(tmp_path / "r", mine, "--pairs", 8, "--duration", "400ms")
+    conforms(found.verdict)
+    sides = [(each["a"], each["b"]) for each in found.verdict["comparisons"]]
+    assert sides == [("baseline", "batched"), ("baseline", "spread")]
+    assert {each["verdict"] for each in found.verdict["comparisons"]} == {"faster"}
+
+
+def test_of_several_entries_the_primary_is_their_weighted_geometric_mean(tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text(TWO_ENTRIES)
+    found = compared(tmp_path / "r", path, "--pairs", 6)
+    conforms(found.verdict)
+    buy, look = (found.metric("response_p50", f"shop.{name}") for name in ("buy", "look"))
+    whole = found.metric("response_p50")
+    assert whole["primary"]
+    assert not buy["primary"]
+    assert look["ratio"] == pytest.approx(1)
+    for pair, of_buy, of_look in zip(whole["pairs"], buy["pairs"], look["pairs"], strict=True):
+        assert pair["b"] == pytest.approx(of_buy["b"] ** 0.75 * of_look["b"] ** 0.25)
+    assert found.verdict["sentence"].startswith("spread: P50 of all entries 0.")
+
+
+# The order of rounds
+
+
+def test_blocks_are_drawn_and_their_rounds_share_a_seed(null: Done) -> None:
+    order = read(null.run.plan)["order"]
+    blocks = {tuple(turn["arm"] for turn in block) for block in blocks_of(order)}
+    assert blocks == {(0, 1, 1, 0), (1, 0, 0, 1)}
+    seeds = [{turn["seed"] for turn in block} for block in blocks_of(order)]
+    assert [len(each) for each in seeds] == [1] * 10
+    assert len(set.union(*seeds)) == 10
+
+
+def test_pairs_are_made_crosswise(null: Done) -> None:
+    """The first round of one arm with the second of the other."""
+    order = read(null.run.plan)["order"]
+    for number in range(1, 21):
+        one, other = (turn for turn in order if turn["pair"] == number)
+        assert other["round"] - one["round"] == 2
+        assert {one["arm"], other["arm"]} == {0, 1}
+
+
+def test_the_same_seed_draws_the_same_order_and_another_one_another(
+    hopbench: Hopbench, mine: Path
+) -> None:
+    def drawn(*words: object) -> list[int]:
+        asked = ("compare", mine, "--engine", "virtual", "--dry-run", "--json", "-")
+        told = hopbench(*asked, *words)
+        conforms(told.document)
+        return [turn["arm"] for turn in told.document["order"]]
+
+    assert drawn() == drawn()
+    assert drawn() != drawn("--seed", 3)
+    short = drawn("--pairs", 12)
+    assert drawn()[: len(short)] == short
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--pairs 4 --variants baseline,batched", "--pairs 6"),
+        ("--pairs 7 --variants baseline,batched", "--pairs 8"),
+        ("--pairs 6", "--pairs 8"),
+        ("--pairs 6 --variants baseline,batched --level 0.99", "--pairs 8"),
+        ("--variants baseline", "baseline,baseline"),
+        ("--variants baseline,bached", "bached"),
+        ("--level 1", "--level"),
+        ("--delta much", "--delta"),
+        ("--delta 200%", "--delta"),
+        ("--metric response_p5", "response_p50"),
+        ("--metric response_p99", "--duration"),
+        ("--metric response_p99", "--metric response_p50"),
+        ("--metric throughput_rps", "response times"),
+        ("--fail-on 'verdict > 3'", "verdict"),
+        ("--fail-on 'verdict_ == slower'", "verdict"),
+    ],
+)
+def test_what_can_end_in_no_verdict_is_refused_before_anything_starts(
+    hopbench: Hopbench, mine: Path, words: str, told: str
+) -> None:
+    arguments = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", words)]
+    ended = hopbench("compare", mine, "--engine", "virtual", *arguments)
+    assert ended.code == Exit.BAD_INPUT
+    assert told in ended.err
+    assert not (hopbench.directory / "runs").exists()
+
+
+def test_a_duration_that_a_refusal_names_is_long_enough(hopbench: Hopbench, mine: Path) -> None:
+    asked = ("compare", mine, "--engine", "virtual", "--metric", "response_p99", "--dry-run")
+    (duration,) = re.findall(r"--duration \d+s", hopbench(*asked).err)
+    assert hopbench(*asked, *duration.split()).code == Exit.DONE
+
+
+# Gates
+
+
+@pytest.mark.parametrize(
+    ("gate", "code"),
+    [
+        ("verdict == faster", Exit.FAILED),
+        ("verdict == slower", Exit.DONE),
+        ("variant(batched).verdict != faster", Exit.DONE),
+        ("worse_guardrails > 0", Exit.DONE),
+        ("pairs < 6", Exit.DONE),
+        ("response_p50_ratio > 1", Exit.DONE),
+        ("calls_per_request_ratio < 0.5", Exit.FAILED),
+        ("variant(batched).findings.chatty > 0", Exit.DONE),
+        ("variant(baseline).findings.chatty > 0", Exit.FAILED),
+        ("response_p99_ratio > 1", Exit.INCONCLUSIVE),
+    ],
+)
+def test_a_gate_is_about_what_is_compared(done: Done, gate: str, code: Exit) -> None:
+    assert invoke("report", done.run.path, "--fail-on", gate) == code
+
+
+def test_a_report_tells_the_verdict_again(done: Done) -> None:
+    before = done.run.verdict.read_bytes()
+    done.run.verdict.unlink()
+    assert invoke("report", done.run.path) == Exit.DONE
+    assert done.run.verdict.read_bytes() == before
+
+
+def test_a_gate_without_a_variant_is_about_every_arm(
+    hopbench: Hopbench, mine: Path, tmp_path: Path
+) -> None:
+    found = hopbench(
+        *("compare", mine, "--engine", "virtual", "--pairs", 8, "--duration", "300ms"),
+        *("--fail-on", "verdict == faster", "--out", tmp_path / "r"),
+    )
+    assert found.code == Exit.FAILED
+    assert "gate FAILED: variant(batched).verdict == faster" in found.err
+    assert "gate FAILED: variant(spread).verdict == faster" in found.err
+
+
+# How it is shown
+
+
+def test_a_terminal_of_80_columns_is_wide_enough_and_begins_with_the_sentence(
+    done: Done, hopbench: Hopbench
+) -> None:
+    told = hopbench("report", done.run.path, COLUMNS="80").out.decode()
+    lines = told.splitlines()
+    assert lines[0] == done.verdict["sentence"]
+    assert max(map(len, lines[:-1])) <= 80
+    for expected in ("░ within 5 %: equivalent", "each pair", "guardrails: ", "null: ", "Doubts"):
+        assert expected in told
+
+
+def test_markdown_is_for_a_comment(done: Done, hopbench: Hopbench, mine: Path) -> None:
+    text = (done.run.path / "report.md").read_text()
+    assert text.startswith(f"**{done.verdict['sentence']}**\n")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {row.count("|") for row in rows} == {9}
+    asked = ("compare", mine, "--engine", "virtual", "--variants", "baseline,batched")
+    told = hopbench(*asked, "--pairs", 6, "--duration", "300ms", "--markdown", "comment.md")
+    assert told.code == Exit.DONE
+    assert (hopbench.directory / "comment.md").read_text().startswith("**batched: ")
+
+
+# How it can go wrong
+
+
+@dataclass
+class Course:
+    """What engines of this test have run, and what becomes of a round."""
+
+    spoil: Callable[[int, Evidence], Evidence]
+    """By the number of a round, and how it ended."""
+    stop_in: int | None = None
+    ran: list[int] | None = None
+
+
+class Spoiling(VirtualEngine):
+    def __init__(self, course: Course) -> None:
+        super().__init__(VIRTUAL)
+        self.course = course
+
+    async def round(self, plan: RoundPlan, directory: Path, progress: Progress) -> Evidence:
+        assert self.course.ran is not None
+        self.course.ran.append(plan.round)
+        found = await super().round(plan, directory, progress)
+        if self.course.stop_in == plan.round:
+            self.course.stop_in = None
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.Event().wait()
+        return self.course.spoil(plan.round, found)
+
+
+@pytest.fixture
+def spoiled(monkeypatch: pytest.MonkeyPatch) -> Callable[[Course], Course]:
+    def with_course(course: Course) -> Course:
+        course.ran = []
+        monkeypatch.setattr(engines, "engine", lambda settings: Spoiling(course))
+        return course
+
+    return with_course
+
+
+def undrained(*rounds: int) -> Callable[[int, Evidence], Evidence]:
+    """A round is void as often as it is named."""
+    left = list(rounds)
+
+    def spoil(number: int, found: Evidence) -> Evidence:
+        if number not in left:
+            return found
+        left.remove(number)
+        return replace(found, undrained="work was still going on")
+
+    return spoil
+
+
+TWO_ARMS = ("--variants", "baseline,batched", "--pairs", 6, "--duration", "400ms")
+
+
+def test_a_void_round_has_its_block_repeated_in_the_same_order(
+    mine: Path, tmp_path: Path, spoiled: Callable[[Course], Course]
+) -> None:
+    course = spoiled(Course(undrained(6)))
+    found = compared(tmp_path / "r", mine, *TWO_ARMS)
+    assert course.ran == [*range(1, 13), 5, 6, 7, 8]
+    assert found.code == Exit.DONE
+    assert (found.verdict["pairs"], found.verdict["repeated_blocks"]) == (6, 1)
+    assert found.verdict["void_rounds"] == 0
+
+
+def test_a_block_that_stays_void_is_left_out_and_too_few_pairs_are_void(
+    mine: Path, tmp_path: Path, spoiled: Callable[[Course], Course]
+) -> None:
+    course = spoiled(Course(undrained(6, 6, 6)))
+    found = compared(tmp_path / "r", mine, *TWO_ARMS, "--repeat-void", 2)
+    assert course.ran is not None
+    assert len(course.ran) == 12 + 2 * 4
+    assert found.code == Exit.VOID
+    assert found.verdict["verdict"] == "void"
+    assert found.verdict["sentence"].endswith("but no verdict (void).")
+    assert (found.verdict["pairs"], found.verdict["repeated_blocks"]) == (4, 2)
+    assert found.verdict["void_rounds"] == 1
+    assert {"few_pairs", "undrained"} <= found.doubts
+    conforms(found.verdict)
+
+
+def test_where_every_round_is_void_there_is_still_a_document(
+    mine: Path, tmp_path: Path, spoiled: Callable[[Course], Course]
+) -> None:
+    spoiled(Course(lambda number, found: replace(found, undrained="work was still going on")))
+    found = compared(tmp_path / "r", mine, *TWO_ARMS, "--repeat-void", 0)
+    assert found.code == Exit.VOID
+    assert (found.verdict["metrics"], found.verdict["pairs"]) == ([], 0)
+    conforms(found.verdict)
+
+
+def test_a_part_that_dies_is_exit_5_and_the_rounds_are_kept(
+    mine: Path, tmp_path: Path, spoiled: Callable[[Course], Course]
+) -> None:
+    spoiled(Course(lambda n, found: replace(found, broken="stock died") if n == 2 else found))
+    found = compared(tmp_path / "r", mine, *TWO_ARMS)
+    assert found.code == Exit.BROKEN
+    assert (found.verdict["verdict"], found.verdict["pairs"]) == ("void", 4)
+    course = spoiled(Course(undrained()))
+    assert invoke("compare", "--resume", found.run.path) == Exit.DONE
+    assert course.ran == [1, 2, 3, 4]
+    assert read(found.run.verdict)["verdict"] == "faster"
+
+
+def test_what_stops_before_its_last_round_has_figures_and_no_verdict_until_it_is_resumed(
+    mine: Path, tmp_path: Path, spoiled: Callable[[Course], Course]
+) -> None:
+    whole = compared(tmp_path / "whole", mine, *TWO_ARMS, "--pairs", 8)
+    course = spoiled(Course(undrained(), stop_in=14))
+    found = compared(tmp_path / "r", mine, *TWO_ARMS, "--pairs", 8)
+    assert found.code == Exit.INTERRUPTED
+    assert found.verdict["pairs"] == 6
+    assert (found.verdict["verdict"], found.verdict["resumed"]) == ("void", False)
+    assert "unfinished" in found.doubts
+    assert len(found.metric("response_p50", "order.create")["pairs"]) == 6
+
+    assert invoke("compare", "--resume", found.run.path) == Exit.DONE
+    assert course.ran is not None
+    assert course.ran[-4:] == [14, 14, 15, 16]
+    after = read(found.run.verdict)
+    assert after["resumed"]
+    assert after["metrics"] == whole.verdict["metrics"]
+    assert after["sentence"] == whole.verdict["sentence"]
+
+
+def test_a_repetition_that_stops_half_way_goes_on_where_it_was(
+    mine: Path, tmp_path: Path, spoiled: Callable[[Course], Course]
+) -> None:
+    spoil = undrained(6)
+    course = spoiled(Course(spoil))
+
+    def stop_when_repeated(number: int, found: Evidence) -> Evidence:
+        assert course.ran is not None
+        if len(course.ran) == 13:
+            course.stop_in = 6
+        return spoil(number, found)
+
+    course.spoil = stop_when_repeated
+    found = compared(tmp_path / "r", mine, *TWO_ARMS)
+    assert found.code == Exit.INTERRUPTED
+    assert invoke("compare", "--resume", found.run.path) == Exit.DONE
+    assert course.ran is not None
+    assert course.ran[12:] == [5, 6, 6, 7, 8]
+
+
+def test_another_environment_ends_a_comparison(done: Done, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "r")
+    shutil.copytree(done.run.path, run.path)
+    shutil.rmtree(next(iter(run.trials.glob("12-*"))))
+    document = read(run.environment)
+    document["cpu_model"] = "Another CPU"
+    run.environment.write_bytes(orjson.dumps(document))
+    assert invoke("compare", "--resume", run.path) == Exit.BAD_INPUT
+    assert len(list(run.trials.iterdir())) == 11
+
+
+def test_run_and_compare_do_not_go_on_with_each_other(done: Done, hopbench: Hopbench) -> None:
+    told = hopbench("run", "--resume", done.run.path)
+    assert told.code == Exit.BAD_INPUT
+    assert f"hopbench compare --resume {done.run.path}" in told.err
+
+
+def test_seeds_of_neighbouring_blocks_differ(done: Done) -> None:
+    order = read(done.run.plan)["order"]
+    seeds = [block[0]["seed"] for block in blocks_of(order)]
+    assert all(one != other for one, other in pairwise(seeds))
