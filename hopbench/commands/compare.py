@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from analysis.report.figures import plural
 from hopbench import engines
 from hopbench.comparison import gating
 from hopbench.comparison.judgement import judged
@@ -168,7 +169,7 @@ def _run(
         with running.kept(directory, output):
             summary = running.analysed(planned, directory, output)
             while ended.code is Exit.DONE and (again := _again(planned, directory, summary)):
-                output.note(f"{len(again)} blocks have a void round: once more")
+                output.note(f"a void round in {plural(len(again), 'block')}: once more")
                 rounds = tuple(turn for block in again for turn in block)
                 ended = running.executed(planned, rounds, directory, output)
                 summary = running.analysed(planned, directory, output)

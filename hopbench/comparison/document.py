@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hopbench.results.latency import Headline
 from hopbench.statistics.effect import Outcome
 
 Interval = tuple[float | None, float | None]
@@ -88,6 +89,32 @@ class Sides:
     b: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class WhyRow:
+    """A part of the mean duration of sampled requests at the entry; all parts add up to it."""
+
+    edge: str
+    """``caller.operation->callee.operation``: the wire, and the callee's own time; or an entry:
+    what it does itself."""
+    a_ms: float
+    b_ms: float
+    change_ms: Interval
+    """Of b - a, at the level, each part as if it were alone."""
+    a_calls: float | None
+    """Per request; None of an entry."""
+    b_calls: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Mean durations, of rounds that count: what ``why`` adds up to, and what was not sampled."""
+
+    sampled: Sides
+    """At the entry: without the wire between it and the generator."""
+    headline: Sides
+    """Response times of the requests that the verdict is about."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     schema: Literal["hopbench.verdict/1"] = "hopbench.verdict/1"
@@ -96,6 +123,8 @@ class Verdict:
     run_dir: str
     engine: str
     clock: str
+    headline: Headline
+    """The requests whose response times are compared."""
     a: str
     b: str
     arms: tuple[int, int]
@@ -129,7 +158,9 @@ class Verdict:
     ledger: None = None
     direct_tax_ms: Sides
     spillover_ms: None = None
-    why: tuple[()] = ()
+    mean_ms: Means
+    why: tuple[WhyRow, ...]
+    """The largest change first; empty where not every round has a complete trace."""
 
     @property
     def first(self) -> MetricRow | None:

@@ -21,8 +21,10 @@ from hopbench.comparison.document import (
 from hopbench.comparison.doubts import doubts_of
 from hopbench.comparison.measured import WHOLE, Entries, Key, entries, measured
 from hopbench.comparison.metrics import FAILED, METRICS, Metric
+from hopbench.comparison.partition import partition
 from hopbench.comparison.sentence import sentence
 from hopbench.comparison.side import Block, Side, of_difference, of_ratio
+from hopbench.comparison.why import means, why
 from hopbench.results.summary import Summary
 from hopbench.runs.directory import RunDir
 from hopbench.runs.plan import RunPlan
@@ -83,6 +85,7 @@ def _valid(planned: RunPlan, run: RunDir, summary: Summary) -> tuple[Block, ...]
                     run.trial(turn.round, turn.variant),
                     of[turn.variant],
                     summary.headline,
+                    partition(run, planned, turn) if planned.settings.tracing else None,
                 )
                 for turn in block
             ),
@@ -106,6 +109,7 @@ def _document(
         run_dir=summary.run_dir,
         engine=summary.engine,
         clock=summary.clock,
+        headline=summary.headline,
         a=design.arms[0],
         b=design.arms[arm],
         arms=(0, arm),
@@ -132,6 +136,8 @@ def _document(
         direct_tax_ms=Sides(None, None)
         if summary.clock == "virtual"
         else Sides(side.tax(0), side.tax(arm)),
+        mean_ms=means(side),
+        why=why(side),
     )
 
 

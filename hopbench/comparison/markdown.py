@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from analysis.report.figures import plural
 from hopbench.comparison.document import Document, RaisedDoubt, Verdict, comparisons
 from hopbench.comparison.sentence import change, interval, named, ratio, word
-from hopbench.comparison.words import design_line, figure, least, null_line, p_text, title
+from hopbench.comparison.words import (
+    calls_text,
+    change_text,
+    design_line,
+    figure,
+    least,
+    null_line,
+    p_text,
+    title,
+    why_line,
+)
 from services.doubts import Code
 
 
@@ -46,6 +57,16 @@ def _comparison(of: Verdict) -> Iterator[str]:
         for row in of.guardrails
     ]
     yield f"Guardrails: {_safe(', '.join(told))}."
+    if of.why:
+        yield ""
+        yield f"{why_line(of)}:"
+        yield ""
+        yield "| edge, or entry itself | a | b | b - a, ms | calls |"
+        yield "|---|--:|--:|--:|--:|"
+        for part in of.why:
+            sides = f"{figure(part.a_ms, 'ms')} | {figure(part.b_ms, 'ms')}"
+            yield f"| {_safe(part.edge)} | {sides} | {change_text(part)} | {calls_text(part)} |"
+        yield ""
     if of.null is not None:
         yield f"{_safe(null_line(of.null)).capitalize()}."
     yield ""
@@ -57,7 +78,7 @@ def _doubts(doubts: Sequence[RaisedDoubt]) -> Iterator[str]:
     yield f"<details><summary>{len(doubts)} doubt{'s' if len(doubts) > 1 else ''}</summary>"
     yield ""
     for doubt in doubts:
-        often = "" if doubt.rounds is None else f" ({doubt.rounds} rounds)"
+        often = "" if doubt.rounds is None else f" ({plural(doubt.rounds, 'round')})"
         yield f"- `{doubt.code}`: {_safe(doubt.text)}{often}. {Code(doubt.code).mend}"
     yield ""
     yield "</details>"

@@ -16,6 +16,7 @@ import polars as pl
 
 from analysis.arrays.quantiles import NS_PER_MS
 from hopbench.comparison.metrics import METRICS, MIDDLE_NEEDED, Metric
+from hopbench.comparison.partition import Partition
 from hopbench.results.latency import Headline
 from hopbench.results.round import Account
 from hopbench.runs import evidence
@@ -61,9 +62,18 @@ class Measured:
     requests: int
     """Due in the measured phase: sent, or dropped."""
     direct_tax_ms: float | None
+    parts: Partition | None
+
+    @property
+    def mean_ms(self) -> float | None:
+        """Of the times; None where one is infinite, or there is none."""
+        every = np.concatenate(list(self.times.values()))
+        return float(every.mean()) / NS_PER_MS if len(every) and np.isfinite(every).all() else None
 
 
-def measured(account: Account, place: TrialDir, of: Entries, kind: Headline) -> Measured:
+def measured(
+    account: Account, place: TrialDir, of: Entries, kind: Headline, parts: Partition | None
+) -> Measured:
     samples = pl.read_parquet(
         place.samples,
         columns=["phase", "status", "sampled", "entry", "protocol", "intended_ns", "done_ns"],
@@ -85,6 +95,7 @@ def measured(account: Account, place: TrialDir, of: Entries, kind: Headline) -> 
         failed=load.failed + load.dropped,
         requests=load.sent + load.dropped,
         direct_tax_ms=account.latency_ms.direct_tax_ms,
+        parts=parts,
     )
 
 

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from analysis.report.figures import plural
 from hopbench.comparison.document import (
     Document,
     GuardrailRow,
@@ -22,6 +23,8 @@ from hopbench.comparison.forest import BAND, scale
 from hopbench.comparison.metrics import FAILED, METRICS
 from hopbench.comparison.sentence import change, interval, named, ratio, word
 from hopbench.comparison.words import (
+    calls_text,
+    change_text,
     design_line,
     figure,
     least,
@@ -30,10 +33,12 @@ from hopbench.comparison.words import (
     p_text,
     percent,
     title,
+    why_line,
 )
 from hopbench.statistics.effect import Outcome
 from services.doubts import Code
 
+WHY_LINES = 12
 _PLOT = 40
 _STYLES = {
     Outcome.FASTER: "bold green",
@@ -67,6 +72,9 @@ def _comparison(of: Verdict) -> Iterator[RenderableType]:
     yield _indented(_forest(of))
     yield _indented(_metrics(of))
     yield _indented(_guardrails(of.guardrails))
+    if of.why:
+        yield _heading(why_line(of))
+        yield _indented(_why(of))
     if of.null is not None:
         yield _indented(Text(null_line(of.null), style="dim"))
 
@@ -111,6 +119,22 @@ def _metrics(of: Verdict) -> RenderableType:
     return table
 
 
+def _why(of: Verdict) -> RenderableType:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("edge, or entry itself", overflow="ellipsis", no_wrap=True, max_width=34)
+    for name in ("a", "b", "b - a, ms", "calls"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in of.why[:WHY_LINES]:
+        table.add_row(
+            Text(row.edge),
+            Text(figure(row.a_ms, "ms")),
+            Text(figure(row.b_ms, "ms")),
+            Text(change_text(row)),
+            Text(calls_text(row)),
+        )
+    return table
+
+
 def _guardrails(rows: Sequence[GuardrailRow]) -> RenderableType:
     """A line: who looks for what got worse finds it, or that it was looked at."""
     text = Text("guardrails: ")
@@ -138,7 +162,7 @@ def _doubts(doubts: Sequence[RaisedDoubt]) -> Iterator[RenderableType]:
     table.add_column()
     for doubt in doubts:
         style = "red" if doubt.voids else "yellow"
-        often = "" if doubt.rounds is None else f"  ({doubt.rounds} rounds)"
+        often = "" if doubt.rounds is None else f"  ({plural(doubt.rounds, 'round')})"
         table.add_row(Text(doubt.code, style=style), Text(f"{doubt.text}{often}"))
         table.add_row(Text(""), Text(f"→ {Code(doubt.code).mend}", style="dim"))
     yield _indented(table)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from hopbench.comparison.document import Null, Verdict
+from analysis.report.figures import plural
+from hopbench.comparison.document import Null, Verdict, WhyRow
 from hopbench.comparison.sentence import interval, ratio
 from hopbench.statistics.effect import fewest_pairs
 
@@ -35,7 +36,7 @@ def design_line(of: Verdict) -> str:
     if of.void_rounds:
         parts.append(f"{of.void_rounds} of {of.rounds} rounds void")
     if of.repeated_blocks:
-        parts.append(f"{of.repeated_blocks} blocks measured once more")
+        parts.append(f"{plural(of.repeated_blocks, 'block')} measured once more")
     if of.resumed:
         parts.append("resumed")
     return " · ".join(parts)
@@ -46,6 +47,33 @@ def open_line(found: Sequence[Verdict]) -> str:
     others = sum(not row.primary for each in found for row in each.metrics)
     needed = fewest_pairs(round(1 - found[0].level, 12), others)
     return f"the {others} other figures are one family: {needed} pairs or more can bound them all"
+
+
+def why_line(of: Verdict) -> str:
+    """What the parts add up to, beside what was not sampled."""
+    parts = []
+    for name, sides in (("sampled", of.mean_ms.sampled), (of.headline, of.mean_ms.headline)):
+        if sides.a is not None and sides.b is not None:
+            a, b = figure(sides.a, ""), figure(sides.b, "ms")
+            parts.append(f"{name} {a} → {b}")
+    return f"Why it changed (means: {', '.join(parts)})"
+
+
+def change_text(row: WhyRow) -> str:
+    low, high = row.change_ms
+    ends = "" if low is None or high is None else f" [{_signed(low)}, {_signed(high)}]"
+    return f"{_signed(row.b_ms - row.a_ms)}{ends}"
+
+
+def calls_text(row: WhyRow) -> str:
+    if row.a_calls is None or row.b_calls is None:
+        return ""
+    a, b = (f"{calls:.3g}" for calls in (row.a_calls, row.b_calls))
+    return a if a == b else f"{a} → {b}"
+
+
+def _signed(ms: float) -> str:
+    return f"{ms:+.3g}" if abs(ms) > 5e-4 else "±0"
 
 
 def null_line(of: Null) -> str:

@@ -52,6 +52,7 @@ load:
 variants:
   spread: {refactors: [{op: parallelize, at: shop.buy}]}
 """
+TWO_ARMS = ("--variants", "baseline,batched", "--pairs", 6, "--duration", "400ms")
 VIRTUAL = Settings("virtual", "embedded", True, 0.5, "lean", None)
 
 
@@ -219,6 +220,28 @@ def test_of_several_entries_the_primary_is_their_weighted_geometric_mean(tmp_pat
     assert found.verdict["sentence"].startswith("spread: P50 of all entries 0.")
 
 
+def test_why_it_changed_adds_up_and_names_the_calls_that_are_gone(done: Done) -> None:
+    why = {part["edge"]: part for part in done.verdict["why"]}
+    assert why.keys() == {"order.create->stock.take", "order.create"}
+    means = done.verdict["mean_ms"]["sampled"]
+    for side in ("a", "b"):
+        assert sum(p[f"{side}_ms"] for p in why.values()) == pytest.approx(means[side], rel=1e-12)
+    saved = why["order.create->stock.take"]
+    assert (saved["a_calls"], saved["b_calls"]) == (6, 1)
+    low, high = saved["change_ms"]
+    assert low < high < 0
+    itself = why["order.create"]
+    assert (itself["a_calls"], itself["change_ms"]) == (None, [0, 0])
+
+
+def test_without_traces_there_is_a_verdict_and_no_why(mine: Path, tmp_path: Path) -> None:
+    found = compared(tmp_path / "r", mine, *TWO_ARMS, "--tracing", "off")
+    conforms(found.verdict)
+    assert found.verdict["verdict"] == "faster"
+    assert found.verdict["why"] == []
+    assert found.metric("calls_per_request")["ratio"] == pytest.approx(1 / 6)
+
+
 # The order of rounds
 
 
@@ -353,7 +376,7 @@ def test_markdown_is_for_a_comment(done: Done, hopbench: Hopbench, mine: Path) -
     text = (done.run.path / "report.md").read_text()
     assert text.startswith(f"**{done.verdict['sentence']}**\n")
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert {row.count("|") for row in rows} == {9}
+    assert {row.count("|") for row in rows} == {9, 6}
     asked = ("compare", mine, "--engine", "virtual", "--variants", "baseline,batched")
     told = hopbench(*asked, "--pairs", 6, "--duration", "300ms", "--markdown", "comment.md")
     assert told.code == Exit.DONE
@@ -410,9 +433,6 @@ def undrained(*rounds: int) -> Callable[[int, Evidence], Evidence]:
         return replace(found, undrained="work was still going on")
 
     return spoil
-
-
-TWO_ARMS = ("--variants", "baseline,batched", "--pairs", 6, "--duration", "400ms")
 
 
 def test_a_void_round_has_its_block_repeated_in_the_same_order(
