@@ -321,6 +321,11 @@ class Code(enum.Enum):
         "so few pairs rely on noise that does not keep time with the blocks",
         "`--pairs 20`, or more",
     )
+    NULL_OFF = (
+        "null_off",
+        "rounds of one variant are called different more often than the level allows",
+        "a bug of ours: report it with `runs/ledger.parquet`",
+    )
     EMBEDDED_BROKER = (
         "embedded_broker",
         "Kafka figures come from the embedded broker, which is no Kafka",

@@ -13,7 +13,7 @@ import typer
 
 from analysis.report.figures import plural
 from hopbench import engines
-from hopbench.comparison import gating
+from hopbench.comparison import gating, ledger
 from hopbench.comparison.judgement import judged
 from hopbench.comparison.metrics import PRIMARY
 from hopbench.comparison.precision import check_identifiable
@@ -136,6 +136,9 @@ def command(
             hint="--engine local, or virtual",
         )
     prepared.check(os.environ)
+    at = Path(rundir.RUNS) / ledger.FILE if directory is None else ledger.beside(directory)
+    if at is not None and (directory is not None or out is None):
+        output.note(ledger.foresight(at, planned))
     if dry_run:
         return running.dry(prepared, output)
     if prepared.estimate.minutes > running.TELL_ABOVE_MINUTES:
@@ -173,7 +176,7 @@ def _run(
                 rounds = tuple(turn for block in again for turn in block)
                 ended = running.executed(planned, rounds, directory, output)
                 summary = running.analysed(planned, directory, output)
-            document = judged(planned, directory, summary)
+            document = judged(planned, directory, summary, note=True)
             verdict_ending.show(document, directory, markdown, output)
     code = verdict_ending.code(document, gating.of(planned, summary, document), gates, output)
     if ended.code in STOPS.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hopbench.comparison.ledger import Rate
 from hopbench.results.latency import Headline
 from hopbench.statistics.effect import Outcome
 
@@ -155,7 +156,8 @@ class Verdict:
     ratio_function: tuple[RatioPoint, ...]
     null: Null | None
     variance: None = None
-    ledger: None = None
+    ledger: Rate | None
+    """None of a run that does not lie in ``runs/``."""
     direct_tax_ms: Sides
     spillover_ms: None = None
     mean_ms: Means

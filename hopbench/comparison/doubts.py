@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hopbench.comparison.document import RaisedDoubt
+from hopbench.comparison.ledger import Rate
 from hopbench.comparison.metrics import METRICS
 from hopbench.results.summary import Summary
 from hopbench.runs.design import Design
@@ -14,11 +15,18 @@ from services.doubts import Code
 
 
 def doubts_of(
-    design: Design, summary: Summary, valid: int, missing: int, *, tells: bool
+    design: Design,
+    summary: Summary,
+    valid: int,
+    missing: int,
+    rate: Rate | None,
+    *,
+    tells: bool,
 ) -> tuple[RaisedDoubt, ...]:
     """``valid`` pairs are left, ``missing`` rounds did not run; those that void come first."""
     found = [
         *_of_pairs(design, summary, valid, missing, tells=tells),
+        *_of_ledger(design, rate),
         *(RaisedDoubt(d.code.value, d.text, None, d.code.voids) for d in summary.doubts),
         *_of_rounds(summary),
     ]
@@ -51,6 +59,15 @@ def _of_pairs(
             Code.NOT_IDENTIFIABLE,
             f"not every round tells {METRICS[design.metric].text}: a longer --duration, or a "
             "lower quantile",
+        )
+
+
+def _of_ledger(design: Design, rate: Rate | None) -> Iterator[RaisedDoubt]:
+    if rate is not None and rate.too_often(design.alpha):
+        yield _whole(
+            Code.NULL_OFF,
+            f"{rate.called} of {rate.comparisons} comparisons like this one called equals "
+            f"different; the level allows {100 * design.alpha:.2g} %",
         )
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hopbench.comparison import ledger
 from hopbench.comparison.document import (
     Document,
     GuardrailRow,
@@ -19,6 +20,7 @@ from hopbench.comparison.document import (
     Verdicts,
 )
 from hopbench.comparison.doubts import doubts_of
+from hopbench.comparison.ledger import Rate
 from hopbench.comparison.measured import WHOLE, Entries, Key, entries, measured
 from hopbench.comparison.metrics import FAILED, METRICS, Metric
 from hopbench.comparison.partition import partition
@@ -45,23 +47,31 @@ class Course:
     """Rounds that did not come to their end."""
     repeated_blocks: int
     resumed: bool
+    rate: Rate | None
+    """Of called nulls, this run's among them."""
 
 
-def judged(planned: RunPlan, run: RunDir, summary: Summary) -> Document:
-    """What the rounds of a comparison say. ``summary`` is of the same run."""
+def judged(planned: RunPlan, run: RunDir, summary: Summary, *, note: bool = False) -> Document:
+    """What the rounds of a comparison say. ``summary`` is of the same run; ``note``: whether its
+    null pairs go into the ledger, where it has come to its end."""
     design = planned.design
     assert design is not None
-    course = Course(
-        missing=len(lacking(planned, run)),
-        repeated_blocks=times_repeated(planned, run),
-        resumed=run.resumed.exists(),
-    )
+    missing = len(lacking(planned, run))
     valid = _valid(planned, run, summary)
     sides = [Side(design, planned.scenario.seed, arm, valid) for arm in range(1, len(design.arms))]
     said: Sequence[Judged | None] = [None] * len(sides)
     if valid:
         each = [side.comparison() for side in sides]
         said = verdicts(each, alpha=design.alpha, delta=design.delta)
+    place = ledger.beside(run)
+    if place is not None and note and valid and not missing:
+        ledger.record(place, planned, run, sides[0].nulls((design.metric, *ledger.TOLD)))
+    course = Course(
+        missing=missing,
+        repeated_blocks=times_repeated(planned, run),
+        resumed=run.resumed.exists(),
+        rate=None if place is None else ledger.rate(place, planned),
+    )
     found = tuple(
         _document(side, one, planned, summary, course)
         for side, one in zip(sides, said, strict=True)
@@ -96,7 +106,11 @@ def _valid(planned: RunPlan, run: RunDir, summary: Summary) -> tuple[Block, ...]
 
 
 def _document(
-    side: Side, said: Judged | None, planned: RunPlan, summary: Summary, course: Course
+    side: Side,
+    said: Judged | None,
+    planned: RunPlan,
+    summary: Summary,
+    course: Course,
 ) -> Verdict:
     design, arm = side.design, side.arm
     metrics = tuple(_rows(side, said)) if said is not None else ()
@@ -128,7 +142,7 @@ def _document(
         primary=design.metric,
         verdict=outcome,
         sentence=sentence(design, arm, outcome, metrics, guardrails),
-        doubts=doubts_of(design, summary, valid, course.missing, tells=side.tells),
+        doubts=doubts_of(design, summary, valid, course.missing, course.rate, tells=side.tells),
         metrics=metrics,
         guardrails=guardrails,
         ratio_function=tuple(side.ratio_function()),
@@ -136,6 +150,7 @@ def _document(
         direct_tax_ms=Sides(None, None)
         if summary.clock == "virtual"
         else Sides(side.tax(0), side.tax(arm)),
+        ledger=course.rate,
         mean_ms=means(side),
         why=why(side),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -127,12 +127,23 @@ class Side:
             for first, second in blocks.pairs(order, 0, self.arm):
                 yield Pair(block.rounds[first].values[key], block.rounds[second].values[key])
 
+    def nulls(self, metrics: Iterable[str]) -> dict[str, Floats]:
+        """Log ratios of the null pairs, (blocks, 2), of those metrics that every round tells; a
+        time of the same entries as the primary one."""
+        found = {}
+        for name in dict.fromkeys(metrics):
+            key = (name, self.primary[1] if METRICS[name].by_entry else WHOLE)
+            if key in self.keys:
+                logs = self.logs(key)
+                each = [blocks.null(logs, self.drawn, arm, self.seed) for arm in (0, self.arm)]
+                found[name] = np.stack(each, axis=1)
+        return found
+
     def null(self) -> Null | None:
-        if not self.tells:
+        found = self.nulls([self.design.metric])
+        if not found:
             return None
-        logs = self.logs(self.primary)
-        each = [blocks.null(logs, self.drawn, arm, self.seed) for arm in (0, self.arm)]
-        ranks = signed_rank(blocks.units(np.stack(each, axis=1)))
+        ranks = signed_rank(blocks.units(found[self.design.metric]))
         return Null(
             pairs=PAIRS * len(self.blocks),
             metric=self.design.metric,

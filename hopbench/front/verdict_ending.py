@@ -7,8 +7,8 @@ from typing import Final
 
 from hopbench import disk
 from hopbench.comparison.document import Document, comparisons
-from hopbench.comparison.markdown import markdown
-from hopbench.comparison.terminal import terminal
+from hopbench.comparison.shown.markdown import markdown
+from hopbench.comparison.shown.terminal import terminal
 from hopbench.exits import Exit, worst
 from hopbench.front.ending import tell
 from hopbench.front.output import Output, write

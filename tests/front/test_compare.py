@@ -242,6 +242,29 @@ def test_without_traces_there_is_a_verdict_and_no_why(mine: Path, tmp_path: Path
     assert found.metric("calls_per_request")["ratio"] == pytest.approx(1 / 6)
 
 
+def test_the_ledger_lies_beside_the_runs_and_says_what_can_be_told_here(
+    hopbench: Hopbench, mine: Path
+) -> None:
+    asked = ("compare", mine, "--engine", "virtual", *TWO_ARMS, "--json", "-")
+    first = hopbench(*asked)
+    assert "what 6 pairs can tell is not known here yet" in first.err
+    assert first.document["ledger"]["comparisons"] == 1
+    assert (hopbench.directory / "runs" / "ledger.parquet").is_file()
+
+    second = hopbench(*asked)
+    assert "6 pairs here can tell 0 % at P50" in second.err
+    kept = second.document["ledger"]
+    assert (kept["comparisons"], kept["pairs"], kept["called"]) == (2, 12, 0)
+    conforms(second.document)
+    elsewhere = hopbench(*asked, "--duration", "300ms", "--out", "elsewhere")
+    assert elsewhere.document["ledger"] is None
+    # Told again it counts once.
+    assert hopbench("report", second.document["run_dir"]).code == Exit.DONE
+    assert hopbench(*asked, "--dry-run").err.count("can tell") == 1
+    (hopbench.directory / "runs" / "ledger.parquet").write_bytes(b"no Parquet")
+    assert hopbench(*asked).code == Exit.BAD_INPUT
+
+
 # The order of rounds
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from hopbench.comparison.document import GuardrailRow, MetricRow, Pair
-from hopbench.comparison.forest import Scale, scale
 from hopbench.comparison.sentence import interval, sentence
+from hopbench.comparison.shown.forest import Scale, scale
 from hopbench.runs.design import Design, design
 from hopbench.statistics.effect import Outcome
 

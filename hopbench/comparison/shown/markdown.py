@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from analysis.report.figures import plural
 from hopbench.comparison.document import Document, RaisedDoubt, Verdict, comparisons
 from hopbench.comparison.sentence import change, interval, named, ratio, word
-from hopbench.comparison.words import (
+from hopbench.comparison.shown.words import (
     calls_text,
     change_text,
     design_line,
@@ -68,7 +68,7 @@ def _comparison(of: Verdict) -> Iterator[str]:
             yield f"| {_safe(part.edge)} | {sides} | {change_text(part)} | {calls_text(part)} |"
         yield ""
     if of.null is not None:
-        yield f"{_safe(null_line(of.null)).capitalize()}."
+        yield f"{_safe(null_line(of.null, of.ledger)).capitalize()}."
     yield ""
 
 

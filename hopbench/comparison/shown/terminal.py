@@ -19,10 +19,10 @@ from hopbench.comparison.document import (
     Verdict,
     comparisons,
 )
-from hopbench.comparison.forest import BAND, scale
 from hopbench.comparison.metrics import FAILED, METRICS
 from hopbench.comparison.sentence import change, interval, named, ratio, word
-from hopbench.comparison.words import (
+from hopbench.comparison.shown.forest import BAND, scale
+from hopbench.comparison.shown.words import (
     calls_text,
     change_text,
     design_line,
@@ -76,7 +76,7 @@ def _comparison(of: Verdict) -> Iterator[RenderableType]:
         yield _heading(why_line(of))
         yield _indented(_why(of))
     if of.null is not None:
-        yield _indented(Text(null_line(of.null), style="dim"))
+        yield _indented(Text(null_line(of.null, of.ledger), style="dim"))
 
 
 def _forest(of: Verdict) -> RenderableType:

@@ -7,6 +7,7 @@ from typing import Final
 
 from analysis.report.figures import plural
 from hopbench.comparison.document import Null, Verdict, WhyRow
+from hopbench.comparison.ledger import Rate
 from hopbench.comparison.sentence import interval, ratio
 from hopbench.statistics.effect import fewest_pairs
 
@@ -76,11 +77,15 @@ def _signed(ms: float) -> str:
     return f"{ms:+.3g}" if abs(ms) > 5e-4 else "±0"
 
 
-def null_line(of: Null) -> str:
-    return (
+def null_line(of: Null, ledger: Rate | None) -> str:
+    """With how often such pairs have been called here."""
+    text = (
         f"null: rounds of one arm against each other {ratio(of.ratio)} {interval(of.interval)}, "
         f"p {p_text(of.p)}"
     )
+    if ledger is None or ledger.comparisons < 2:
+        return text
+    return f"{text}; called in {ledger.called} of {ledger.comparisons} comparisons here"
 
 
 def figure(value: float, unit: str) -> str:

@@ -1,0 +1,1 @@
+"""A verdict as text: for a terminal, and for a comment."""
