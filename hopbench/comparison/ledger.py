@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -37,6 +37,8 @@ from services.system.cores import usable_cores
 FILE: Final = "ledger.parquet"
 TOLD: Final = ("response_p50", "response_p95", "response_p99")
 """Metrics that are written down, beside the primary one."""
+ALPHA: Final = 0.05
+"""Where no comparison says another."""
 TOO_OFTEN: Final = 2.0
 """Times what the level allows; a rate surely above it is a doubt."""
 _COLUMNS: Final = pl.Schema(
@@ -134,14 +136,23 @@ def record(path: Path, planned: RunPlan, run: RunDir, nulls: Mapping[str, Floats
 def known(path: Path, planned: RunPlan, metric: str) -> tuple[Floats, ...]:
     """The null pairs of each comparison like this one, (blocks, 2)."""
     found = read(path).filter((pl.col("key") == key(planned)) & (pl.col("metric") == metric))
-    return tuple(np.asarray(each, np.float64).reshape(-1, PAIRS) for each in found["null"])
+    return tuple(map(_pairs, found["null"]))
 
 
 def rate(path: Path, planned: RunPlan) -> Rate | None:
     """By the primary metric; None where nothing is known."""
     assert planned.design is not None
     alpha = planned.design.alpha
-    found = known(path, planned, planned.design.metric)
+    return _rate(known(path, planned, planned.design.metric), alpha)
+
+
+def whole(path: Path) -> Rate | None:
+    """Of all comparisons that are written down, by the P50 and at ALPHA."""
+    rows = read(path).filter(pl.col("metric") == TOLD[0])
+    return _rate(tuple(map(_pairs, rows["null"])), ALPHA)
+
+
+def _rate(found: Sequence[Floats], alpha: float) -> Rate | None:
     if not found:
         return None
     called = sum(signed_rank(blocks.units(each)).p() <= alpha for each in found)
@@ -152,6 +163,10 @@ def rate(path: Path, planned: RunPlan) -> Rate | None:
         rate=called / len(found),
         interval=binomial.interval(called, len(found), alpha),
     )
+
+
+def _pairs(null: object) -> Floats:
+    return np.asarray(null, np.float64).reshape(-1, PAIRS)
 
 
 def foresight(path: Path, planned: RunPlan) -> str:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 from shutil import which
 from statistics import median
 from subprocess import DEVNULL, TimeoutExpired, run
@@ -21,6 +22,7 @@ from typing import Any, Final
 
 import uvloop
 
+from hopbench.comparison import ledger
 from hopbench.host.awake import DEVICE, awake
 from hopbench.host.cores import ENOUGH
 from hopbench.host.load import shares, snapshot
@@ -28,9 +30,10 @@ from hopbench.host.machine import cpu_model
 from hopbench.host.memory import available_mb
 from hopbench.host.ports import taken
 from hopbench.jaeger import client as jaeger
+from hopbench.runs.directory import RUNS
 from hopbench.runs.limits import Limits
 from services.clocks.wall import WallClock
-from services.errors import CannotStart
+from services.errors import BadInput, CannotStart
 from services.system.cores import usable_cores
 from services.system.endpoints import Endpoint, silence
 
@@ -260,6 +263,26 @@ def _jaeger() -> Iterator[Check]:
         yield Check("jaeger", True, found, needed=False)
 
 
+def _ledger() -> Iterator[Check]:
+    """Of the directory that the doctor was called in."""
+    path = Path(RUNS) / ledger.FILE
+    advice = "look at its comparisons of equals: hopbench compare SCENARIO --variants A,A"
+    try:
+        found = ledger.whole(path)
+    except BadInput as error:
+        yield Check("ledger", False, error.text, error.hint, needed=False)
+        return
+    if found is None:
+        yield Check("ledger", True, "no comparison here yet (runs/ledger.parquet)", needed=False)
+        return
+    low, high = (100 * end for end in found.interval)
+    text = (
+        f"equals called different in {found.called} of {found.comparisons} comparisons "
+        f"({low:.0f} to {high:.0f} %)"
+    )
+    yield _check("ledger", not found.too_often(ledger.ALPHA), text, advice, needed=False)
+
+
 CHECKS: Final[tuple[Callable[[], Iterator[Check]], ...]] = (
     _platform,
     _python,
@@ -271,4 +294,5 @@ CHECKS: Final[tuple[Callable[[], Iterator[Check]], ...]] = (
     _docker,
     _kafka,
     _jaeger,
+    _ledger,
 )

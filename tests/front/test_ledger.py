@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hopbench.comparison import ledger
 from hopbench.comparison.ledger import Rate
 from hopbench.engines.port import Settings
+from hopbench.front.doctor import _ledger
 from hopbench.runs.design import Design
 from hopbench.runs.directory import RUNS, RunDir
 from hopbench.runs.plan import RunPlan, comparison_of
@@ -73,6 +75,21 @@ def test_equals_that_are_called_too_often_are_a_doubt(place: Path) -> None:
     assert found.called >= 4
     assert found.too_often(0.05)
     assert not Rate(20, 400, 1, 0.05, (0.001, 0.25)).too_often(0.05)
+
+
+def test_the_doctor_shows_the_ledger_of_the_directory_that_it_looks_at(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place.parent.parent)
+    (check,) = _ledger()
+    assert (check.ok, "no comparison here yet" in check.found) == (True, True)
+    for number in range(6):
+        kept(place, planned(), number)
+    (check,) = _ledger()
+    assert re.fullmatch(r"equals called different in \d of 6 comparisons \(.*\)", check.found)
+    place.write_bytes(b"no Parquet")
+    (check,) = _ledger()
+    assert (check.ok, check.needed) == (False, False)
 
 
 def test_a_run_that_is_told_again_counts_once(place: Path) -> None:
