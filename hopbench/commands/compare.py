@@ -15,6 +15,7 @@ from analysis.report.figures import plural
 from hopbench import engines
 from hopbench.comparison import gating, ledger
 from hopbench.comparison.judgement import judged
+from hopbench.comparison.looking import Looks
 from hopbench.comparison.metrics import PRIMARY
 from hopbench.comparison.precision import check_identifiable
 from hopbench.deploy.preparation import Prepared, prepare
@@ -41,6 +42,8 @@ from services.system.cores import usable_cores
 
 PAIRS: Final = 20
 """The fewest that need no belief about the noise (docs/measurement.md)."""
+MOST_PAIRS: Final = 80
+"""With ``--until``."""
 REPEAT_VOID: Final = 6
 RESUMABLE: Final = {"resume", "json", "markdown", "fail_on", "dry_run", "quiet"}
 """Flags that go with ``--resume``; all others are the plan's, which is made already."""
@@ -57,7 +60,8 @@ def command(
         typer.Option("--resume", metavar="DIR", help="Run the rounds that DIR still lacks."),
     ] = None,
     variants: options.Arms = None,
-    pairs: options.Pairs = PAIRS,
+    pairs: options.Pairs = None,
+    until: options.Until = None,
     level: options.Level = 0.95,
     delta: options.Delta = "5%",
     metric: options.PrimaryMetric = PRIMARY,
@@ -101,7 +105,8 @@ def command(
             loaded.sha256,
             design=design(
                 _arms(variants, with_flags),
-                pairs=pairs,
+                pairs=pairs or (PAIRS if until is None else MOST_PAIRS),
+                until=None if until is None else share("--until", until),
                 level=level,
                 delta=share("--delta", delta),
                 metric=metric,
@@ -123,7 +128,7 @@ def command(
         turns = planned.order
     else:
         directory, planned = running.resumed(running.given(context), resume, "compare", RESUMABLE)
-        turns = lacking(planned, directory)
+        turns = lacking(planned, directory, Looks(planned, directory).needed())
         if turns:
             _unchanged(planned, directory)
     check_identifiable(planned)
@@ -164,17 +169,22 @@ def _run(
     assert planned.design is not None
     with rundir.claimed(directory):
         # What was missing before somebody else let go of the run may be there by now.
-        turns = prepared.turns if fresh else lacking(planned, directory)
-        ended = running.executed(planned, turns, directory, output)
+        looks = Looks(planned, directory)
+        turns = prepared.turns if fresh else lacking(planned, directory, looks.needed())
+        ended = running.executed(planned, turns, directory, output, looks.enough)
         if fresh and not ended.could_start:
             rundir.discard(directory)
             return ended.code
         with running.kept(directory, output):
             summary = running.analysed(planned, directory, output)
-            while ended.code is Exit.DONE and (again := _again(planned, directory, summary)):
-                output.note(f"a void round in {plural(len(again), 'block')}: once more")
-                rounds = tuple(turn for block in again for turn in block)
-                ended = running.executed(planned, rounds, directory, output)
+            while ended.code is Exit.DONE:
+                # Blocks that are repeated all run: what they show may ask for further ones.
+                again = _again(planned, directory, summary, output)
+                more = again or lacking(planned, directory, looks.needed())
+                if not more:
+                    break
+                enough = None if again else looks.enough
+                ended = running.executed(planned, more, directory, output, enough)
                 summary = running.analysed(planned, directory, output)
             document = judged(planned, directory, summary, note=True)
             verdict_ending.show(document, directory, markdown, output)
@@ -192,12 +202,15 @@ def _arms(variants: str | None, scenario: Scenario) -> tuple[str, ...]:
     return tuple(name.strip() for name in variants.split(","))
 
 
-def _again(planned: RunPlan, directory: RunDir, summary: Summary) -> tuple[Block, ...]:
-    """Blocks to repeat, as many as are allowed still."""
+def _again(planned: RunPlan, directory: RunDir, summary: Summary, output: Output) -> Block:
+    """The rounds of blocks to repeat, as many as are allowed still."""
     assert planned.design is not None
     left = planned.design.repeat_void - times_repeated(planned, directory)
     void = {trial.round for trial in summary.trials if trial.void}
-    return void_blocks(planned, void)[: max(0, left)]
+    again = void_blocks(planned, void)[: max(0, left)]
+    if again:
+        output.note(f"a void round in {plural(len(again), 'block')}: once more")
+    return tuple(turn for block in again for turn in block)
 
 
 def _unchanged(planned: RunPlan, directory: RunDir) -> None:

@@ -146,6 +146,8 @@ class Verdict:
     size: float
     """The chance to miss that the primary interval really has."""
     delta: float
+    until: float | None
+    """The declared width of the interval at which it ended; None for a fixed number of pairs."""
     seed: int
     primary: str
     verdict: Outcome

@@ -21,6 +21,7 @@ from hopbench.comparison.document import (
 )
 from hopbench.comparison.doubts import doubts_of
 from hopbench.comparison.ledger import Rate
+from hopbench.comparison.looking import Looks
 from hopbench.comparison.measured import WHOLE, Entries, Key, entries, measured
 from hopbench.comparison.metrics import FAILED, METRICS, Metric
 from hopbench.comparison.partition import partition
@@ -43,8 +44,10 @@ from hopbench.statistics.verdict import verdicts
 class Course:
     """How the rounds went."""
 
+    needed: int
+    """Blocks: all that were planned, or as many as ``--until`` asked for."""
     missing: int
-    """Rounds that did not come to their end."""
+    """Rounds of these that did not come to their end."""
     repeated_blocks: int
     resumed: bool
     rate: Rate | None
@@ -56,7 +59,8 @@ def judged(planned: RunPlan, run: RunDir, summary: Summary, *, note: bool = Fals
     null pairs go into the ledger, where it has come to its end."""
     design = planned.design
     assert design is not None
-    missing = len(lacking(planned, run))
+    needed = Looks(planned, run).needed()
+    missing = len(lacking(planned, run, needed))
     valid = _valid(planned, run, summary)
     sides = [Side(design, planned.scenario.seed, arm, valid) for arm in range(1, len(design.arms))]
     said: Sequence[Judged | None] = [None] * len(sides)
@@ -67,6 +71,7 @@ def judged(planned: RunPlan, run: RunDir, summary: Summary, *, note: bool = Fals
     if place is not None and note and valid and not missing:
         ledger.record(place, planned, run, sides[0].nulls((design.metric, *ledger.TOLD)))
     course = Course(
+        needed=needed,
         missing=missing,
         repeated_blocks=times_repeated(planned, run),
         resumed=run.resumed.exists(),
@@ -127,7 +132,7 @@ def _document(
         a=design.arms[0],
         b=design.arms[arm],
         arms=(0, arm),
-        planned_pairs=design.pairs,
+        planned_pairs=PAIRS * course.needed,
         pairs=valid,
         unit="block" if len(side.blocks) >= blocks.BY_BLOCK else "pair",
         restarts=2 * len(side.blocks),
@@ -138,6 +143,7 @@ def _document(
         level=design.level,
         size=0.0 if said is None else said.primary.size,
         delta=design.delta,
+        until=design.until,
         seed=side.seed,
         primary=design.metric,
         verdict=outcome,

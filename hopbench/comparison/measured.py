@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,8 @@ from services.scenario.model import Scenario
 Key = tuple[str, str | None]
 """A metric, and an entry; None is all of them."""
 WHOLE = None
+SAMPLES: Final = ["phase", "status", "sampled", "entry", "protocol", "intended_ns", "done_ns"]
+"""Columns that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +79,15 @@ def measured(
 ) -> Measured:
     samples = pl.read_parquet(
         place.samples,
-        columns=["phase", "status", "sampled", "entry", "protocol", "intended_ns", "done_ns"],
+        columns=SAMPLES,
         glob=False,
     )
-    times = _times(samples, of, kind)
+    times = times_of(samples, of, kind)
     values: dict[Key, float | None] = {}
     for metric in METRICS.values():
         if metric.by_entry:
-            each = {name: _time(metric, found) for name, found in times.items()}
+            each = timed(metric, times, of)
             values |= {(metric.name, name): value for name, value in each.items()}
-            if len(of.weights) > 1:
-                values[metric.name, WHOLE] = _combined(each, of.weights)
     values |= {(name, WHOLE): value for name, value in _whole(account, place, samples).items()}
     load = account.load
     return Measured(
@@ -99,14 +100,25 @@ def measured(
     )
 
 
-def _times(samples: pl.DataFrame, of: Entries, kind: Headline) -> dict[str, Floats]:
-    timed = samples.filter((pl.col("phase") == "measured") & (pl.col("status") != "error"))
+def timed(
+    metric: Metric, times: Mapping[str, Floats], of: Entries
+) -> dict[str | None, float | None]:
+    """By entry; where there are several, as a whole, too."""
+    each = {name: _time(metric, found) for name, found in times.items()}
+    told: dict[str | None, float | None] = dict(each.items())
+    if len(of.weights) > 1:
+        told[WHOLE] = _combined(each, of.weights)
+    return told
+
+
+def times_of(samples: pl.DataFrame, of: Entries, kind: Headline) -> dict[str, Floats]:
+    counted = samples.filter((pl.col("phase") == "measured") & (pl.col("status") != "error"))
     if kind == "unsampled":
-        timed = timed.filter(~pl.col("sampled"))
+        counted = counted.filter(~pl.col("sampled"))
     ended = (pl.col("status") != "timeout") & pl.col("done_ns").is_not_null()
     took = pl.when(ended).then(pl.col("done_ns") - pl.col("intended_ns")).otherwise(math.inf)
     found = {name: np.empty(0) for name in of.weights}
-    for (entry, protocol), mine in timed.group_by("entry", "protocol"):
+    for (entry, protocol), mine in counted.group_by("entry", "protocol"):
         times = mine.select(took.cast(pl.Float64)).to_series().to_numpy()
         found[of.names[str(entry), str(protocol)]] = np.sort(times)
     return found

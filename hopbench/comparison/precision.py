@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from hopbench.comparison.metrics import METRICS, known
 from hopbench.results import latency
 from hopbench.runs.plan import RunPlan
 from services.errors import BadInput
+
+_RISK: Final = 0.01
+"""That a comparison has a round with too few requests after all."""
 
 
 def check_identifiable(planned: RunPlan) -> None:
@@ -29,13 +33,24 @@ def check_identifiable(planned: RunPlan) -> None:
     weights = [entry.weight for entry in load.entries if entry.weight > 0]
     per_second = rate * counted * min(weights) / sum(weights)
     expected = per_second * load.duration_ns / 1e9
-    # Arrivals scatter: with four standard deviations to spare, a round has hardly ever too few.
-    needed = metric.needed + 4 * math.sqrt(metric.needed)
-    if expected < metric.needed:
-        shorter = [m.name for m in METRICS.values() if m.percent and m.needed <= expected]
-        lower = f", or --metric {shorter[-1]}" if shorter else ""
-        raise BadInput(
-            f"--metric {metric.name}: a round has about {expected:.0f} requests of an entry that "
-            f"count, and {metric.needed} identify it",
-            hint=f"--duration {math.ceil(needed / per_second)}s{lower}",
-        )
+    blocks = planned.design.blocks
+    if _identified(metric.needed, expected, blocks):
+        return
+    others = [m for m in METRICS.values() if m.percent and m.needed < metric.needed]
+    lower = [m.name for m in others if _identified(m.needed, expected, blocks)]
+    enough = expected
+    while not _identified(metric.needed, enough, blocks):
+        enough += per_second
+    instead = f", or --metric {lower[-1]}" if lower else ""
+    raise BadInput(
+        f"--metric {metric.name}: a round has about {expected:.0f} requests of an entry that "
+        f"count, and every round needs {metric.needed}",
+        hint=f"--duration {math.ceil(enough / per_second)}s{instead}",
+    )
+
+
+def _identified(needed: int, expected: float, blocks: int) -> bool:
+    """Whether every block is all but sure to have so many: its rounds share their arrivals, which
+    scatter as Poisson's do, or less."""
+    log_terms = (n * math.log(expected) - expected - math.lgamma(n + 1) for n in range(needed))
+    return blocks * sum(map(math.exp, log_terms)) <= _RISK

@@ -117,7 +117,22 @@ Arms = Annotated[
     ),
 ]
 Pairs = Annotated[
-    int, typer.Option("--pairs", min=1, metavar="N", help="Pairs of rounds; a block gives two.")
+    int | None,
+    typer.Option(
+        "--pairs",
+        min=1,
+        metavar="N",
+        help="Pairs of rounds; a block gives two. Default: 20, and with --until at most 80.",
+        show_default=False,
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        "--until",
+        metavar="5%",
+        help="End where the interval is expected to be as narrow; looked at from 20 pairs on.",
+    ),
 ]
 Level = Annotated[
     float, typer.Option("--level", metavar="0.95", help="How sure an interval is to be.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
@@ -72,14 +72,21 @@ def begun_by(planned: RunPlan) -> str:
     return "run" if planned.design is None else "compare"
 
 
-def executed(planned: RunPlan, turns: tuple[Turn, ...], directory: RunDir, output: Output) -> Ended:
+def executed(
+    planned: RunPlan,
+    turns: tuple[Turn, ...],
+    directory: RunDir,
+    output: Output,
+    enough: Callable[[], bool] | None = None,
+) -> Ended:
+    """``enough`` is as of :class:`Course`."""
     simulated = engines.is_virtual(planned.settings)
     with (
         progress.rounds(planned, len(turns), output.notes) as show,
         nullcontext() if simulated else awake(),
     ):
         engine = engines.engine(planned.settings)
-        ended = execute(Course(planned, turns, directory, engine, show))
+        ended = execute(Course(planned, turns, directory, engine, show, enough))
     for message in ended.messages:
         complain(message)
     return ended
@@ -131,8 +138,10 @@ def told(prepared: Prepared) -> str:
         limits = sum(part.limit_mib or 0 for part in prepared.starts)
         count = sum(part.count for part in prepared.starts)
         where = f"{count} containers (memory limits {limits:,} MiB together)"
+    design = prepared.plan.design
+    most = "" if design is None or design.until is None else "at most "
     return (
-        f"{rounds} round{'s' if rounds != 1 else ''}, about {cost.requests:,} requests and {spans} "
+        f"{most}{rounds} round{'s' if rounds != 1 else ''}, about {cost.requests:,} requests and {spans} "
         f"spans, {where}, {prepared.memory_mb:,.0f} MB of memory, "
         f"{cost.disk_mb:,.0f} MB on disk, about {_time(cost.minutes)}"
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hopbench.statistics import blocks
 from hopbench.statistics.blocks import PAIRS, Order
 from hopbench.statistics.effect import FEWEST_PAIRS, fewest_pairs
+from hopbench.statistics.stopping import FIRST
 from services.errors import BadInput
 
 
@@ -37,6 +38,9 @@ class Design:
     """The primary one."""
     repeat_void: int
     """Most blocks that are measured once more."""
+    until: float | None = None
+    """A width of the interval, as a share, at which no further block begins; ``blocks`` are then
+    the most. None: all of them run."""
 
     @property
     def pairs(self) -> int:
@@ -66,6 +70,7 @@ def design(
     delta: float,
     metric: str,
     repeat_void: int,
+    until: float | None = None,
 ) -> Design:
     """Raises BadInput for what can end in no verdict, whatever is measured."""
     if len(arms) < 2:
@@ -75,7 +80,7 @@ def design(
         )
     if not 0.5 <= level < 1:
         raise BadInput(f"--level: {level:g} is not in 0.5..1", hint="--level 0.95")
-    made = Design(tuple(arms), pairs // PAIRS, level, delta, metric, repeat_void)
+    made = Design(tuple(arms), pairs // PAIRS, level, delta, metric, repeat_void, until)
     fewest = fewest_pairs(made.alpha, len(arms) - 1, FEWEST_PAIRS)
     if pairs < fewest:
         among = f" of {len(arms) - 1} comparisons" if len(arms) > 2 else ""
@@ -83,6 +88,12 @@ def design(
             f"--pairs {pairs}: with fewer than {fewest} pairs nothing can be called "
             f"at a level{among} of {level:.4g}",
             hint=f"--pairs {fewest}, or more",
+        )
+    if until is not None and (until <= 0 or made.blocks < FIRST):
+        raise BadInput(
+            f"--until {100 * until:g}%: it is looked at from {PAIRS * FIRST} pairs on, for a width "
+            "above 0",
+            hint=f"--until 5% --pairs {PAIRS * FIRST}, or more: the most that there may be",
         )
     if pairs % PAIRS:
         raise BadInput(

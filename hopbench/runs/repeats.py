@@ -15,10 +15,15 @@ from hopbench.runs.plan import RunPlan, Turn
 Block = tuple[Turn, ...]
 
 
-def lacking(plan: RunPlan, run: RunDir) -> Block:
-    """The rounds that have not run to their end, in order: all of a block in which a part died, and
-    those that a repetition which stopped half-way had not come to."""
-    return tuple(turn for block in plan.blocks for turn in _lacking(block, run))
+def lacking(plan: RunPlan, run: RunDir, blocks: int) -> Block:
+    """The rounds of the first ``blocks`` that have not run to their end, in order: all of a block
+    in which a part died, and those that a repetition which stopped half-way had not come to."""
+    return tuple(turn for block in plan.blocks[:blocks] for turn in _lacking(block, run))
+
+
+def complete(plan: RunPlan, run: RunDir) -> int:
+    """How many blocks, from the first on, lack nothing."""
+    return next((n for n, b in enumerate(plan.blocks) if _lacking(b, run)), len(plan.blocks))
 
 
 def times_repeated(plan: RunPlan, run: RunDir) -> int:

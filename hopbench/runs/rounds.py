@@ -70,6 +70,8 @@ class Course:
     engine: Engine
     """Opened and closed by :func:`execute`."""
     progress: RoundProgress
+    enough: Callable[[], bool] | None = None
+    """Asked after each round: whether the ones that are left need not run."""
 
 
 def execute(course: Course) -> Ended:
@@ -133,6 +135,8 @@ async def _rounds(course: Course, ended: Ended) -> None:
         await engine.open(tuple(plan.scenarios.values()), course.run.path.absolute())
         for turn in course.turns:
             await _round(course, turn, cores, ended)
+            if course.enough is not None and course.enough():
+                break
     finally:
         await engine.close()
 

@@ -23,6 +23,7 @@ from hopbench.engines.virtual import VirtualEngine
 from hopbench.exits import Exit
 from hopbench.front import documents
 from hopbench.runs.directory import RunDir
+from hopbench.statistics import Floats, stopping
 from tests.command_line import Hopbench
 
 SCENARIO = """\
@@ -32,7 +33,7 @@ seed: 7
 services:
   order: {operations: {create: [{work: 0.1ms}, {call: stock.take, count: 6, id: take}]}}
   stock: {operations: {take: [{sleep: {time: {exponential: 1ms}, per_item: 0.1ms}}]}}
-load: {rate: 60/s, duration: 1s, warmup: 100ms, entry: order.create}
+load: {rate: 120/s, duration: 1s, warmup: 100ms, entry: order.create}
 variants:
   batched: {refactors: [{op: batch, edge: order->stock.take, size: 6}]}
   spread: {refactors: [{op: parallelize, at: order.create}]}
@@ -48,7 +49,7 @@ services:
       look: [{sleep: {exponential: 2ms}}]
   stock: {operations: {take: [{sleep: 1ms}]}}
 load:
-  {rate: 120/s, duration: 1s, warmup: 100ms, entries: [{call: shop.buy, weight: 3}, shop.look]}
+  {rate: 180/s, duration: 1s, warmup: 100ms, entries: [{call: shop.buy, weight: 3}, shop.look]}
 variants:
   spread: {refactors: [{op: parallelize, at: shop.buy}]}
 """
@@ -256,7 +257,7 @@ def test_the_ledger_lies_beside_the_runs_and_says_what_can_be_told_here(
     kept = second.document["ledger"]
     assert (kept["comparisons"], kept["pairs"], kept["called"]) == (2, 12, 0)
     conforms(second.document)
-    elsewhere = hopbench(*asked, "--duration", "300ms", "--out", "elsewhere")
+    elsewhere = hopbench(*asked, "--duration", "400ms", "--out", "elsewhere")
     assert elsewhere.document["ledger"] is None
     # Told again it counts once.
     assert hopbench("report", second.document["run_dir"]).code == Exit.DONE
@@ -301,6 +302,36 @@ def test_the_same_seed_draws_the_same_order_and_another_one_another(
     assert drawn()[: len(short)] == short
 
 
+def test_until_ends_after_the_block_that_is_enough_and_a_resumed_run_knows(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def eleven(null: Floats, width: float, alpha: float) -> bool:
+        assert (null.shape[1], width) == (2, 0.05)
+        looked.append(len(null))
+        return len(null) >= 11
+
+    monkeypatch.setattr(stopping, "enough", eleven)
+    words = ("--variants", "baseline,batched", "--until", "5%", "--duration", "400ms")
+    found = compared(tmp_path / "r", mine, *words)
+    assert set(looked) == {10, 11}
+    assert found.code == Exit.DONE
+    assert (found.verdict["pairs"], found.verdict["planned_pairs"]) == (22, 22)
+    assert (found.verdict["until"], found.verdict["verdict"]) == (0.05, "faster")
+    conforms(found.verdict)
+    conforms(read(found.run.plan))
+    before = found.run.verdict.read_bytes()
+    assert invoke("compare", "--resume", found.run.path) == Exit.DONE
+    assert found.run.verdict.read_bytes() == before
+
+
+def test_equals_need_no_more_than_the_first_look(mine: Path, tmp_path: Path) -> None:
+    """In virtual time rounds of one arm are equal."""
+    words = ("--variants", "baseline,batched", "--until", "5%", "--duration", "400ms")
+    assert compared(tmp_path / "r", mine, *words).verdict["pairs"] == 20
+
+
 # Bad input
 
 
@@ -316,9 +347,11 @@ def test_the_same_seed_draws_the_same_order_and_another_one_another(
         ("--level 1", "--level"),
         ("--delta much", "--delta"),
         ("--delta 200%", "--delta"),
+        ("--until 0%", "--until"),
+        ("--until 5% --pairs 18", "--pairs 20"),
         ("--metric response_p5", "response_p50"),
         ("--metric response_p99", "--duration"),
-        ("--metric response_p99", "--metric response_p50"),
+        ("--metric response_p99", "--metric response_p90"),
         ("--metric throughput_rps", "response times"),
         ("--fail-on 'verdict > 3'", "verdict"),
         ("--fail-on 'verdict_ == slower'", "verdict"),
@@ -373,7 +406,7 @@ def test_a_gate_without_a_variant_is_about_every_arm(
     hopbench: Hopbench, mine: Path, tmp_path: Path
 ) -> None:
     found = hopbench(
-        *("compare", mine, "--engine", "virtual", "--pairs", 8, "--duration", "300ms"),
+        *("compare", mine, "--engine", "virtual", "--pairs", 8, "--duration", "400ms"),
         *("--fail-on", "verdict == faster", "--out", tmp_path / "r"),
     )
     assert found.code == Exit.FAILED
@@ -401,7 +434,7 @@ def test_markdown_is_for_a_comment(done: Done, hopbench: Hopbench, mine: Path) -
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} == {9, 6}
     asked = ("compare", mine, "--engine", "virtual", "--variants", "baseline,batched")
-    told = hopbench(*asked, "--pairs", 6, "--duration", "300ms", "--markdown", "comment.md")
+    told = hopbench(*asked, "--pairs", 6, "--duration", "400ms", "--markdown", "comment.md")
     assert told.code == Exit.DONE
     assert (hopbench.directory / "comment.md").read_text().startswith("**batched: ")
 
