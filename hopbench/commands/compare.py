@@ -16,7 +16,7 @@ from hopbench import engines
 from hopbench.comparison import gating, ledger
 from hopbench.comparison.judgement import judged
 from hopbench.comparison.looking import Looks
-from hopbench.comparison.metrics import PRIMARY
+from hopbench.comparison.metrics import PRIMARY, family
 from hopbench.comparison.precision import check_identifiable
 from hopbench.deploy.preparation import Prepared, prepare
 from hopbench.exits import Exit, worst
@@ -34,6 +34,7 @@ from hopbench.runs.evidence import read_file
 from hopbench.runs.plan import RunPlan
 from hopbench.runs.repeats import Block, lacking, times_repeated, void_blocks
 from hopbench.runs.rounds import STOPS, begin
+from hopbench.statistics.effect import fewest_pairs
 from services.errors import BadInput
 from services.scenario.file.parser import load
 from services.scenario.model import Scenario
@@ -100,12 +101,13 @@ def command(
         with_flags = with_load(
             loaded.scenario, rate=rate, duration=duration, warmup=warmup, users=users, seed=seed
         )
+        arms = _arms(variants, with_flags)
         planned = plan.comparison_of(
             with_flags,
             loaded.sha256,
             design=design(
-                _arms(variants, with_flags),
-                pairs=pairs or (PAIRS if until is None else MOST_PAIRS),
+                arms,
+                pairs=pairs or (_pairs(with_flags, len(arms)) if until is None else MOST_PAIRS),
                 until=None if until is None else share("--until", until),
                 level=level,
                 delta=share("--delta", delta),
@@ -200,6 +202,11 @@ def _arms(variants: str | None, scenario: Scenario) -> tuple[str, ...]:
     if variants is None:
         return (BASELINE, *scenario.variants)
     return tuple(name.strip() for name in variants.split(","))
+
+
+def _pairs(scenario: Scenario, arms: int) -> int:
+    """PAIRS, or where many arms and entries make a large family, as many as can call it at 95 %."""
+    return fewest_pairs(0.05, max(1, family(len(scenario.load.entries), arms)), PAIRS)
 
 
 def _again(planned: RunPlan, directory: RunDir, summary: Summary, output: Output) -> Block:

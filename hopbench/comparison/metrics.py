@@ -50,7 +50,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         Metric("response_p90", "P90", "P90", "ms", 90),
         Metric("response_p95", "P95", "P95", "ms", 95),
         Metric("response_p99", "P99", "P99", "ms", 99, guards=True),
-        Metric("response_middle", "mean of the middle half", "middle half", "ms"),
+        Metric("response_middle", "mean of the middle half", "middle", "ms"),
         Metric(
             "throughput_rps", "throughput", "throughput", "/s", by_entry=False, more_is_better=True
         ),
@@ -73,6 +73,13 @@ METRICS: Final[Mapping[str, Metric]] = {
         ),
     )
 }
+
+
+def family(entries: int, arms: int) -> int:
+    """How many figures there are at most beside the primary ones, which are judged together."""
+    parts = entries + 1 if entries > 1 else 1
+    each = sum(parts if metric.by_entry else 1 for metric in METRICS.values()) - 1
+    return each * (arms - 1)
 
 
 def known(name: str) -> Metric:

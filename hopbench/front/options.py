@@ -122,7 +122,8 @@ Pairs = Annotated[
         "--pairs",
         min=1,
         metavar="N",
-        help="Pairs of rounds; a block gives two. Default: 20, and with --until at most 80.",
+        help="Pairs of rounds; a block gives two. Default: 20, or as many as the figures of many "
+        "arms need; with --until at most 80.",
         show_default=False,
     ),
 ]

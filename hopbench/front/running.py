@@ -9,6 +9,7 @@ from typing import Final
 
 import typer
 
+from analysis.report.figures import plural
 from hopbench import disk, engines
 from hopbench.deploy.preparation import Prepared, lines
 from hopbench.exits import Exit, Terminated
@@ -141,8 +142,8 @@ def told(prepared: Prepared) -> str:
     design = prepared.plan.design
     most = "" if design is None or design.until is None else "at most "
     return (
-        f"{most}{rounds} round{'s' if rounds != 1 else ''}, about {cost.requests:,} requests and {spans} "
-        f"spans, {where}, {prepared.memory_mb:,.0f} MB of memory, "
+        f"{most}{plural(rounds, 'round')}, about {cost.requests:,} requests and {spans} spans, "
+        f"{where}, {prepared.memory_mb:,.0f} MB of memory, "
         f"{cost.disk_mb:,.0f} MB on disk, about {_time(cost.minutes)}"
     )
 

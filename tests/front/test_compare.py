@@ -278,6 +278,18 @@ def test_blocks_are_drawn_and_their_rounds_share_a_seed(null: Done) -> None:
     assert len(set.union(*seeds)) == 10
 
 
+def test_many_arms_and_entries_have_as_many_pairs_as_their_figures_need(
+    hopbench: Hopbench, mine: Path
+) -> None:
+    def pairs(*words: object) -> int:
+        asked = ("compare", *words, "--engine", "virtual", "--dry-run", "--json", "-")
+        return int(2 * hopbench(*asked).document["design"]["blocks"])
+
+    assert pairs(mine) == 20
+    assert pairs("checkout") == 24
+    assert pairs("checkout", "--variants", "baseline,batched") == 20
+
+
 def test_pairs_are_made_crosswise(null: Done) -> None:
     """The first round of one arm with the second of the other."""
     order = read(null.run.plan)["order"]

@@ -25,6 +25,7 @@ from hopbench.comparison.shown.forest import BAND, scale
 from hopbench.comparison.shown.words import (
     calls_text,
     change_text,
+    changed,
     design_line,
     figure,
     least,
@@ -32,6 +33,7 @@ from hopbench.comparison.shown.words import (
     open_line,
     p_text,
     percent,
+    rest_line,
     title,
     why_line,
 )
@@ -39,7 +41,7 @@ from hopbench.statistics.effect import Outcome
 from services.doubts import Code
 
 WHY_LINES = 12
-_PLOT = 40
+_PLOT = 36
 _STYLES = {
     Outcome.FASTER: "bold green",
     Outcome.SLOWER: "bold red",
@@ -121,18 +123,15 @@ def _metrics(of: Verdict) -> RenderableType:
 
 def _why(of: Verdict) -> RenderableType:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("edge, or entry itself", overflow="ellipsis", no_wrap=True, max_width=34)
-    for name in ("a", "b", "b - a, ms", "calls"):
+    table.add_column("edge, or entry itself", overflow="ellipsis", no_wrap=True, max_width=30)
+    for name in ("a, ms", "b, ms", "b - a", "calls"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in of.why[:WHY_LINES]:
-        table.add_row(
-            Text(row.edge),
-            Text(figure(row.a_ms, "ms")),
-            Text(figure(row.b_ms, "ms")),
-            Text(change_text(row)),
-            Text(calls_text(row)),
-        )
-    return table
+    shown = [row for row in of.why if changed(row)][:WHY_LINES]
+    for row in shown:
+        cells = (figure(row.a_ms, ""), figure(row.b_ms, ""), change_text(row), calls_text(row))
+        table.add_row(Text(row.edge), *map(Text, cells))
+    rest = len(of.why) - len(shown)
+    return Group(table, Text(rest_line(of, rest), style="dim")) if rest else table
 
 
 def _guardrails(rows: Sequence[GuardrailRow]) -> RenderableType:
@@ -150,7 +149,7 @@ def _guardrails(rows: Sequence[GuardrailRow]) -> RenderableType:
 def _name(of: Verdict, row: MetricRow) -> str:
     short = METRICS[row.metric].short
     several = len({each.entry for each in of.metrics if each.entry is not None}) > 1
-    return f"{row.entry} {short}" if several and row.entry is not None else short
+    return f"{short} {row.entry}" if several and row.entry is not None else short
 
 
 def _doubts(doubts: Sequence[RaisedDoubt]) -> Iterator[RenderableType]:

@@ -11,6 +11,8 @@ from hopbench.comparison.ledger import Rate
 from hopbench.comparison.sentence import interval, ratio
 from hopbench.statistics.effect import fewest_pairs
 
+_NO_MS: Final = 0.005
+"""Less is shown as no change."""
 _NOTHING: Final = 1e-6
 """Per cent; less is what arithmetic leaves over where nothing varies."""
 
@@ -47,7 +49,7 @@ def open_line(found: Sequence[Verdict]) -> str:
     """Why intervals have open ends."""
     others = sum(not row.primary for each in found for row in each.metrics)
     needed = fewest_pairs(round(1 - found[0].level, 12), others)
-    return f"the {others} other figures are one family: {needed} pairs or more can bound them all"
+    return f"the {others} other figures are one family: it takes {needed} pairs to bound them all"
 
 
 def why_line(of: Verdict) -> str:
@@ -60,10 +62,23 @@ def why_line(of: Verdict) -> str:
     return f"Why it changed (means: {', '.join(parts)})"
 
 
+def changed(row: WhyRow) -> bool:
+    """Whether there is something to show."""
+    return abs(row.b_ms - row.a_ms) >= _NO_MS or " → " in calls_text(row)
+
+
+def rest_line(of: Verdict, rest: int) -> str:
+    """Of the parts that are not shown, which are the last ones."""
+    change = sum(row.b_ms - row.a_ms for row in of.why[len(of.why) - rest :])
+    return f"{plural(rest, 'further part')}: {_signed(change)}"
+
+
 def change_text(row: WhyRow) -> str:
     low, high = row.change_ms
-    ends = "" if low is None or high is None else f" [{_signed(low)}, {_signed(high)}]"
-    return f"{_signed(row.b_ms - row.a_ms)}{ends}"
+    text = _signed(row.b_ms - row.a_ms)
+    if low is None or high is None or max(abs(low), abs(high)) < _NO_MS:
+        return text
+    return f"{text} [{_signed(low)}, {_signed(high)}]"
 
 
 def calls_text(row: WhyRow) -> str:
@@ -74,7 +89,7 @@ def calls_text(row: WhyRow) -> str:
 
 
 def _signed(ms: float) -> str:
-    return f"{ms:+.3g}" if abs(ms) > 5e-4 else "±0"
+    return f"{ms:+.3g}" if abs(ms) >= _NO_MS else "±0"
 
 
 def null_line(of: Null, ledger: Rate | None) -> str:
