@@ -21,7 +21,7 @@ from hopbench.comparison.precision import check_identifiable
 from hopbench.deploy.preparation import Prepared, prepare
 from hopbench.exits import Exit, worst
 from hopbench.front import options, running, verdict_ending
-from hopbench.front.output import Output
+from hopbench.front.output import Output, check_target
 from hopbench.front.settings import run_settings, share, with_load
 from hopbench.results.gates import Gate, check, parse
 from hopbench.results.summary import Summary
@@ -94,6 +94,7 @@ def command(
     the first one.
     """
     output = Output(json, quiet)
+    check_target("--markdown", markdown)
     gates = [parse(text) for text in fail_on or ()]
     directory: RunDir | None = None
     if resume is None:

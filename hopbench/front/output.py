@@ -49,20 +49,7 @@ class Output:
     def __post_init__(self) -> None:
         """Raises RefusedTarget for a file that can't be made: better now than after an
         hour's run."""
-        if self.json is None or self.json == STDOUT:
-            return
-        path = Path(self.json)
-        if not self.json or path.is_dir():
-            hint = "--json FILE, or --json -"
-            raise RefusedTarget(f"--json {self.json!r} names no file", hint=hint)
-        if _written_through(path) and path.exists():
-            if not os.access(path, os.W_OK):
-                raise RefusedTarget(f"--json {self.json} cannot be written to")
-            return
-        parent = Path(os.path.realpath(path)).parent
-        if not os.access(parent, os.W_OK | os.X_OK):
-            why = "cannot be written to" if parent.is_dir() else "is no directory"
-            raise RefusedTarget(f"--json {self.json}: {parent} {why}")
+        check_target("--json", self.json, RefusedTarget)
 
     @property
     def people(self) -> Console:
@@ -103,6 +90,23 @@ class Output:
         """The machine's document, where ``--json`` asked for it."""
         if self.json is not None:
             write_document(self.json, document)
+
+
+def check_target(flag: str, target: str | None, refused: type[BadInput] = BadInput) -> None:
+    """Whether what ``flag`` names can be written. Raises ``refused`` where it can't."""
+    if target is None or target == STDOUT:
+        return
+    path = Path(target)
+    if not target or path.is_dir():
+        raise refused(f"{flag} {target!r} names no file", hint=f"{flag} FILE, or {flag} -")
+    if _written_through(path) and path.exists():
+        if not os.access(path, os.W_OK):
+            raise refused(f"{flag} {target} cannot be written to")
+        return
+    parent = Path(os.path.realpath(path)).parent
+    if not os.access(parent, os.W_OK | os.X_OK):
+        why = "cannot be written to" if parent.is_dir() else "is no directory"
+        raise refused(f"{flag} {target}: {parent} {why}")
 
 
 def write_document(target: str, document: object) -> None:

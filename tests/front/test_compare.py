@@ -197,6 +197,18 @@ def test_a_variant_against_itself_is_two_arms_and_equivalent(null: Done) -> None
     assert len(list(null.run.trials.iterdir())) == 40
 
 
+def test_the_other_way_round_it_is_slower_by_as_much(
+    done: Done, mine: Path, tmp_path: Path
+) -> None:
+    words = ("--variants", "batched,baseline", "--pairs", 6, "--fail-on", "verdict == slower")
+    found = compared(tmp_path / "r", mine, *words)
+    assert found.code == Exit.FAILED
+    assert found.verdict["verdict"] == "slower"
+    one, other = (each.metric("response_p50", "order.create") for each in (done, found))
+    assert (one["a"], one["b"]) == (other["b"], other["a"])
+    assert one["ratio"] * other["ratio"] == pytest.approx(1)
+
+
 def test_several_arms_are_each_compared_with_the_first(mine: Path, tmp_path: Path) -> None:
     """Without --variants: the baseline with every variant."""
     found = compared(tmp_path / "r", mine, "--pairs", 8, "--duration", "400ms")
@@ -359,6 +371,7 @@ def test_equals_need_no_more_than_the_first_look(mine: Path, tmp_path: Path) -> 
         ("--level 1", "--level"),
         ("--delta much", "--delta"),
         ("--delta 200%", "--delta"),
+        ("--markdown no/such/place.md", "--markdown"),
         ("--until 0%", "--until"),
         ("--until 5% --pairs 18", "--pairs 20"),
         ("--metric response_p5", "response_p50"),
