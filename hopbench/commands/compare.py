@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from analysis.report.figures import plural
+from analysis.figures import plural
 from hopbench import engines
 from hopbench.comparison import gating, ledger
 from hopbench.comparison.judgement import judged

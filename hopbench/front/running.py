@@ -9,7 +9,7 @@ from typing import Final
 
 import typer
 
-from analysis.report.figures import plural
+from analysis.figures import plural
 from hopbench import disk, engines
 from hopbench.deploy.preparation import Prepared, lines
 from hopbench.exits import Exit, Terminated

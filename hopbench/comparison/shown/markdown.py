@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from analysis.report.figures import plural
+from analysis.figures import plural
 from hopbench.comparison.document import Document, RaisedDoubt, Verdict, comparisons
 from hopbench.comparison.sentence import change, interval, named, ratio, word
 from hopbench.comparison.shown.words import (

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from analysis.report.figures import plural
+from analysis.figures import plural
 from hopbench.comparison.document import (
     Document,
     GuardrailRow,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from analysis.report.figures import plural
+from analysis.figures import plural
 from hopbench.comparison.document import Null, Verdict, WhyRow
 from hopbench.comparison.ledger import Rate
 from hopbench.comparison.sentence import interval, ratio
