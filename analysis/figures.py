@@ -62,6 +62,14 @@ def share(value: float | None) -> str:
     return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.1f} %"
 
 
+def least(change: float) -> str:
+    """A share that can just be told as a percentage: two digits; what arithmetic leaves over where
+    nothing varies is nothing."""
+    if change < 1e-8:
+        return "0 %"
+    return f"{digits(100 * change, 2)} %" if change >= 0.001 else "<0.1 %"
+
+
 def bounds(low: float | None, high: float | None) -> str:
     """Of a time in ms: ``7.50 ms to 21.1 ms``; empty where nothing is known, or it is nothing."""
     if not high:

@@ -321,6 +321,11 @@ class Code(enum.Enum):
         "so few pairs rely on noise that does not keep time with the blocks",
         "`--pairs 20`, or more",
     )
+    VOIDS_DIFFER = (
+        "voids_differ",
+        "one arm's rounds are void more often, and what is repeated until it counts looks better",
+        "repair what voids the rounds: it may be what the arms differ by",
+    )
     NULL_OFF = (
         "null_off",
         "rounds of one variant are called different more often than the level allows",

@@ -32,6 +32,11 @@ def _asset(name: str) -> str:
     return (_ASSETS / name).read_text(encoding="utf-8")
 
 
+def style() -> Markup:
+    """The style sheet of every page."""
+    return Markup(_asset("report.css"))
+
+
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
@@ -82,5 +87,5 @@ def html(of: View) -> str:
             for v in of.variants
             for i, finding in enumerate(v.findings)
         },
-        style=Markup(_asset("report.css")),
+        style=style(),
     )

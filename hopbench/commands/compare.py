@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Annotated, Final
 
 import typer
 
 from analysis.figures import plural
-from hopbench import engines
 from hopbench.comparison import gating, ledger
+from hopbench.comparison.asked import asked
 from hopbench.comparison.judgement import judged
 from hopbench.comparison.looking import Looks
 from hopbench.comparison.metrics import PRIMARY, family
@@ -29,23 +32,22 @@ from hopbench.runs import directory as rundir
 from hopbench.runs import plan
 from hopbench.runs.design import design
 from hopbench.runs.directory import RunDir
-from hopbench.runs.environment import Environment, environment
-from hopbench.runs.evidence import read_file
 from hopbench.runs.plan import RunPlan
-from hopbench.runs.repeats import Block, lacking, times_repeated, void_blocks
+from hopbench.runs.repeats import Turns, again, lacking, repeated
 from hopbench.runs.rounds import STOPS, begin
 from hopbench.statistics.effect import fewest_pairs
 from services.errors import BadInput
-from services.scenario.file.parser import load
 from services.scenario.model import Scenario
-from services.scenario.refactors import BASELINE
-from services.system.cores import usable_cores
 
 PAIRS: Final = 20
 """The fewest that need no belief about the noise (docs/measurement.md)."""
 MOST_PAIRS: Final = 80
 """With ``--until``."""
 REPEAT_VOID: Final = 6
+SCENARIOS_HELP: Final = (
+    f"{options.SCENARIO_HELP} A second one is compared with the first, as a whole; the first may "
+    "then be an old run, whose scenario is measured anew."
+)
 RESUMABLE: Final = {"resume", "json", "markdown", "fail_on", "dry_run", "quiet"}
 """Flags that go with ``--resume``; all others are the plan's, which is made already."""
 
@@ -53,7 +55,8 @@ RESUMABLE: Final = {"resume", "json", "markdown", "fail_on", "dry_run", "quiet"}
 def command(
     context: typer.Context,
     scenario: Annotated[
-        str | None, typer.Argument(help=options.SCENARIO_HELP, show_default=False)
+        list[str] | None,
+        typer.Argument(metavar="SCENARIO [SCENARIO]", help=SCENARIOS_HELP, show_default=False),
     ] = None,
     *,
     resume: Annotated[
@@ -67,6 +70,7 @@ def command(
     delta: options.Delta = "5%",
     metric: options.PrimaryMetric = PRIMARY,
     repeat_void: options.RepeatBlocks = REPEAT_VOID,
+    observer: options.Observer = False,
     rate: options.Rate = None,
     duration: options.Duration = None,
     warmup: options.Warmup = None,
@@ -95,25 +99,30 @@ def command(
     """
     output = Output(json, quiet)
     check_target("--markdown", markdown)
+    if json is not None and json == markdown:
+        raise BadInput(f"--json and --markdown both go to {json}", hint="a file for one of them")
     gates = [parse(text) for text in fail_on or ()]
     directory: RunDir | None = None
     if resume is None:
-        loaded = load(running.named(scenario))
-        with_flags = with_load(
-            loaded.scenario, rate=rate, duration=duration, warmup=warmup, users=users, seed=seed
+        of = asked(
+            scenario or [],
+            variants,
+            partial(with_load, rate=rate, duration=duration, warmup=warmup, users=users, seed=seed),
         )
-        arms = _arms(variants, with_flags)
         planned = plan.comparison_of(
-            with_flags,
-            loaded.sha256,
+            of.scenario,
+            of.sha256,
+            others=of.others,
             design=design(
-                arms,
-                pairs=pairs or (_pairs(with_flags, len(arms)) if until is None else MOST_PAIRS),
+                of.arms,
+                pairs=pairs or (_pairs(of.scenario, of.arms) if until is None else MOST_PAIRS),
                 until=None if until is None else share("--until", until),
                 level=level,
                 delta=share("--delta", delta),
                 metric=metric,
                 repeat_void=repeat_void,
+                old=of.old,
+                observed=observer,
             ),
             settings=run_settings(
                 engine=engine,
@@ -132,9 +141,12 @@ def command(
     else:
         directory, planned = running.resumed(running.given(context), resume, "compare", RESUMABLE)
         turns = lacking(planned, directory, Looks(planned, directory).needed())
-        if turns:
-            _unchanged(planned, directory)
     check_identifiable(planned)
+    if observer and not planned.settings.tracing:
+        raise BadInput(
+            "--observer: with --tracing off there is nothing that observes",
+            hint="--tracing on",
+        )
     gates = gating.of_every_arm(gates, planned)
     check(gates, gating.planned(planned))
     prepared = prepare(planned, turns, os.environ)
@@ -154,8 +166,6 @@ def command(
     if directory is None:
         directory = rundir.create(planned.scenario.name, datetime.now(), out)
         begin(planned, directory)
-    elif turns and any(directory.trials.iterdir()):
-        directory.resumed.touch()
     return _run(prepared, directory, gates, markdown, output, fresh=resume is None)
 
 
@@ -168,13 +178,16 @@ def _run(
     *,
     fresh: bool,
 ) -> Exit:
-    planned = prepared.plan
-    assert planned.design is not None
+    planned, began, ran = prepared.plan, time.monotonic(), 0
     with rundir.claimed(directory):
         # What was missing before somebody else let go of the run may be there by now.
         looks = Looks(planned, directory)
         turns = prepared.turns if fresh else lacking(planned, directory, looks.needed())
-        ended = running.executed(planned, turns, directory, output, looks.enough)
+        sitting = running.Sitting(
+            looks.enough, resumes=not fresh and directory.environment.exists()
+        )
+        ended = running.executed(planned, turns, directory, output, sitting)
+        ran += ended.rounds
         if fresh and not ended.could_start:
             rundir.discard(directory)
             return ended.code
@@ -182,16 +195,21 @@ def _run(
             summary = running.analysed(planned, directory, output)
             while ended.code is Exit.DONE:
                 # Blocks that are repeated all run: what they show may ask for further ones.
-                again = _again(planned, directory, summary, output)
-                more = again or lacking(planned, directory, looks.needed())
+                repeats = _again(planned, directory, summary, output)
+                more = repeats or lacking(planned, directory, looks.needed())
                 if not more:
                     break
-                enough = None if again else looks.enough
-                ended = running.executed(planned, more, directory, output, enough)
+                sitting = replace(sitting, enough=None if repeats else looks.enough)
+                ended = running.executed(planned, more, directory, output, sitting)
+                ran += ended.rounds
                 summary = running.analysed(planned, directory, output)
-            document = judged(planned, directory, summary, note=True)
-            verdict_ending.show(document, directory, markdown, output)
-    code = verdict_ending.code(document, gating.of(planned, summary, document), gates, output)
+            found = judged(planned, directory, summary)
+            verdict_ending.show(found.document, summary, directory, markdown, output)
+            verdict_ending.note(planned, directory, found)
+    if ran and summary.clock == "wall":
+        output.note(_time(planned, summary, ran, time.monotonic() - began))
+    values = gating.of(planned, summary, found.document)
+    code = verdict_ending.code(found.document, values, gates, output)
     if ended.code in STOPS.values():
         output.note(f"stopped; continue with: hopbench compare --resume {directory.path}")
     if ended.code is Exit.BROKEN:
@@ -199,40 +217,33 @@ def _run(
     return worst([ended.code, code])
 
 
-def _arms(variants: str | None, scenario: Scenario) -> tuple[str, ...]:
-    if variants is None:
-        return (BASELINE, *scenario.variants)
-    return tuple(name.strip() for name in variants.split(","))
+def _time(planned: RunPlan, summary: Summary, rounds: int, took_s: float) -> str:
+    """What of it was load. Starts are known of the rounds that are there, not of those that were
+    measured once more: their mean stands for both."""
+    load_s = rounds * (planned.scenario.load.warmup_ns + planned.scenario.load.duration_ns) / 1e9
+    starts = [each.start_s for each in summary.trials if each.start_s is not None]
+    start_s = rounds * mean(starts) if starts else 0.0
+    return (
+        f"{took_s:.0f} s for {plural(rounds, 'round')}: {load_s:.0f} s of load, {start_s:.0f} s of "
+        f"starts, the rest {(took_s - start_s) / load_s - 1:.0%} of the load"
+    )
 
 
-def _pairs(scenario: Scenario, arms: int) -> int:
+def _pairs(scenario: Scenario, arms: Sequence[str]) -> int:
     """PAIRS, or where many arms and entries make a large family, as many as can call it at 95 %."""
     return fewest_pairs(0.05, max(1, family(len(scenario.load.entries), arms)), PAIRS)
 
 
-def _again(planned: RunPlan, directory: RunDir, summary: Summary, output: Output) -> Block:
+def _again(planned: RunPlan, directory: RunDir, summary: Summary, output: Output) -> Turns:
     """The rounds of blocks to repeat, as many as are allowed still."""
     assert planned.design is not None
-    left = planned.design.repeat_void - times_repeated(planned, directory)
-    void = {trial.round for trial in summary.trials if trial.void}
-    again = void_blocks(planned, void)[: max(0, left)]
-    if again:
-        output.note(f"a void round in {plural(len(again), 'block')}: once more")
-    return tuple(turn for block in again for turn in block)
-
-
-def _unchanged(planned: RunPlan, directory: RunDir) -> None:
-    """Raises BadInput where rounds from here on could not be compared with those that are there."""
-    then = read_file(Environment, directory.environment)
-    if then is None:
-        return
-    engine = engines.engine(planned.settings)
-    now = environment(planned.settings, planned.scenario.seed, engine, usable_cores())
-    # The broker is not up yet; which one it will be is the plan's.
-    changes = replace(now, broker=then.broker).changes(then)
-    if changes:
-        raise BadInput(
-            f"{directory.path} was measured in another environment: {'; '.join(changes)}",
-            hint=f"what there is: hopbench report {directory.path}; or measure all of it anew: "
-            f"hopbench compare {directory.scenario}",
-        )
+    left = planned.design.repeat_void - len(repeated(directory))
+    void = {
+        trial.round: [doubt.code.value for doubt in trial.doubts if doubt.voids]
+        for trial in summary.trials
+        if trial.void
+    }
+    blocks = again(planned, directory, void, left)
+    if blocks:
+        output.note(f"a void round in {plural(len(blocks), 'block')}: once more")
+    return tuple(turn for each in blocks for turn in planned.blocks[each.block - 1])

@@ -55,7 +55,7 @@ def _subjects(what: str) -> Subjects:
     with rundir.claimed(directory):
         summary = summarise(planned, directory)
         if planned.design is not None:
-            return gating.of(planned, summary, judged(planned, directory, summary))
+            return gating.of(planned, summary, judged(planned, directory, summary).document)
         return gate_values.of_summary(planned, summary)
 
 

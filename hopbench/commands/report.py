@@ -56,6 +56,6 @@ def _verdict(planned: RunPlan, directory: RunDir, gates: Sequence[Gate], output:
     with rundir.claimed(directory):
         with output.working("analysing"):
             summary = summarise(planned, directory)
-            document = judged(planned, directory, summary)
-        verdict_ending.show(document, directory, None, output)
+            document = judged(planned, directory, summary).document
+        verdict_ending.show(document, summary, directory, None, output)
     return verdict_ending.code(document, gating.of(planned, summary, document), gates, output)

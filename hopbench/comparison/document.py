@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from hopbench.comparison.ledger import Rate
 from hopbench.results.latency import Headline
+from hopbench.runs.design import Old
 from hopbench.statistics.effect import Outcome
+from hopbench.statistics.variance import Variance
 
 Interval = tuple[float | None, float | None]
 """An end is None where so few pairs cannot bound it."""
@@ -62,6 +65,8 @@ class GuardrailRow:
     interval: Interval
     p_adjusted: float
     worse: bool
+    ruled_out: bool
+    """Whether the interval says that it did not get worse; where neither is true, nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,24 @@ class Null:
 class Sides:
     a: float | None
     b: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Voided:
+    """Void rounds of each arm for which blocks were measured once more."""
+
+    a: int
+    b: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spillover:
+    """What tracing does to the P50 of requests that are not sampled: with it, minus without."""
+
+    a: float
+    a_interval: Interval
+    b: float
+    b_interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +164,7 @@ class Verdict:
     rounds: int
     void_rounds: int
     repeated_blocks: int
+    repeated_for: Voided
     resumed: bool
     level: float
     size: float
@@ -149,7 +173,11 @@ class Verdict:
     until: float | None
     """The declared width of the interval at which it ended; None for a fixed number of pairs."""
     seed: int
+    old: Old | None
+    """The run that ``a`` is of: measured afresh; what it showed then is no part of the verdict."""
     primary: str
+    entries: tuple[str, ...]
+    """Of the load."""
     verdict: Outcome
     sentence: str
     doubts: tuple[RaisedDoubt, ...]
@@ -157,11 +185,14 @@ class Verdict:
     guardrails: tuple[GuardrailRow, ...]
     ratio_function: tuple[RatioPoint, ...]
     null: Null | None
-    variance: None = None
+    variance: Variance | None
+    """Of the log primary metric, the mean of both arms; None where rounds are too short to tell it
+    in parts."""
     ledger: Rate | None
     """None of a run that does not lie in ``runs/``."""
     direct_tax_ms: Sides
-    spillover_ms: None = None
+    spillover_ms: Spillover | None
+    """None without ``--observer``."""
     mean_ms: Means
     why: tuple[WhyRow, ...]
     """The largest change first; empty where not every round has a complete trace."""
@@ -181,6 +212,12 @@ class Verdicts:
 
 
 Document = Verdict | Verdicts
+
+
+def doubts(of: Sequence[Verdict]) -> tuple[RaisedDoubt, ...]:
+    """Of all arms, each once; those that void first."""
+    every = dict.fromkeys(doubt for each in of for doubt in each.doubts)
+    return tuple(sorted(every, key=lambda doubt: not doubt.voids))
 
 
 def comparisons(document: Document) -> tuple[Verdict, ...]:

@@ -58,12 +58,8 @@ def _with(of_run: Subjects, added: Mapping[str, Mapping[str, Value]]) -> Subject
 
 
 def _values(of: Verdict) -> dict[str, Value]:
-    entries = {row.entry for row in of.metrics if row.entry is not None}
-    whole = {
-        row.metric: row.ratio
-        for row in of.metrics
-        if row.entry is None or (len(entries) == 1 and METRICS[row.metric].by_entry)
-    }
+    alone = len(of.entries) == 1
+    whole = {row.metric: row.ratio for row in of.metrics if alone or row.entry is None}
     return {
         "verdict": of.verdict.value,
         "worse_guardrails": float(sum(row.worse for row in of.guardrails)),

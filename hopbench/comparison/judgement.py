@@ -7,8 +7,11 @@ stops when the figures please has tested at another level than the one declared.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hopbench.comparison import ledger
 from hopbench.comparison.document import (
@@ -18,6 +21,7 @@ from hopbench.comparison.document import (
     Sides,
     Verdict,
     Verdicts,
+    Voided,
 )
 from hopbench.comparison.doubts import doubts_of
 from hopbench.comparison.ledger import Rate
@@ -25,38 +29,45 @@ from hopbench.comparison.looking import Looks
 from hopbench.comparison.measured import WHOLE, Entries, Key, entries, measured
 from hopbench.comparison.metrics import FAILED, METRICS, Metric
 from hopbench.comparison.partition import partition
-from hopbench.comparison.sentence import sentence
+from hopbench.comparison.sentence import arm_name, sentence
 from hopbench.comparison.side import Block, Side, of_difference, of_ratio
 from hopbench.comparison.why import means, why
 from hopbench.results.summary import Summary
 from hopbench.runs.directory import RunDir
-from hopbench.runs.plan import RunPlan
-from hopbench.runs.repeats import lacking, times_repeated
-from hopbench.statistics import blocks
+from hopbench.runs.plan import RunPlan, Turn
+from hopbench.runs.repeats import Repeated, lacking, repeated
+from hopbench.statistics import Floats, blocks, stopping
 from hopbench.statistics.blocks import PAIRS
 from hopbench.statistics.effect import Effect, Outcome
 from hopbench.statistics.guardrails import Guardrail
 from hopbench.statistics.verdict import Verdict as Judged
 from hopbench.statistics.verdict import verdicts
+from loadgen.schedule import arrivals
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Progression:
     """How the rounds went."""
 
     needed: int
     """Blocks: all that were planned, or as many as ``--until`` asked for."""
     missing: int
     """Rounds of these that did not come to their end."""
-    repeated_blocks: int
+    repeated: tuple[Repeated, ...]
     resumed: bool
     rate: Rate | None
     """Of called nulls, this run's among them."""
 
 
-def judged(planned: RunPlan, run: RunDir, summary: Summary, *, note: bool = False) -> Document:
-    """What the rounds of a comparison say. ``summary`` is of the same run; ``note``: whether its
-    null pairs go into the ledger, where it has come to its end."""
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    document: Document
+    nulls: Mapping[str, Floats]
+    """Log ratios of null pairs, for the ledger; none of a comparison that has not ended."""
+
+
+def judged(planned: RunPlan, run: RunDir, summary: Summary) -> Judgement:
+    """What the rounds of a comparison say. ``summary`` is of the same run."""
     design = planned.design
     assert design is not None
     needed = Looks(planned, run).needed()
@@ -67,26 +78,24 @@ def judged(planned: RunPlan, run: RunDir, summary: Summary, *, note: bool = Fals
     if valid:
         each = [side.comparison() for side in sides]
         said = verdicts(each, alpha=design.alpha, delta=design.delta)
-    place = ledger.beside(run)
-    if place is not None and note and valid and not missing:
-        ledger.record(place, planned, run, sides[0].nulls((design.metric, *ledger.TOLD)))
-    course = Course(
+    nulls = sides[0].nulls((design.metric, *ledger.TOLD)) if valid and not missing else {}
+    course = Progression(
         needed=needed,
         missing=missing,
-        repeated_blocks=times_repeated(planned, run),
+        repeated=repeated(run),
         resumed=run.resumed.exists(),
-        rate=None if place is None else ledger.rate(place, planned),
+        rate=ledger.rate(run, planned, nulls.get(design.metric)),
     )
     found = tuple(
         _document(side, one, planned, summary, course)
         for side, one in zip(sides, said, strict=True)
     )
-    if len(found) == 1:
-        return found[0]
-    return Verdicts(scenario=summary.scenario, comparisons=found)
+    several = Verdicts(scenario=summary.scenario, comparisons=found)
+    return Judgement(found[0] if len(found) == 1 else several, nulls)
 
 
 def _valid(planned: RunPlan, run: RunDir, summary: Summary) -> tuple[Block, ...]:
+    assert planned.design is not None
     valid = {account.round: account for account in summary.trials if not account.void}
     of: dict[str, Entries] = {
         name: entries(planned.scenario, scenario) for name, scenario in planned.scenarios.items()
@@ -100,9 +109,13 @@ def _valid(planned: RunPlan, run: RunDir, summary: Summary) -> tuple[Block, ...]
                     run.trial(turn.round, turn.variant),
                     of[turn.variant],
                     summary.headline,
-                    partition(run, planned, turn) if planned.settings.tracing else None,
+                    partition(run, planned, turn) if traced else None,
+                    primary=METRICS[planned.design.metric],
+                    traced=traced,
+                    as_sampled=None if turn.traced else _as_sampled(planned, turn),
                 )
                 for turn in block
+                for traced in (turn.traced and planned.settings.tracing,)
             ),
         )
         for number, block in enumerate(planned.blocks)
@@ -110,18 +123,32 @@ def _valid(planned: RunPlan, run: RunDir, summary: Summary) -> tuple[Block, ...]
     )
 
 
+def _as_sampled(planned: RunPlan, turn: Turn) -> NDArray[np.bool_]:
+    """By number of a request of a round that is not traced: whether its arm's rounds sampled it. It
+    is held against the same requests of theirs."""
+    load = planned.scenarios[turn.variant].load
+    return arrivals(load, turn.seed, trace_ratio=planned.settings.trace_ratio).sampled
+
+
 def _document(
     side: Side,
     said: Judged | None,
     planned: RunPlan,
     summary: Summary,
-    course: Course,
+    course: Progression,
 ) -> Verdict:
     design, arm = side.design, side.arm
+    valid = PAIRS * len(side.blocks)
+    too_few = design.until is not None and len(side.blocks) < stopping.FIRST
+    if said is not None and (course.missing or too_few):
+        said = _unsaid(said)
+    parts = why(side)
     metrics = tuple(_rows(side, said)) if said is not None else ()
     guardrails = tuple(_guardrails(side, said.guardrails)) if said is not None else ()
-    outcome = Outcome.VOID if said is None or course.missing else said.outcome
-    valid = PAIRS * len(side.blocks)
+    first = next((row for row in metrics if row.primary), None)
+    outcome = Outcome.VOID if said is None else said.outcome
+    void = [each for block in course.repeated for each in block.void]
+    voided = Voided(*(sum(each.arm == of for each in void) for of in (0, arm)))
     return Verdict(
         scenario=summary.scenario,
         scenario_sha256=summary.scenario_sha256,
@@ -138,27 +165,43 @@ def _document(
         restarts=2 * len(side.blocks),
         rounds=len(summary.trials),
         void_rounds=sum(account.void for account in summary.trials),
-        repeated_blocks=course.repeated_blocks,
+        repeated_blocks=len(course.repeated),
+        repeated_for=voided,
         resumed=course.resumed,
         level=design.level,
         size=0.0 if said is None else said.primary.size,
         delta=design.delta,
         until=design.until,
         seed=side.seed,
+        old=design.old,
         primary=design.metric,
+        entries=side.entries,
         verdict=outcome,
-        sentence=sentence(design, arm, outcome, metrics, guardrails),
-        doubts=doubts_of(design, summary, valid, course.missing, course.rate, tells=side.tells),
+        sentence=sentence(arm_name(design, arm), outcome, first, guardrails, parts),
+        doubts=doubts_of(side, summary, course.missing, course.rate, voided),
         metrics=metrics,
         guardrails=guardrails,
         ratio_function=tuple(side.ratio_function()),
         null=side.null(),
+        variance=side.variance(),
         direct_tax_ms=Sides(None, None)
         if summary.clock == "virtual"
         else Sides(side.tax(0), side.tax(arm)),
+        spillover_ms=side.spillover(),
         ledger=course.rate,
         mean_ms=means(side),
-        why=why(side),
+        why=parts,
+    )
+
+
+def _unsaid(said: Judged) -> Judged:
+    """The figures alone."""
+    return replace(
+        said,
+        outcome=Outcome.VOID,
+        primary=replace(said.primary, outcome=Outcome.VOID),
+        secondary=tuple(replace(each, outcome=Outcome.VOID) for each in said.secondary),
+        guardrails=tuple(replace(e, worse=False, ruled_out=False) for e in said.guardrails),
     )
 
 
@@ -204,4 +247,5 @@ def _guardrails(side: Side, said: Sequence[Guardrail]) -> Iterator[GuardrailRow]
             interval=(of_difference if failed else of_ratio)(found.interval),
             p_adjusted=found.p_adjusted,
             worse=found.worse,
+            ruled_out=found.ruled_out,
         )

@@ -1,7 +1,7 @@
 """What equals have shown here before: the null pairs of earlier comparisons, in one small Parquet.
 
-It lies beside the runs, as ``runs/ledger.parquet``; a run elsewhere (``--out``) is not in it. From
-it is told, before load starts, what so many pairs can tell here, and whether rounds of one variant
+It lies beside the runs, as ``runs/ledger.parquet``; a run that lies elsewhere is not in it. From it
+is told, before load starts, what so many pairs can tell here, and whether rounds of one variant
 are called different more often than the level allows: that would be a fault of the procedure,
 whatever the machine does (docs/measurement.md, "Verdicts: is the level kept").
 """
@@ -9,7 +9,9 @@ whatever the machine does (docs/measurement.md, "Verdicts: is the level kept").
 from __future__ import annotations
 
 import fcntl
+import math
 import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,16 +23,18 @@ import numpy as np
 import orjson
 import polars as pl
 
+from analysis.figures import least
 from hopbench import disk
-from hopbench.comparison.metrics import METRICS
+from hopbench.comparison.metrics import METRICS, family
 from hopbench.engines.port import EMBEDDED
 from hopbench.host.machine import cpu_model
 from hopbench.runs.directory import RUNS, RunDir
+from hopbench.runs.environment import versions
 from hopbench.runs.plan import RunPlan
 from hopbench.statistics import Floats, binomial, blocks
 from hopbench.statistics.blocks import PAIRS
 from hopbench.statistics.power import foresee
-from hopbench.statistics.signed_rank import signed_rank
+from hopbench.statistics.signed_rank import needed, signed_rank
 from services.errors import BadInput
 from services.system.cores import usable_cores
 
@@ -76,18 +80,22 @@ def beside(run: RunDir) -> Path | None:
 
 
 def key(planned: RunPlan) -> str:
-    """Equal where what equals show may be put together: machine, scenario, design, load."""
+    """Equal where what equals show may be put together: machine and libraries, scenario, arms,
+    design, load."""
     settings, load = planned.settings, planned.scenario.load
     assert planned.design is not None
     like = {
         "cpu": cpu_model(),
         "cores": sorted(usable_cores()),
+        "system": [platform.release(), platform.python_version()],
+        "libraries": versions(),
         "engine": settings.engine,
         "broker": settings.broker if settings.broker == EMBEDDED else "kafka",
         "tracing": [settings.tracing, settings.trace_ratio, settings.instrumentation],
         "workers": settings.workers,
         "scenario": planned.sha256,
-        "variant": planned.design.arms[0],
+        # Whose null pairs are put together.
+        "arms": planned.design.arms[:2],
         "design": "rounds",
         "load": [str(load.pace), load.warmup_ns, load.duration_ns],
     }
@@ -108,10 +116,12 @@ def read(path: Path) -> pl.DataFrame:
         ) from error
 
 
-def record(path: Path, planned: RunPlan, run: RunDir, nulls: Mapping[str, Floats]) -> None:
-    """``nulls``: log ratios of the null pairs by metric, (blocks, 2). A run that is told again
-    replaces what it said before."""
-    load = planned.scenario.load
+def record(planned: RunPlan, run: RunDir, nulls: Mapping[str, Floats]) -> None:
+    """``nulls``: log ratios of the null pairs by metric, (blocks, 2). A run that is resumed
+    replaces what it said before; one that lies elsewhere has no ledger."""
+    path, load = beside(run), planned.scenario.load
+    if path is None or not nulls:
+        return
     new = pl.DataFrame(
         [
             {
@@ -133,17 +143,22 @@ def record(path: Path, planned: RunPlan, run: RunDir, nulls: Mapping[str, Floats
             pl.concat([others, new]).write_parquet(file)
 
 
-def known(path: Path, planned: RunPlan, metric: str) -> tuple[Floats, ...]:
-    """The null pairs of each comparison like this one, (blocks, 2)."""
-    found = read(path).filter((pl.col("key") == key(planned)) & (pl.col("metric") == metric))
+def known(path: Path, planned: RunPlan, metric: str, but: str = "") -> tuple[Floats, ...]:
+    """The null pairs of comparisons like this one, (blocks, 2); not of the run named ``but``."""
+    like = (pl.col("key") == key(planned)) & (pl.col("metric") == metric)
+    found = read(path).filter(like & (pl.col("run") != but))
     return tuple(map(_pairs, found["null"]))
 
 
-def rate(path: Path, planned: RunPlan) -> Rate | None:
-    """By the primary metric; None where nothing is known."""
+def rate(run: RunDir, planned: RunPlan, null: Floats | None) -> Rate | None:
+    """By the primary metric, with what this run says of it: ``null``. None where nothing is known,
+    and of a run that lies elsewhere."""
     assert planned.design is not None
-    alpha = planned.design.alpha
-    return _rate(known(path, planned, planned.design.metric), alpha)
+    path, metric, alpha = beside(run), planned.design.metric, planned.design.alpha
+    if path is None:
+        return None
+    others = known(path, planned, metric, but=run.path.name)
+    return _rate(others if null is None else (*others, null), alpha)
 
 
 def whole(path: Path) -> Rate | None:
@@ -153,15 +168,16 @@ def whole(path: Path) -> Rate | None:
 
 
 def _rate(found: Sequence[Floats], alpha: float) -> Rate | None:
-    if not found:
+    able = [each for each in found if blocks.unit_count(len(each)) >= needed(alpha)]
+    if not able:
         return None
-    called = sum(signed_rank(blocks.units(each)).p() <= alpha for each in found)
+    called = sum(signed_rank(blocks.units(each)).p() <= alpha for each in able)
     return Rate(
-        comparisons=len(found),
-        pairs=sum(each.size for each in found),
+        comparisons=len(able),
+        pairs=sum(each.size for each in able),
         called=called,
-        rate=called / len(found),
-        interval=binomial.interval(called, len(found), alpha),
+        rate=called / len(able),
+        interval=binomial.interval(called, len(able), alpha),
     )
 
 
@@ -172,16 +188,24 @@ def _pairs(null: object) -> Floats:
 def foresight(path: Path, planned: RunPlan) -> str:
     """What the pairs of the plan can tell here, as far as earlier comparisons know."""
     assert planned.design is not None
-    design = planned.design
-    told: list[str] = []
+    design, entries = planned.design, len(planned.scenario.load.entries)
+    told, silent = [], []
     for metric in dict.fromkeys((design.metric, *TOLD)):
-        found = known(path, planned, metric)
-        if found:
-            effect = foresee(np.concatenate(found), design.pairs, design.alpha).detectable
-            told.append(f"{100 * effect:.2g} % at {METRICS[metric].text}")
+        # As Holm would at worst: one of the arms, or one of the other figures.
+        others = len(design.arms) - 1 if metric == design.metric else family(entries, design.arms)
+        found, text = known(path, planned, metric), METRICS[metric].text
+        if not found:
+            silent.append(text)
+            continue
+        effect = foresee(np.concatenate(found), design.pairs, design.alpha / others).detectable
+        if math.isfinite(effect):
+            told.append(f"{least(effect)} at {text}")
+        else:
+            silent.append(text)
     if not told:
         return f"what {design.pairs} pairs can tell is not known here yet"
-    return f"{design.pairs} pairs here can tell {', '.join(told)}"
+    rest = f"; {', '.join(silent)} cannot be told" if silent else ""
+    return f"{design.pairs} pairs here can tell {', '.join(told)}{rest}"
 
 
 @contextmanager

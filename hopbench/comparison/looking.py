@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from hopbench.comparison.measured import SAMPLES, WHOLE, Entries, entries, timed, times_of
+from hopbench.comparison.measured import SAMPLES, Entries, entries, whole
 from hopbench.comparison.metrics import METRICS
 from hopbench.results import latency
 from hopbench.runs.directory import RunDir
@@ -38,9 +38,7 @@ class Looks:
         return done if self._enough(done) else design.blocks
 
     def enough(self) -> bool:
-        design = self.planned.design
-        assert design is not None
-        return design.until is not None and self._enough(complete(self.planned, self.run))
+        return self._enough(complete(self.planned, self.run))
 
     def _enough(self, done: int) -> bool:
         design, seed = self.planned.design, self.planned.scenario.seed
@@ -53,10 +51,15 @@ class Looks:
         logs = np.log(np.array(values, np.float64))
         drawn = design.orders(seed)[:done]
         each = [blocks.null(logs, drawn, arm, seed) for arm in range(len(design.arms))]
-        return stopping.enough(np.stack(each, axis=1), design.until, design.alpha)
+        # The least part of the level that Holm leaves to one of the arms.
+        alpha = design.alpha / (len(design.arms) - 1)
+        return stopping.enough(np.stack(each, axis=1), design.until, alpha)
 
     def _value(self, turn: Turn) -> float | None:
         place = self.run.trial(turn.round, turn.variant).samples
+        if not place.is_file():
+            # It was stopped between its end and its tables.
+            return None
         at = turn.round, place.stat().st_mtime_ns
         if at not in self._seen:
             of = entries(self.planned.scenario, self.planned.scenarios[turn.variant])
@@ -67,6 +70,5 @@ class Looks:
         design, settings = self.planned.design, self.planned.settings
         assert design is not None
         kind = latency.headline(settings.tracing, settings.trace_ratio)
-        found = timed(METRICS[design.metric], times_of(samples, of, kind), of)
-        value = found.get(WHOLE, next(iter(found.values())))
-        return value if value is not None and math.isfinite(value) else None
+        value = whole(METRICS[design.metric], samples, of, kind)
+        return value if value is not None and 0 < value < math.inf else None

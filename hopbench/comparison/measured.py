@@ -14,9 +14,10 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from analysis.arrays.quantiles import NS_PER_MS
-from hopbench.comparison.metrics import METRICS, MIDDLE_NEEDED, Metric
+from hopbench.comparison.metrics import METRICS, Metric
 from hopbench.comparison.partition import Partition
 from hopbench.results.latency import Headline
 from hopbench.results.round import Account
@@ -28,7 +29,10 @@ from services.scenario.model import Scenario
 Key = tuple[str, str | None]
 """A metric, and an entry; None is all of them."""
 WHOLE = None
-SAMPLES: Final = ["phase", "status", "sampled", "entry", "protocol", "intended_ns", "done_ns"]
+PARTS: Final = 4
+SAMPLES: Final = [
+    *("seq", "phase", "status", "sampled", "entry", "protocol", "intended_ns", "done_ns"),
+]
 """Columns that are read."""
 
 
@@ -58,9 +62,14 @@ def entries(base: Scenario, of: Scenario) -> Entries:
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
     values: Mapping[Key, float]
-    """Those that the round can tell, each above 0."""
+    """Those that the round can tell, each above 0 and finite."""
+    endless: frozenset[Key]
+    """Those that are infinite: requests at that quantile never ended."""
     times: Mapping[str, Floats]
     """ns, by entry; infinite of requests that never ended."""
+    in_parts: tuple[float, ...] | None
+    """The primary metric of each of PARTS parts of the measured phase; None where it is no time, or
+    not every part tells it."""
     failed: int
     requests: int
     """Due in the measured phase: sent, or dropped."""
@@ -75,24 +84,38 @@ class Measured:
 
 
 def measured(
-    account: Account, place: TrialDir, of: Entries, kind: Headline, parts: Partition | None
+    account: Account,
+    place: TrialDir,
+    of: Entries,
+    kind: Headline,
+    parts: Partition | None,
+    *,
+    primary: Metric,
+    traced: bool,
+    as_sampled: NDArray[np.bool_] | None,
 ) -> Measured:
-    samples = pl.read_parquet(
-        place.samples,
-        columns=SAMPLES,
-        glob=False,
-    )
+    """``as_sampled``, by number of a request: which ones to take for sampled; None: those that
+    were."""
+    samples = pl.read_parquet(place.samples, columns=SAMPLES, glob=False)
+    if as_sampled is not None:
+        sampled = pl.Series("sampled", as_sampled[samples["seq"].to_numpy()])
+        samples = samples.with_columns(sampled)
     times = times_of(samples, of, kind)
     values: dict[Key, float | None] = {}
     for metric in METRICS.values():
         if metric.by_entry:
             each = timed(metric, times, of)
             values |= {(metric.name, name): value for name, value in each.items()}
-    values |= {(name, WHOLE): value for name, value in _whole(account, place, samples).items()}
+    whole = _whole(account, place, samples, traced=traced)
+    values |= {(name, WHOLE): value for name, value in whole.items()}
     load = account.load
+    known = {key: value for key, value in values.items() if value is not None and value > 0}
+    endless = frozenset(key for key, value in known.items() if math.isinf(value))
     return Measured(
-        {key: value for key, value in values.items() if value is not None and value > 0},
+        {key: value for key, value in known.items() if key not in endless},
+        endless,
         times,
+        _in_parts(primary, samples, of, kind),
         failed=load.failed + load.dropped,
         requests=load.sent + load.dropped,
         direct_tax_ms=account.latency_ms.direct_tax_ms,
@@ -111,6 +134,26 @@ def timed(
     return told
 
 
+def whole(metric: Metric, samples: pl.DataFrame, of: Entries, kind: Headline) -> float | None:
+    """Of all entries together, or of the only one."""
+    found = timed(metric, times_of(samples, of, kind), of)
+    return found[WHOLE] if WHOLE in found else next(iter(found.values()))
+
+
+def _in_parts(
+    metric: Metric, samples: pl.DataFrame, of: Entries, kind: Headline
+) -> tuple[float, ...] | None:
+    due = samples.filter(pl.col("phase") == "measured")
+    if not metric.by_entry or due.is_empty():
+        return None
+    at = pl.col("intended_ns")
+    first, last = due.select(at.min()).item(), due.select(at.max()).item() + 1
+    part = (at - first) * PARTS // (last - first)
+    found = [whole(metric, due.filter(part == number), of, kind) for number in range(PARTS)]
+    known = tuple(v for v in found if v is not None and 0 < v < math.inf)
+    return known if len(known) == PARTS else None
+
+
 def times_of(samples: pl.DataFrame, of: Entries, kind: Headline) -> dict[str, Floats]:
     counted = samples.filter((pl.col("phase") == "measured") & (pl.col("status") != "error"))
     if kind == "unsampled":
@@ -125,17 +168,13 @@ def times_of(samples: pl.DataFrame, of: Entries, kind: Headline) -> dict[str, Fl
 
 
 def _time(metric: Metric, times: Floats) -> float | None:
-    """ms; None where it is infinite, or the requests are too few."""
+    """ms, or infinite; None where the requests are too few."""
     n = len(times)
+    if n < metric.needed:
+        return None
     if metric.percent is not None:
-        if n < metric.needed:
-            return None
-        value = float(times[-(-metric.percent * n // 100) - 1])
-    else:
-        if n < MIDDLE_NEEDED:
-            return None
-        value = float(times[n // 4 : n - n // 4].mean())
-    return value / NS_PER_MS if math.isfinite(value) else None
+        return float(times[-(-metric.percent * n // 100) - 1]) / NS_PER_MS
+    return float(times[n // 4 : n - n // 4].mean()) / NS_PER_MS
 
 
 def _combined(each: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:
@@ -149,7 +188,9 @@ def _combined(each: Mapping[str, float | None], weights: Mapping[str, float]) ->
     return math.exp(float(geometric.combined(logs, [weights[name] for name in counted])))
 
 
-def _whole(account: Account, place: TrialDir, samples: pl.DataFrame) -> dict[str, float | None]:
+def _whole(
+    account: Account, place: TrialDir, samples: pl.DataFrame, *, traced: bool
+) -> dict[str, float | None]:
     sent = samples.filter(pl.col("status") != "dropped").height
     sums: dict[str, float] = {}
     for total in account.metrics:
@@ -158,7 +199,8 @@ def _whole(account: Account, place: TrialDir, samples: pl.DataFrame) -> dict[str
     calls = account.calls_per_request
     if not sent or found is None:
         return {}
-    if calls is None:
+    if calls is None and not traced:
+        # Attempts and messages: without traces nobody knows which belong together.
         calls = sums.get("protocol.call.count", 0.0) / sent
     return {
         "throughput_rps": account.load.achieved_rps if account.load.model == "closed" else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
@@ -32,7 +32,9 @@ class Metric:
     @property
     def needed(self) -> int:
         """Fewest requests of an entry, in each round, that identify it."""
-        return 1 if self.percent is None else NEEDED[self.percent]
+        if not self.by_entry:
+            return 1
+        return NEEDED[50 if self.percent is None else self.percent]
 
     @property
     def timed(self) -> bool:
@@ -40,8 +42,6 @@ class Metric:
         return self.by_entry or self.more_is_better
 
 
-MIDDLE_NEEDED: Final = NEEDED[50]
-"""Of the mean of the middle half."""
 PRIMARY: Final = "response_p50"
 METRICS: Final[Mapping[str, Metric]] = {
     metric.name: metric
@@ -75,11 +75,11 @@ METRICS: Final[Mapping[str, Metric]] = {
 }
 
 
-def family(entries: int, arms: int) -> int:
+def family(entries: int, arms: Sequence[str]) -> int:
     """How many figures there are at most beside the primary ones, which are judged together."""
     parts = entries + 1 if entries > 1 else 1
     each = sum(parts if metric.by_entry else 1 for metric in METRICS.values()) - 1
-    return each * (arms - 1)
+    return each * (len(arms) - 1)
 
 
 def known(name: str) -> Metric:

@@ -9,6 +9,7 @@ from hopbench.comparison.metrics import METRICS, known
 from hopbench.results import latency
 from hopbench.runs.plan import RunPlan
 from services.errors import BadInput
+from services.scenario.pace import Closed
 
 _RISK: Final = 0.01
 """That a comparison has a round with too few requests after all."""
@@ -25,14 +26,19 @@ def check_identifiable(planned: RunPlan) -> None:
             f"--metric {metric.name}: the rate of this load is given, not found",
             hint="an open load is compared by its response times",
         )
-    rate = load.pace.steady_rps
-    if metric.percent is None or rate is None:
+    if planned.design.until is not None and not metric.by_entry:
+        raise BadInput(
+            f"--until: looks at response times, not at {metric.text}",
+            hint=f"--metric {metric.name} --pairs 20",
+        )
+    if not metric.by_entry or isinstance(load.pace, Closed):
         return
     kind = latency.headline(settings.tracing, settings.trace_ratio)
     counted = 1 - settings.trace_ratio if kind == "unsampled" else 1.0
     weights = [entry.weight for entry in load.entries if entry.weight > 0]
-    per_second = rate * counted * min(weights) / sum(weights)
-    expected = per_second * load.duration_ns / 1e9
+    due = max(1.0, load.pace.measured(load.warmup_ns, load.duration_ns))
+    expected = due * counted * min(weights) / sum(weights)
+    per_second = expected / (load.duration_ns / 1e9)
     blocks = planned.design.blocks
     if _identified(metric.needed, expected, blocks):
         return
@@ -40,7 +46,7 @@ def check_identifiable(planned: RunPlan) -> None:
     lower = [m.name for m in others if _identified(m.needed, expected, blocks)]
     enough = expected
     while not _identified(metric.needed, enough, blocks):
-        enough += per_second
+        enough *= 1.01
     instead = f", or --metric {lower[-1]}" if lower else ""
     raise BadInput(
         f"--metric {metric.name}: a round has about {expected:.0f} requests of an entry that "

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from hopbench.comparison.document import GuardrailRow, Interval, MetricRow
+from analysis.figures import count, digits, least
+from hopbench.comparison.document import GuardrailRow, Interval, MetricRow, WhyRow
 from hopbench.comparison.metrics import FAILED, METRICS
 from hopbench.runs.design import Design
 from hopbench.statistics.effect import Outcome
@@ -31,16 +32,15 @@ def arm_name(design: Design, arm: int) -> str:
 
 
 def sentence(
-    design: Design,
-    arm: int,
+    name: str,
     outcome: Outcome,
-    metrics: Sequence[MetricRow],
+    first: MetricRow | None,
     guardrails: Sequence[GuardrailRow],
+    why: Sequence[WhyRow] = (),
 ) -> str:
-    name = arm_name(design, arm)
-    first = next((row for row in metrics if row.primary), None)
+    """``first`` is the row of the primary metric, where there is one."""
     if first is None:
-        return f"{name}: void; {named(design.metric, None)} is not known of any pair."
+        return f"{name}: void; the primary metric is not known of any pair."
     what = named(first.metric, first.entry)
     if first.entry is None and METRICS[first.metric].by_entry:
         what = f"{what} of all entries"
@@ -48,13 +48,17 @@ def sentence(
     if outcome is Outcome.VOID:
         return f"{name}: {figure}, but no verdict (void)."
     told = f"{name}: {figure}, {word(first.metric, outcome)}"
+    if outcome in (Outcome.FASTER, Outcome.SLOWER) and METRICS[first.metric].by_entry and why:
+        told += f" ({_cause(why[0])})"
     if outcome is Outcome.INCONCLUSIVE and first.mde is not None:
-        told += f" (a change of {100 * first.mde:.2g} % would have been called)"
+        told += f" (a change of {least(first.mde)} is called in 4 of 5)"
     worse = [f"{named(g.metric, g.entry)} {change(g)}" for g in guardrails if g.worse]
-    if not worse:
-        return f"{told}; nothing got worse." if guardrails else f"{told}."
-    joint = "but" if outcome is Outcome.FASTER else "and"
-    return f"{told}, {joint} {', '.join(worse)}."
+    unknown = [named(g.metric, g.entry) for g in guardrails if not g.worse and not g.ruled_out]
+    if worse:
+        told += f", {'but' if outcome is Outcome.FASTER else 'and'} {', '.join(worse)}"
+    if unknown:
+        return f"{told}; not ruled out: worse {' or '.join(unknown)}."
+    return told + ("; nothing got worse." if guardrails and not worse else ".")
 
 
 def ratio(value: float) -> str:
@@ -73,7 +77,27 @@ def interval(ends: Interval) -> str:
 def change(row: GuardrailRow) -> str:
     """Of a guardrail: a share more, or points more."""
     if row.ratio is not None:
-        shown = f"{100 * (row.ratio - 1):+.2g} %"
-        return shown if abs(row.ratio - 1) > 5e-4 else "±0 %"
+        return f"{_signed(row.ratio - 1)} %" if abs(row.ratio - 1) > 5e-4 else "±0 %"
     assert row.difference is not None
-    return f"{100 * row.difference:+.2g} points" if row.difference else "±0 points"
+    return f"{_signed(row.difference)} points" if row.difference else "±0 points"
+
+
+def calls(row: WhyRow) -> str:
+    """Per request: ``6 → 1``, or one figure where both are the same; empty of an entry itself."""
+    if row.a_calls is None or row.b_calls is None:
+        return ""
+    a, b = count(row.a_calls), count(row.b_calls)
+    return a if a == b else f"{a} → {b}"
+
+
+def _cause(row: WhyRow) -> str:
+    """The part of the mean duration that changed most."""
+    by = row.b_ms - row.a_ms
+    shown = f"{'+' if by > 0 else ''}{digits(by)} ms"
+    counts = calls(row)
+    return f"{row.edge}: {f'{counts} calls, ' if '→' in counts else ''}{shown}"
+
+
+def _signed(share: float) -> str:
+    """Hundredths, two digits."""
+    return f"{'+' if share > 0 else ''}{digits(100 * share, 2)}"

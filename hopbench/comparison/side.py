@@ -9,9 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
-from hopbench.comparison.document import Interval, Null, Pair, RatioPoint
-from hopbench.comparison.measured import WHOLE, Key, Measured
-from hopbench.comparison.metrics import METRICS
+from hopbench.comparison.document import Interval, Null, Pair, RatioPoint, Spillover
+from hopbench.comparison.measured import PARTS, WHOLE, Key, Measured
+from hopbench.comparison.metrics import METRICS, PRIMARY
 from hopbench.runs.design import Design
 from hopbench.statistics import Floats, blocks
 from hopbench.statistics.blocks import PAIRS, Order
@@ -20,6 +20,7 @@ from hopbench.statistics.failures import Counts, Failures, failures
 from hopbench.statistics.guardrails import Watched
 from hopbench.statistics.ratio_function import ratio_function
 from hopbench.statistics.signed_rank import signed_rank
+from hopbench.statistics.variance import Variance, decompose
 from hopbench.statistics.verdict import Comparison
 
 
@@ -70,13 +71,22 @@ class Side:
 
         return tuple(sorted(told, key=place))
 
-    @cached_property
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Of the load."""
+        return tuple(self.blocks[0].rounds[0].times) if self.blocks else ()
+
+    @property
     def primary(self) -> Key:
         metric = METRICS[self.design.metric]
-        names = {key[1] for b in self.blocks for r in b.rounds for key in [*r.values]} - {WHOLE}
-        if metric.by_entry and len(names) == 1:
-            return metric.name, names.pop()
-        return metric.name, WHOLE
+        alone = metric.by_entry and len(self.entries) == 1
+        return metric.name, self.entries[0] if alone else WHOLE
+
+    @property
+    def endless(self) -> frozenset[Key]:
+        """Metrics that are infinite in a round of either arm."""
+        rounds = (*self.of(0), *self.of(self.arm))
+        return frozenset(key for each in rounds for key in each.endless)
 
     @property
     def tells(self) -> bool:
@@ -152,9 +162,22 @@ class Side:
             p=ranks.p(),
         )
 
+    def variance(self) -> Variance | None:
+        """Of the log primary metric, the mean of both arms; None where not every round tells it in
+        parts, or there is one block."""
+        each = [[r.in_parts for r in self.of(arm)] for arm in (0, self.arm)]
+        if len(self.blocks) < 2 or any(parts is None for of in each for parts in of):
+            return None
+        shape = (len(self.blocks), PAIRS, PARTS)
+        found = [decompose(np.log(np.array(of, np.float64)).reshape(shape)) for of in each]
+        return Variance(
+            between_restarts=sum(one.between_restarts for one in found) / 2,
+            between_slices=sum(one.between_slices for one in found) / 2,
+            within=sum(one.within for one in found) / 2,
+        )
+
     def ratio_function(self) -> Iterator[RatioPoint]:
-        names = self.blocks[0].rounds[0].times if self.blocks else ()
-        for name in names:
+        for name in self.entries:
             rounds = [[each.times[name] for each in block.rounds] for block in self.blocks]
             for point in ratio_function(rounds, self.drawn, 0, self.arm, alpha=self.design.alpha):
                 low, high = of_ratio((point.low, point.high))
@@ -164,6 +187,24 @@ class Side:
         found = [each.direct_tax_ms for each in self.of(arm)]
         known = [tax for tax in found if tax is not None]
         return float(np.median(known)) if known and len(known) == len(found) else None
+
+    def spillover(self) -> Spillover | None:
+        """By P50; None without rounds that were not traced, or where not every round tells it."""
+        key = (PRIMARY, self.entries[0] if len(self.entries) == 1 else WHOLE)
+        if not self.design.observed or not self.blocks:
+            return None
+        found = []
+        for arm in (0, self.arm):
+            twin = arm + len(self.design.arms)
+            values = [[each.values.get(key, math.nan) for each in b.rounds] for b in self.blocks]
+            units = blocks.units(blocks.paired(np.array(values), self.drawn, twin, arm))
+            if not np.isfinite(units).all():
+                return None
+            ranks = signed_rank(units)
+            interval = ranks.interval(self.design.alpha)
+            found.append((ranks.estimate, of_difference((interval.low, interval.high))))
+        (a, a_interval), (b, b_interval) = found
+        return Spillover(a, a_interval, b, b_interval)
 
 
 def of_ratio(interval: tuple[float, float]) -> Interval:

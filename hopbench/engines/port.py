@@ -7,7 +7,7 @@ Everything an engine learns goes to the trial directory (spools, logs) and into 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -67,6 +67,12 @@ class RoundPlan:
     """The round seed (services.scenario.chance.round_seed): equal for rounds of one pair."""
     trace_salt: int
     """Makes trace ids of rounds with one seed differ."""
+    traced: bool = True
+    """Whether it has the tracing of the run, or none at all."""
+
+    def settings(self, of_run: Settings) -> Settings:
+        """The run's, as this round has them."""
+        return replace(of_run, tracing=of_run.tracing and self.traced)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class VirtualEngine:
             loop.call_soon_threadsafe(progress, phase, share)
 
         work = asyncio.ensure_future(
-            asyncio.to_thread(execute, plan, self._settings, directory, tell, stop)
+            asyncio.to_thread(execute, plan, plan.settings(self._settings), directory, tell, stop)
         )
         try:
             return await asyncio.shield(work)

@@ -154,6 +154,14 @@ RepeatBlocks = Annotated[
         help="Repeat blocks that have a void round, at most N in all.",
     ),
 ]
+Observer = Annotated[
+    bool,
+    typer.Option(
+        "--observer",
+        help="Rounds without tracing in each block, too: what it does to requests that it does not "
+        "sample.",
+    ),
+]
 Markdown = Annotated[
     str | None,
     typer.Option("--markdown", metavar="FILE", help="The verdict for a pull request's comment."),

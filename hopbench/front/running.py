@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,14 @@ from hopbench.runs.rounds import Course, Ended, execute
 from services.errors import BadInput, CannotStart
 
 TELL_ABOVE_MINUTES: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """Of rounds that are run together: as of :class:`Course`."""
+
+    enough: Callable[[], bool] | None = None
+    resumes: bool = False
 
 
 def named(scenario: str | None) -> str:
@@ -78,16 +87,17 @@ def executed(
     turns: tuple[Turn, ...],
     directory: RunDir,
     output: Output,
-    enough: Callable[[], bool] | None = None,
+    sitting: Sitting = Sitting(),
 ) -> Ended:
-    """``enough`` is as of :class:`Course`."""
     simulated = engines.is_virtual(planned.settings)
     with (
         progress.rounds(planned, len(turns), output.notes) as show,
         nullcontext() if simulated else awake(),
     ):
         engine = engines.engine(planned.settings)
-        ended = execute(Course(planned, turns, directory, engine, show, enough))
+        ended = execute(
+            Course(planned, turns, directory, engine, show, sitting.enough, sitting.resumes)
+        )
     for message in ended.messages:
         complain(message)
     return ended

@@ -5,34 +5,61 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from analysis.report import html as report
 from hopbench import disk
-from hopbench.comparison.document import Document, comparisons
+from hopbench.comparison import ledger
+from hopbench.comparison.document import Document, comparisons, doubts
+from hopbench.comparison.judgement import Judgement
+from hopbench.comparison.shown.html import html
 from hopbench.comparison.shown.markdown import markdown
 from hopbench.comparison.shown.terminal import terminal
 from hopbench.exits import Exit, worst
 from hopbench.front.ending import tell
-from hopbench.front.output import Output, write
+from hopbench.front.output import Output, complain, write
 from hopbench.results.gates import Gate, Subjects, judge
+from hopbench.results.summary import Summary
+from hopbench.results.view import view
 from hopbench.runs.directory import RunDir
+from hopbench.runs.plan import RunPlan
 from hopbench.statistics.effect import Outcome
 from services.codec import plain
+from services.errors import BadInput
 
 EXITS: Final = {Outcome.VOID: Exit.VOID, Outcome.INCONCLUSIVE: Exit.INCONCLUSIVE}
 """Of verdicts; what is known is Exit.DONE, whatever it is."""
+_ROUNDS: Final = "rounds.html"
+"""What `hopbench run` would show of them."""
 
 
-def show(document: Document, run: RunDir, target: str | None, output: Output) -> None:
+def show(
+    document: Document, summary: Summary, run: RunDir, target: str | None, output: Output
+) -> None:
     """``target`` is where the Markdown goes, beside report.md of the run directory."""
     written = plain(document)
     disk.write_json(run.verdict, written)
     text = markdown(document).encode()
-    with disk.whole(run.path / "report.md") as file:
-        file.write(text)
+    pages = {
+        "report.md": text,
+        "report.html": html(document, _ROUNDS).encode(),
+        _ROUNDS: report.html(view(summary)).encode(),
+    }
+    for name, page in pages.items():
+        with disk.whole(run.path / name) as file:
+            file.write(page)
     if target is not None:
         write(target, text)
     output.show(terminal(document))
-    output.show(f"verdict: {run.verdict}")
+    output.show(f"verdict: {run.verdict}, report: {run.path / 'report.html'}")
     output.document(written)
+
+
+def note(planned: RunPlan, run: RunDir, found: Judgement) -> None:
+    """Enter what equals have shown in the ledger beside the run. Told where that is no ledger: the
+    verdict stands without."""
+    try:
+        ledger.record(planned, run, found.nulls)
+    except BadInput as error:
+        complain(error.text)
 
 
 def code(document: Document, values: Subjects, gates: Sequence[Gate], output: Output) -> Exit:
@@ -40,10 +67,9 @@ def code(document: Document, values: Subjects, gates: Sequence[Gate], output: Ou
     outcomes = [judge(gate, values) for gate in gates]
     tell(outcomes, output)
     found = comparisons(document)
-    for each in found:
-        for doubt in each.doubts:
-            if doubt.voids:
-                output.reason(f"void: {doubt.text}")
+    for doubt in doubts(found):
+        if doubt.voids:
+            output.reason(f"void: {doubt.text}")
     return worst(
         [
             *(outcome.exit for outcome in outcomes),

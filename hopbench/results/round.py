@@ -89,6 +89,8 @@ class Account:
     variant: str
     round: int
     pair: int
+    traced: bool
+    """False of a round that a comparison had without any tracing."""
     repeats: int
     """How often it was measured before, and was void or broke off."""
     void: bool
@@ -170,6 +172,7 @@ def account(trial: Trial, world: World, seen: Observed) -> Account:
         variant=trial.turn.variant,
         round=trial.turn.round,
         pair=trial.turn.pair,
+        traced=trial.turn.traced,
         repeats=trial.repeats,
         void=void(doubts),
         doubts=tuple(Raised(d.code, d.text, d.voids) for d in doubts),

@@ -113,7 +113,8 @@ def told(
         disk.write_json(found.directory.doubts, plain(one.doubts))
         accounts.append(one)
         spans[turn.round] = seen.spans
-    used = usable(accounts)
+    traced = [of for of in accounts if of.traced]
+    used = usable(traced)
     if seen is None or len(accounts) > 1:
         went = tuple(flow for a in used for flow in through[a.round])
         seen = observe(concat(spans[a.round] for a in used), facts, asked, "run", went)
@@ -125,13 +126,13 @@ def told(
     judged = plan.settings.tracing and complete >= plan.limits.complete_traces
     kind = latency.headline(plan.settings.tracing, plan.settings.trace_ratio)
     heads = [a.latency_ms.headline(kind) for a in used]
-    pooled = _pooled_p99(run, [a for a in accounts if not a.void], kind)
+    pooled = _pooled_p99(run, [a for a in traced if not a.void], kind)
     return tuple(accounts), VariantRow(
         name=name,
-        description=_description(plan.scenario, name),
-        refactors=_refactors(plan.scenario, name),
-        rounds=len(accounts),
-        void_rounds=sum(a.void for a in accounts),
+        description=_description(plan.base(name), name),
+        refactors=_refactors(plan.base(name), name),
+        rounds=len(traced),
+        void_rounds=sum(a.void for a in traced),
         response_p50_ms=_median(of.p50 for of in heads),
         response_p95_ms=_median(of.p95 for of in heads),
         response_p99_ms=_median(of.p99 for of in heads),

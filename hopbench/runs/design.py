@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from hopbench.statistics import blocks
 from hopbench.statistics.blocks import PAIRS, Order
-from hopbench.statistics.effect import FEWEST_PAIRS, fewest_pairs
+from hopbench.statistics.effect import fewest_pairs
 from hopbench.statistics.stopping import FIRST
 from services.errors import BadInput
+
+MOST_LEVEL: Final = 0.9999
+"""20 pairs reach 0.998; 0.9999 takes 30."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,15 @@ class Place:
     pair: int
     """From 0, over all blocks: the rounds of the first arm and of another that have the same are
     held against each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """What an old run measured of its first variant, in another sitting: shown, never judged."""
+
+    run_dir: str
+    response_p50_ms: float | None
+    response_p95_ms: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +54,27 @@ class Design:
     until: float | None = None
     """A width of the interval, as a share, at which no further block begins; ``blocks`` are then
     the most. None: all of them run."""
+    old: Old | None = None
+    """The run that the first arm is of."""
+    observed: bool = False
+    """Whether each arm has a twin without tracing in each block: the arm's number, and as many as
+    there are arms."""
 
     @property
     def pairs(self) -> int:
         return PAIRS * self.blocks
 
     @property
+    def lanes(self) -> int:
+        """Arms, and their twins."""
+        return len(self.arms) * (2 if self.observed else 1)
+
+    @property
     def alpha(self) -> float:
         return round(1 - self.level, 12)
 
     def orders(self, seed: int) -> tuple[Order, ...]:
-        return blocks.orders(seed, self.blocks, len(self.arms))
+        return blocks.orders(seed, self.blocks, self.lanes)
 
     def places(self, seed: int) -> Iterator[Place]:
         """Of every round, in order."""
@@ -71,6 +94,8 @@ def design(
     metric: str,
     repeat_void: int,
     until: float | None = None,
+    old: Old | None = None,
+    observed: bool = False,
 ) -> Design:
     """Raises BadInput for what can end in no verdict, whatever is measured."""
     if len(arms) < 2:
@@ -78,25 +103,26 @@ def design(
             "a comparison needs two arms",
             hint="--variants A,B; `--variants baseline,baseline` compares a variant with itself",
         )
-    if not 0.5 <= level < 1:
-        raise BadInput(f"--level: {level:g} is not in 0.5..1", hint="--level 0.95")
-    made = Design(tuple(arms), pairs // PAIRS, level, delta, metric, repeat_void, until)
-    fewest = fewest_pairs(made.alpha, len(arms) - 1, FEWEST_PAIRS)
-    if pairs < fewest:
+    if not 0.5 <= level <= MOST_LEVEL:
+        raise BadInput(f"--level: {level:.12g} is not in 0.5..{MOST_LEVEL}", hint="--level 0.95")
+    made = Design(
+        tuple(arms), pairs // PAIRS, level, delta, metric, repeat_void, until, old, observed
+    )
+    if pairs % PAIRS:
+        raise BadInput(
+            f"--pairs {pairs}: a block gives two pairs", hint=f"--pairs {pairs + pairs % PAIRS}"
+        )
+    enough = fewest_pairs(made.alpha, len(arms) - 1, pairs)
+    if pairs < enough:
         among = f" of {len(arms) - 1} comparisons" if len(arms) > 2 else ""
         raise BadInput(
-            f"--pairs {pairs}: with fewer than {fewest} pairs nothing can be called "
-            f"at a level{among} of {level:.4g}",
-            hint=f"--pairs {fewest}, or more",
+            f"--pairs {pairs}: so many can call nothing at a level{among} of {level:.12g}",
+            hint=f"--pairs {enough}",
         )
     if until is not None and (until <= 0 or made.blocks < FIRST):
         raise BadInput(
             f"--until {100 * until:g}%: it is looked at from {PAIRS * FIRST} pairs on, for a width "
             "above 0",
             hint=f"--until 5% --pairs {PAIRS * FIRST}, or more: the most that there may be",
-        )
-    if pairs % PAIRS:
-        raise BadInput(
-            f"--pairs {pairs}: a block gives two pairs", hint=f"--pairs {pairs + pairs % PAIRS}"
         )
     return made

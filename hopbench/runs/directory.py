@@ -2,12 +2,13 @@
 
 runs/<time>-<name>/
   plan.json             what was to run: settings, order, seeds (hopbench.run-plan/2)
-  scenario.yaml         the resolved scenario
+  scenario.yaml         the resolved scenario; scenario-<arm>.yaml of a second file
   environment.json      of its first round; each round has its own
   logs/                 of what stays for the whole run
   trials/NN-<variant>/  trial.json, environment.json, spools, samples.parquet, spans.parquet,
                         metrics.parquet, doubts.json, logs/
-  findings.json summary.json report.html report.md; verdict.json of a comparison
+  findings.json summary.json report.html report.md
+  verdict.json repeated.json rounds.html of a comparison
 """
 
 from __future__ import annotations
@@ -74,11 +75,6 @@ class TrialDir:
         return self.path / "environment.json"
 
     @property
-    def repeats(self) -> Path:
-        """Of a round that is measured once more: how often it was before."""
-        return self.path / ".repeats"
-
-    @property
     def settled(self) -> Path:
         """Made when every table stands, before the first spool goes."""
         return self.path / ".settled"
@@ -102,6 +98,10 @@ class RunDir:
     def scenario(self) -> Path:
         return self.path / "scenario.yaml"
 
+    def other(self, arm: str) -> Path:
+        """The scenario of an arm that is of another file."""
+        return self.path / f"scenario-{arm}.yaml"
+
     @property
     def environment(self) -> Path:
         return self.path / "environment.json"
@@ -118,6 +118,11 @@ class RunDir:
     def verdict(self) -> Path:
         """Of a comparison."""
         return self.path / "verdict.json"
+
+    @property
+    def repeated(self) -> Path:
+        """Of a comparison: the blocks that were measured once more, and why."""
+        return self.path / "repeated.json"
 
     @property
     def resumed(self) -> Path:
@@ -151,7 +156,7 @@ def create(name: str, now: datetime, out: Path | None) -> RunDir:
         if taken:
             raise BadInput(
                 f"--out {out} is not empty",
-                hint=f"name a new directory, or continue that run: hopbench run --resume {out}",
+                hint=f"name a new directory, or go on with that run: --resume {out}",
             )
         return _made(RunDir(out))
     Path(RUNS).mkdir(exist_ok=True)

@@ -5,7 +5,7 @@ A round that never ended has none: what it measured lies in its spools all the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -33,27 +33,15 @@ class Written:
     schema: Literal["hopbench.trial/1"] = "hopbench.trial/1"
 
 
-def repeats(trial: TrialDir) -> int:
-    """How often the round was measured before the one that is about to begin; one that was
-    interrupted does not count."""
-    before = written(trial)
-    if before is not None:
-        return before.repeats + 1
-    try:
-        noted = trial.repeats.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return 0
-    return int(noted) if noted.isdecimal() else 0
-
-
-def begun(trial: TrialDir, repeats: int) -> None:
-    """Note it where the evidence of earlier ones has gone, and this one may be interrupted."""
-    if repeats:
-        trial.repeats.write_text(str(repeats), encoding="utf-8")
-
-
 def ended(trial: TrialDir, told: Written) -> None:
     disk.write_json(trial.evidence, codec.plain(told))
+
+
+def broke_off(trial: TrialDir, why: str) -> None:
+    """Of a round that has ended: it is not to count."""
+    found = written(trial)
+    if found is not None:
+        ended(trial, replace(found, evidence=replace(found.evidence, broken=why)))
 
 
 def is_done(trial: TrialDir) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from hopbench.engines.port import RoundPlan, Settings
@@ -44,6 +44,8 @@ class Turn:
     seed: int
     arm: int
     """From 0: the place of its variant in the run, or of an arm in the design."""
+    traced: bool = True
+    """Whether with the tracing of the run, or without any: an arm's twin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,13 @@ class RunPlan:
     """Of this run, in trace ids: 32 bits of chance where a store outlives it, else 0."""
     design: Design | None = None
     """Of a comparison."""
+    others: Mapping[str, Scenario] = field(default_factory=dict)
+    """By variant, the scenario that it is of where that is not ``scenario``: the second file of a
+    comparison."""
+
+    def base(self, variant: str) -> Scenario:
+        """What ``variant`` is one of."""
+        return self.others.get(variant, self.scenario)
 
     @property
     def order(self) -> tuple[Turn, ...]:
@@ -82,25 +91,28 @@ class RunPlan:
     def _in_blocks(self, design: Design) -> Iterator[Turn]:
         for number, place in enumerate(design.places(self.scenario.seed), 1):
             seed = round_seed(self.scenario.seed, place.block)
-            yield Turn(number, place.pair + 1, design.arms[place.arm], seed, place.arm)
+            twin, arm = divmod(place.arm, len(design.arms))
+            yield Turn(number, place.pair + 1, design.arms[arm], seed, place.arm, traced=not twin)
 
     @property
     def blocks(self) -> tuple[tuple[Turn, ...], ...]:
         """The rounds of a comparison, block by block; none of another run."""
         if self.design is None:
             return ()
-        size, turns = PAIRS * len(self.design.arms), self.order
+        size, turns = PAIRS * self.design.lanes, self.order
         return tuple(turns[at : at + size] for at in range(0, len(turns), size))
 
     def round_plan(self, turn: Turn) -> RoundPlan:
+        base = self.base(turn.variant)
         return RoundPlan(
-            base=self.scenario,
+            base=base,
             scenario=self.scenarios[turn.variant],
-            source=self.source,
+            source=self.source if base is self.scenario else to_yaml(base),
             variant=turn.variant,
             round=turn.round,
             seed=turn.seed,
             trace_salt=(self.salt << _ROUND_BITS) + turn.round - 1,
+            traced=turn.traced,
         )
 
     def document(self) -> dict[str, Any]:
@@ -111,6 +123,7 @@ class RunPlan:
             "scenario_sha256": self.sha256,
             "seed": self.scenario.seed,
             "variants": list(self.scenarios),
+            "others": list(self.others),
             "processes": self.scenario.processes,
             "rounds": self.rounds,
             "design": None if self.design is None else codec.plain(self.design),
@@ -138,6 +151,7 @@ def plan_of(
     limits: Limits = USUAL,
     salt: int | None = None,
     design: Design | None = None,
+    others: Mapping[str, Scenario] | None = None,
 ) -> RunPlan:
     """``scenario`` has every flag applied; no ``variants`` stands for baseline and all of them.
 
@@ -146,17 +160,18 @@ def plan_of(
 
     Raises BadInput for a variant that does not exist or does not apply.
     """
-    names = variants or (BASELINE, *scenario.variants)
+    names, of = variants or (BASELINE, *scenario.variants), others or {}
     return RunPlan(
         scenario=scenario,
         source=to_yaml(scenario),
-        scenarios={name: apply(scenario, name) for name in dict.fromkeys(names)},
+        scenarios={name: apply(of.get(name, scenario), name) for name in dict.fromkeys(names)},
         sha256=sha256,
         rounds=rounds,
         settings=settings,
         limits=limits,
         salt=_salt(settings) if salt is None else salt,
         design=design,
+        others=of,
     )
 
 
@@ -167,6 +182,7 @@ def comparison_of(
     design: Design,
     settings: Settings,
     limits: Limits = USUAL,
+    others: Mapping[str, Scenario] | None = None,
 ) -> RunPlan:
     """As :func:`plan_of`."""
     return plan_of(
@@ -177,6 +193,7 @@ def comparison_of(
         settings=settings,
         limits=limits,
         design=design,
+        others=others,
     )
 
 
@@ -196,6 +213,7 @@ class _Written:
     schema: Literal["hopbench.run-plan/2"]
     salt: int = 0
     design: Design | None = None
+    others: tuple[str, ...] = ()
 
 
 def read(run: RunDir) -> RunPlan:
@@ -203,6 +221,7 @@ def read(run: RunDir) -> RunPlan:
     try:
         written = codec.decode(_Written, run.plan.read_bytes())
         source = run.scenario.read_text(encoding="utf-8")
+        others = {arm: run.other(arm).read_text(encoding="utf-8") for arm in written.others}
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"cannot be read: {error}", file=str(run.plan)) from error
     except codec.Unfit as error:
@@ -222,4 +241,5 @@ def read(run: RunDir) -> RunPlan:
         limits=written.limits,
         salt=written.salt,
         design=written.design,
+        others={arm: parse_text(text, str(run.other(arm))) for arm, text in others.items()},
     )

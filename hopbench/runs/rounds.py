@@ -19,11 +19,12 @@ from hopbench.engines.port import Engine
 from hopbench.exits import Exit
 from hopbench.runs import evidence, trial
 from hopbench.runs.directory import RunDir
-from hopbench.runs.environment import environment
+from hopbench.runs.environment import Environment, environment
 from hopbench.runs.evidence import Written
 from hopbench.runs.plan import RunPlan, Turn
 from services import codec
-from services.errors import CannotStart
+from services.errors import BadInput, CannotStart
+from services.scenario.file.writer import to_yaml
 from services.system.cores import usable_cores
 
 STOPS: Final = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
@@ -49,6 +50,9 @@ def begin(plan: RunPlan, run: RunDir) -> None:
     """Write down what is to run, before anything is started."""
     with disk.whole(run.scenario) as file:
         file.write(plan.source.encode())
+    for arm, scenario in plan.others.items():
+        with disk.whole(run.other(arm)) as file:
+            file.write(to_yaml(scenario).encode())
     # Last: it is what makes the directory a run's.
     disk.write_json(run.plan, plan.document())
 
@@ -72,12 +76,16 @@ class Course:
     progress: RoundProgress
     enough: Callable[[], bool] | None = None
     """Asked after each round: whether the ones that are left need not run."""
+    resumes: bool = False
+    """Whether rounds of an earlier sitting are there, which these will be held against."""
 
 
 def execute(course: Course) -> Ended:
     """Run the rounds in order. Whoever calls it has claimed the run.
 
     SIGINT and SIGTERM end the round under way; everything started is stopped before this returns.
+
+    Raises BadInput for a comparison whose earlier rounds ran in another environment.
     """
     ended = Ended()
     with asyncio.Runner() as runner:
@@ -133,6 +141,10 @@ async def _rounds(course: Course, ended: Ended) -> None:
     cores = usable_cores()
     try:
         await engine.open(tuple(plan.scenarios.values()), course.run.path.absolute())
+        if plan.design is not None:
+            _must_be_as_before(course, cores)
+        if course.resumes:
+            course.run.resumed.touch()
         for turn in course.turns:
             await _round(course, turn, cores, ended)
             if course.enough is not None and course.enough():
@@ -141,11 +153,26 @@ async def _rounds(course: Course, ended: Ended) -> None:
         await engine.close()
 
 
+def _must_be_as_before(course: Course, cores: frozenset[int]) -> None:
+    """Asked with the engine open: which broker it is, and how cores sleep, is known then."""
+    then = evidence.read_file(Environment, course.run.environment)
+    if then is None:
+        return
+    plan, place = course.plan, course.run.path
+    changes = environment(plan.settings, plan.scenario.seed, course.engine, cores).changes(then)
+    if changes:
+        raise BadInput(
+            f"{place} was measured in another environment: {'; '.join(changes)}",
+            hint=f"what there is: hopbench report {place}; or measure all of it anew: "
+            f"hopbench compare {course.run.scenario}",
+        )
+
+
 async def _round(course: Course, turn: Turn, cores: frozenset[int], ended: Ended) -> None:
     place = course.run.trial(turn.round, turn.variant)
-    repeats = evidence.repeats(place)
+    before = evidence.written(place)
+    repeats = 0 if before is None else before.repeats + 1
     trial.clear(place)
-    evidence.begun(place, repeats)
     around = environment(course.plan.settings, course.plan.scenario.seed, course.engine, cores)
     disk.write_json(place.environment, codec.plain(around))
     if not course.run.environment.exists():

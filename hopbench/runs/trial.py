@@ -154,7 +154,7 @@ def read(run: RunDir, plan: RunPlan, turn: Turn) -> Trial | None:
         return None
     tables = settle(place, turn.variant) or _kept(place)
     round_plan = plan.round_plan(turn)
-    settings = plan.settings
+    settings = round_plan.settings(plan.settings)
     ended = evidence.written(place)
     return Trial(
         turn=turn,

@@ -72,7 +72,8 @@ class Effect:
 def fewest_pairs(alpha: float, family: int = 1, at_least: int = FEWEST_PAIRS) -> int:
     """Fewest pairs, but ``at_least``, with which the least p of a family of so many can be called.
 
-    At 5 %: 6 for one metric, and 8, 8 and 10 for families of 2, 3 and 10.
+    At 5 %: 6 for one metric, and 8, 8 and 10 for families of 2, 3 and 10. More need not do: 18
+    pairs are 18 units, 20 are 10 (blocks.py).
     """
     blocks = -(-max(at_least, FEWEST_PAIRS) // PAIRS)
     while unit_count(blocks) < needed(alpha / family):

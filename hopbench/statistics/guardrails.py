@@ -5,6 +5,9 @@ above a difference of 0 for failures (5 % of all requests more failing would be 
 difference is told only by `failures`, which is careful enough). What is tested is therefore the
 *margin*, not equality: p is that of the margin, Holm adjusts it among the guardrails, and the
 chance that any is called worse while it is within its margin is at most alpha.
+
+That nothing got worse is a statement of its own, and takes an interval that lies wholly within the
+margin: few pairs, or noisy ones, call nothing worse and rule nothing out.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from hopbench.statistics.signed_rank import SignedRank, signed_rank
 
 MARGIN: Final = 0.05
 FAILURES_MARGIN: Final = 0.0
+FAILURES_RULED_OUT: Final = 0.01
+"""No share of failures can be shown to be no larger at all; one request in a hundred can."""
 
 Watched = Floats | Failures
 """Log ratios of the valid pairs, (blocks, 2) with at least one block; or failed shares."""
@@ -38,6 +43,8 @@ class Guardrail:
     p_adjusted: float
     """Of the margin, not of equality: worse where at most alpha."""
     worse: bool
+    ruled_out: bool
+    """Whether the interval says that it is not: within MARGIN, or FAILURES_RULED_OUT."""
 
 
 def guardrails(
@@ -63,6 +70,7 @@ def _guardrail(
     interval = evidence.interval(alpha)
     worse = interval.low > margin
     if isinstance(evidence, Failures):
-        ends = (interval.low, interval.high)
-        return Guardrail(None, evidence.estimate, ends, p_adjusted, worse)
-    return Guardrail(math.exp(evidence.estimate), None, ratios(interval), p_adjusted, worse)
+        ends, ruled_out = (interval.low, interval.high), interval.high <= FAILURES_RULED_OUT
+        return Guardrail(None, evidence.estimate, ends, p_adjusted, worse, ruled_out)
+    ratio, ruled_out = math.exp(evidence.estimate), interval.high <= margin
+    return Guardrail(ratio, None, ratios(interval), p_adjusted, worse, ruled_out)

@@ -48,7 +48,7 @@ def place(tmp_path: Path) -> Path:
 def kept(place: Path, of: RunPlan, number: int, off: float = 0.0) -> None:
     run = RunDir(place.parent / f"run-{number}")
     assert ledger.beside(run) == place
-    ledger.record(place, of, run, {"response_p50": noise(number, off)})
+    ledger.record(of, run, {"response_p50": noise(number, off)})
 
 
 def test_what_equals_have_shown_foretells_what_pairs_can_tell(place: Path) -> None:
@@ -58,7 +58,7 @@ def test_what_equals_have_shown_foretells_what_pairs_can_tell(place: Path) -> No
     told = ledger.foresight(place, planned())
     assert told.startswith("20 pairs here can tell ")
     assert 2 < float(told.split("tell ")[1].split(" %")[0]) < 6
-    assert "P95" not in told
+    assert told.endswith("; P95, P99 cannot be told")
 
 
 def test_only_comparisons_of_the_same_load_are_put_together(place: Path) -> None:
@@ -69,9 +69,9 @@ def test_only_comparisons_of_the_same_load_are_put_together(place: Path) -> None
 def test_equals_that_are_called_too_often_are_a_doubt(place: Path) -> None:
     for number in range(8):
         kept(place, planned(), number, off=0.0 if number < 4 else 1.0)
-    found = ledger.rate(place, planned())
+    found = ledger.rate(RunDir(place.parent / "another"), planned(), noise(8))
     assert found is not None
-    assert (found.comparisons, found.pairs) == (8, 160)
+    assert (found.comparisons, found.pairs) == (9, 180)
     assert found.called >= 4
     assert found.too_often(0.05)
     assert not Rate(20, 400, 1, 0.05, (0.001, 0.25)).too_often(0.05)
@@ -95,10 +95,21 @@ def test_the_doctor_shows_the_ledger_of_the_directory_that_it_looks_at(
 def test_a_run_that_is_told_again_counts_once(place: Path) -> None:
     for _ in range(3):
         kept(place, planned(), 1)
-    found = ledger.rate(place, planned())
+    found = ledger.rate(RunDir(place.parent / "run-1"), planned(), noise(1))
     assert found is not None
     assert found.comparisons == 1
 
 
 def test_a_run_elsewhere_has_no_ledger(tmp_path: Path) -> None:
-    assert ledger.beside(RunDir(tmp_path / "elsewhere")) is None
+    assert ledger.rate(RunDir(tmp_path / "elsewhere"), planned(), noise(1)) is None
+
+
+def test_comparisons_of_so_few_pairs_that_nothing_can_be_called_do_not_thin_the_rate_out(
+    place: Path,
+) -> None:
+    run = RunDir(place.parent / "run-2")
+    kept(place, planned(), 1)
+    ledger.record(planned(), run, {"response_p50": noise(2)[:2]})
+    found = ledger.rate(RunDir(place.parent / "another"), planned(), None)
+    assert found is not None
+    assert found.comparisons == 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hopbench.comparison.document import GuardrailRow, MetricRow, Pair
-from hopbench.comparison.sentence import interval, sentence
+from hopbench.comparison.sentence import arm_name, interval, sentence
 from hopbench.comparison.shown.forest import Scale, scale
 from hopbench.runs.design import Design, design
 from hopbench.statistics.effect import Outcome
@@ -29,15 +29,18 @@ FASTER = MetricRow(
     mde=0.04,
     pairs=(Pair(50.0, 30.0), Pair(52.0, 30.5)),
 )
-CPU = GuardrailRow("cpu_us_per_request", None, 100, 140, 1.4, None, (1.3, 1.5), 0.002, worse=True)
-FAILED = GuardrailRow(
-    "failed_share", None, 0.0, 0.012, None, 0.012, (0.002, 0.02), 0.01, worse=True
+CPU = GuardrailRow(
+    "cpu_us_per_request", None, 100, 140, 1.4, None, (1.3, 1.5), 0.002, worse=True, ruled_out=False
 )
-FINE = replace(CPU, ratio=1.0, interval=(0.99, 1.01), worse=False)
+FAILED = GuardrailRow(
+    "failed_share", None, 0.0, 0.012, None, 0.012, (0.002, 0.02), 0.01, worse=True, ruled_out=False
+)
+FINE = replace(CPU, ratio=1.0, interval=(0.99, 1.01), worse=False, ruled_out=True)
+UNKNOWN = replace(CPU, ratio=1.2, interval=(0.8, 1.9), worse=False)
 
 
 def told(row: MetricRow, *guardrails: GuardrailRow, of: Design = DESIGN) -> str:
-    return sentence(of, 1, row.verdict, (row,), guardrails)
+    return sentence(arm_name(of, 1), row.verdict, row, guardrails)
 
 
 def test_what_is_faster_at_a_price_is_told_as_such() -> None:
@@ -47,6 +50,17 @@ def test_what_is_faster_at_a_price_is_told_as_such() -> None:
     assert told(FASTER, CPU, FAILED).endswith(
         "faster, but CPU per request +40 %, failed requests +1.2 points."
     )
+
+
+def test_what_nobody_knows_of_is_named() -> None:
+    assert told(FASTER, UNKNOWN).endswith("faster; not ruled out: worse CPU per request.")
+    assert told(FASTER, FAILED, UNKNOWN).endswith(
+        "faster, but failed requests +1.2 points; not ruled out: worse CPU per request."
+    )
+
+
+def test_twice_as_much_is_no_power_of_ten() -> None:
+    assert "CPU per request +150 %" in told(FASTER, replace(CPU, ratio=2.5))
 
 
 def test_where_nothing_got_worse_it_says_so() -> None:
@@ -60,7 +74,7 @@ def test_what_cannot_be_told_says_what_could_have_been() -> None:
     )
     assert told(row, FINE) == (
         "batched: shop.buy P50 0.98× [0.93, 1.03], inconclusive "
-        "(a change of 7.1 % would have been called); nothing got worse."
+        "(a change of 7.1 % is called in 4 of 5); nothing got worse."
     )
 
 

@@ -105,6 +105,7 @@ def trial(variant: str, number: int, edges: Sequence[EdgeRow], **other: Any) -> 
         variant=variant,
         round=number,
         pair=number,
+        traced=True,
         repeats=0,
         void=False,
         doubts=(),

@@ -55,9 +55,11 @@ def test_the_same_distribution_is_the_ratio_one_everywhere() -> None:
     assert {(p.ratio, p.low, p.high) for p in ratio_function(same, DRAWN)} == {(1.0, 1.0, 1.0)}
 
 
-def test_a_time_that_is_none_has_no_ratio() -> None:
-    with pytest.raises(ValueError, match="positive"):
-        ratio_function([[np.zeros(100)] * 4 for _ in DRAWN], DRAWN)
+def test_a_quantile_that_took_no_time_in_a_round_is_cut() -> None:
+    times = np.concatenate([np.zeros(20), np.ones(80)])
+    shown = {p.quantile for p in ratio_function([[times] * 4 for _ in DRAWN], DRAWN)}
+    assert min(shown) == 0.25
+    assert 0.5 in shown
 
 
 def test_of_no_block_nothing_is_known() -> None:

@@ -55,14 +55,10 @@ class Scale:
     def axis(self) -> str:
         """Marks where there is room for them."""
         line = [" "] * self.width
-        for mark in (1.0, *_ROUND):
-            text, middle = f"{mark:g}", self.at(mark)
-            start = min(max(0, middle - len(text) // 2), self.width - len(text))
-            if not self.low <= math.log(mark) <= self.high:
-                continue
-            around = line[max(0, start - 2) : start + len(text) + 2]
-            if all(each == " " for each in around):
-                line[start : start + len(text)] = text
+        for mark in marks(self, apart=6):
+            text = f"{mark:g}"
+            start = min(max(0, self.at(mark) - len(text) // 2), self.width - len(text))
+            line[start : start + len(text)] = text
         return "".join(line).rstrip()
 
     def _ground(self) -> list[str]:
@@ -93,6 +89,17 @@ class Scale:
             if count:
                 line[column] = _DOTS[min(count, len(_DOTS)) - 1]
         return "".join(line).rstrip()
+
+
+def marks(on: Scale, apart: int) -> tuple[float, ...]:
+    """Round ratios with at least so many columns between them: 1 first."""
+    shown: list[float] = []
+    for mark in (1.0, *_ROUND):
+        if not on.low <= math.log(mark) <= on.high:
+            continue
+        if all(abs(on.at(mark) - on.at(each)) >= apart for each in shown):
+            shown.append(mark)
+    return tuple(shown)
 
 
 def scale(rows: Sequence[MetricRow], width: int, delta: float) -> Scale:

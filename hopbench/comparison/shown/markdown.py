@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from analysis.figures import plural
-from hopbench.comparison.document import Document, RaisedDoubt, Verdict, comparisons
-from hopbench.comparison.sentence import change, interval, named, ratio, word
+from analysis.figures import least, plural
+from hopbench.comparison.document import Document, RaisedDoubt, Verdict, comparisons, doubts
+from hopbench.comparison.sentence import calls, change, interval, named, ratio, word
 from hopbench.comparison.shown.words import (
-    calls_text,
+    as_sentence,
     change_text,
     design_line,
     figure,
-    least,
     null_line,
+    observer_line,
     p_text,
     title,
     why_line,
@@ -27,7 +27,7 @@ def markdown(document: Document) -> str:
     for each in found:
         lines += _comparison(each)
     lines += [f"<sub>{_safe(design_line(found[0]))}</sub>", ""]
-    lines += _doubts(found[0].doubts)
+    lines += _doubts(doubts(found))
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -65,19 +65,20 @@ def _comparison(of: Verdict) -> Iterator[str]:
         yield "|---|--:|--:|--:|--:|"
         for part in of.why:
             sides = f"{figure(part.a_ms, 'ms')} | {figure(part.b_ms, 'ms')}"
-            yield f"| {_safe(part.edge)} | {sides} | {change_text(part)} | {calls_text(part)} |"
+            yield f"| {_safe(part.edge)} | {sides} | {change_text(part)} | {calls(part)} |"
         yield ""
-    if of.null is not None:
-        yield f"{_safe(null_line(of.null, of.ledger)).capitalize()}."
+    for line in (observer_line(of), null_line(of.null, of.ledger)):
+        if line:
+            yield as_sentence(_safe(line))
     yield ""
 
 
-def _doubts(doubts: Sequence[RaisedDoubt]) -> Iterator[str]:
-    if not doubts:
+def _doubts(raised: Sequence[RaisedDoubt]) -> Iterator[str]:
+    if not raised:
         return
-    yield f"<details><summary>{len(doubts)} doubt{'s' if len(doubts) > 1 else ''}</summary>"
+    yield f"<details><summary>{plural(len(raised), 'doubt')}</summary>"
     yield ""
-    for doubt in doubts:
+    for doubt in raised:
         often = "" if doubt.rounds is None else f" ({plural(doubt.rounds, 'round')})"
         yield f"- `{doubt.code}`: {_safe(doubt.text)}{often}. {Code(doubt.code).mend}"
     yield ""

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from analysis.figures import plural
+from analysis.figures import least, plural
 from hopbench.comparison.document import (
     Document,
     GuardrailRow,
@@ -18,18 +18,18 @@ from hopbench.comparison.document import (
     RaisedDoubt,
     Verdict,
     comparisons,
+    doubts,
 )
 from hopbench.comparison.metrics import FAILED, METRICS
-from hopbench.comparison.sentence import change, interval, named, ratio, word
+from hopbench.comparison.sentence import calls, change, interval, named, ratio, word
 from hopbench.comparison.shown.forest import BAND, scale
 from hopbench.comparison.shown.words import (
-    calls_text,
     change_text,
     changed,
     design_line,
     figure,
-    least,
     null_line,
+    observer_line,
     open_line,
     p_text,
     percent,
@@ -62,7 +62,7 @@ def terminal(document: Document) -> RenderableType:
         parts += _comparison(each)
     if any(None in row.interval_adjusted for each in found for row in each.metrics):
         parts.append(_indented(Text(open_line(found), style="dim")))
-    parts += _doubts(found[0].doubts)
+    parts += _doubts(doubts(found))
     return Group(*parts)
 
 
@@ -77,8 +77,9 @@ def _comparison(of: Verdict) -> Iterator[RenderableType]:
     if of.why:
         yield _heading(why_line(of))
         yield _indented(_why(of))
-    if of.null is not None:
-        yield _indented(Text(null_line(of.null, of.ledger), style="dim"))
+    for line in (observer_line(of), null_line(of.null, of.ledger)):
+        if line:
+            yield _indented(Text(line, style="dim"))
 
 
 def _forest(of: Verdict) -> RenderableType:
@@ -128,7 +129,7 @@ def _why(of: Verdict) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     shown = [row for row in of.why if changed(row)][:WHY_LINES]
     for row in shown:
-        cells = (figure(row.a_ms, ""), figure(row.b_ms, ""), change_text(row), calls_text(row))
+        cells = (figure(row.a_ms, ""), figure(row.b_ms, ""), change_text(row), calls(row))
         table.add_row(Text(row.edge), *map(Text, cells))
     rest = len(of.why) - len(shown)
     return Group(table, Text(rest_line(of, rest), style="dim")) if rest else table
@@ -152,14 +153,14 @@ def _name(of: Verdict, row: MetricRow) -> str:
     return f"{short} {row.entry}" if several and row.entry is not None else short
 
 
-def _doubts(doubts: Sequence[RaisedDoubt]) -> Iterator[RenderableType]:
-    if not doubts:
+def _doubts(raised: Sequence[RaisedDoubt]) -> Iterator[RenderableType]:
+    if not raised:
         return
     yield _heading("Doubts")
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column()
-    for doubt in doubts:
+    for doubt in raised:
         style = "red" if doubt.voids else "yellow"
         often = "" if doubt.rounds is None else f"  ({plural(doubt.rounds, 'round')})"
         table.add_row(Text(doubt.code, style=style), Text(f"{doubt.text}{often}"))

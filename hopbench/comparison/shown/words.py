@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from analysis.figures import plural
-from hopbench.comparison.document import Null, Verdict, WhyRow
+from analysis.figures import digits, plural
+from hopbench.comparison.document import Interval, Null, Verdict, WhyRow
 from hopbench.comparison.ledger import Rate
-from hopbench.comparison.sentence import interval, ratio
+from hopbench.comparison.sentence import calls, interval, ratio
 from hopbench.statistics.effect import fewest_pairs
 
 _NO_MS: Final = 0.005
 """Less is shown as no change."""
-_NOTHING: Final = 1e-6
-"""Per cent; less is what arithmetic leaves over where nothing varies."""
 
 
 def title(of: Verdict) -> str:
@@ -24,31 +22,37 @@ def title(of: Verdict) -> str:
     return f"{of.b} (b) against {of.a} (a)"
 
 
-def design_line(of: Verdict) -> str:
-    """How it was measured."""
-    parts = [
-        of.scenario,
-        f"{of.pairs} pairs in {of.pairs // 2} blocks of drawn order",
-        f"level {percent(of.level)}",
-        f"δ {percent(of.delta)}",
-        f"engine {of.engine} ({of.clock} clock)",
-        f"seed {of.seed}",
+def facts(of: Verdict) -> tuple[tuple[str, str], ...]:
+    """How it was measured: names and values."""
+    planned = f" ({of.planned_pairs} planned)" if of.pairs < of.planned_pairs else ""
+    found = [
+        ("pairs", f"{of.pairs} in {of.pairs // 2} blocks of drawn order{planned}"),
+        ("level", percent(of.level)),
+        ("δ", percent(of.delta)),
+        ("engine", f"{of.engine} ({of.clock} clock)"),
+        ("seed", str(of.seed)),
     ]
-    if of.pairs < of.planned_pairs:
-        parts[1] += f" ({of.planned_pairs} planned)"
     if of.void_rounds:
-        parts.append(f"{of.void_rounds} of {of.rounds} rounds void")
+        found.append(("void", f"{of.void_rounds} of {of.rounds} rounds"))
     if of.repeated_blocks:
-        parts.append(f"{plural(of.repeated_blocks, 'block')} measured once more")
+        found.append(("measured once more", plural(of.repeated_blocks, "block")))
     if of.resumed:
-        parts.append("resumed")
-    return " · ".join(parts)
+        found.append(("resumed", "yes"))
+    if of.old is not None and of.old.response_p50_ms is not None:
+        then = f"P50 {figure(of.old.response_p50_ms, 'ms')} then, in another sitting: not judged"
+        found.append((of.old.run_dir, then))
+    return tuple(found)
+
+
+def design_line(of: Verdict) -> str:
+    """The same as one line."""
+    return " · ".join((of.scenario, *(f"{name} {value}" for name, value in facts(of))))
 
 
 def open_line(found: Sequence[Verdict]) -> str:
     """Why intervals have open ends."""
     others = sum(not row.primary for each in found for row in each.metrics)
-    needed = fewest_pairs(round(1 - found[0].level, 12), others)
+    needed = fewest_pairs(round(1 - found[0].level, 12), others, found[0].pairs)
     return f"the {others} other figures are one family: it takes {needed} pairs to bound them all"
 
 
@@ -64,7 +68,7 @@ def why_line(of: Verdict) -> str:
 
 def changed(row: WhyRow) -> bool:
     """Whether there is something to show."""
-    return abs(row.b_ms - row.a_ms) >= _NO_MS or " → " in calls_text(row)
+    return abs(row.b_ms - row.a_ms) >= _NO_MS or "→" in calls(row)
 
 
 def rest_line(of: Verdict, rest: int) -> str:
@@ -81,19 +85,39 @@ def change_text(row: WhyRow) -> str:
     return f"{text} [{_signed(low)}, {_signed(high)}]"
 
 
-def calls_text(row: WhyRow) -> str:
-    if row.a_calls is None or row.b_calls is None:
-        return ""
-    a, b = (f"{calls:.3g}" for calls in (row.a_calls, row.b_calls))
-    return a if a == b else f"{a} → {b}"
-
-
 def _signed(ms: float) -> str:
-    return f"{ms:+.3g}" if abs(ms) >= _NO_MS else "±0"
+    return f"{'+' if ms > 0 else ''}{digits(ms)}" if abs(ms) >= _NO_MS else "±0"
 
 
-def null_line(of: Null, ledger: Rate | None) -> str:
-    """With how often such pairs have been called here."""
+def as_sentence(line: str) -> str:
+    return f"{line[:1].upper()}{line[1:]}."
+
+
+def observer_line(of: Verdict) -> str:
+    """What tracing costs; empty where nothing is known of it."""
+    parts = []
+    tax = of.direct_tax_ms
+    if tax.a is not None and tax.b is not None:
+        parts.append(f"a sampled request takes {_signed(tax.a)} ms (a) and {_signed(tax.b)} ms (b)")
+    if (spill := of.spillover_ms) is not None:
+        a, b = (
+            f"{_signed(value)} ms {_signed_interval(ends)}"
+            for value, ends in ((spill.a, spill.a_interval), (spill.b, spill.b_interval))
+        )
+        parts.append(f"the others {a} (a) and {b} (b), for being near it")
+    return f"tracing: {', '.join(parts)}" if parts else ""
+
+
+def _signed_interval(ends: Interval) -> str:
+    low, high = ends
+    lower = "-∞" if low is None else _signed(low)
+    return f"[{lower}, {'∞' if high is None else _signed(high)}]"
+
+
+def null_line(of: Null | None, ledger: Rate | None) -> str:
+    """With how often such pairs have been called here; empty where there are none."""
+    if of is None:
+        return ""
     text = (
         f"null: rounds of one arm against each other {ratio(of.ratio)} {interval(of.interval)}, "
         f"p {p_text(of.p)}"
@@ -105,8 +129,7 @@ def null_line(of: Null, ledger: Rate | None) -> str:
 
 def figure(value: float, unit: str) -> str:
     """Three digits."""
-    shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
-    return f"{shown} {unit}".rstrip()
+    return f"{digits(value)} {unit}".rstrip()
 
 
 def p_text(p: float) -> str:
@@ -115,11 +138,3 @@ def p_text(p: float) -> str:
 
 def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
-
-
-def least(effect: float) -> str:
-    """Of a detectable one, two digits."""
-    shown = 100 * effect
-    if shown < _NOTHING:
-        return "0 %"
-    return f"{shown:.2g} %" if shown >= 0.1 else "<0.1 %"

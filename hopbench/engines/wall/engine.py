@@ -161,7 +161,7 @@ class WallEngine:
         stack.push_async_callback(nodes.stop, GRACE_NS)
         return await stage(
             plan,
-            self._settings,
+            plan.settings(self._settings),
             nodes,
             self._broker,
             collector,
@@ -202,7 +202,7 @@ class WallEngine:
             self._jaeger,
             self._api,
             staged.plan,
-            self._settings,
+            staged.settings,
             start_unix_ns=start_ns + self._unix_offset_ns,
             directory=directory,
         )
