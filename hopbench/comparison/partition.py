@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.analyse import observe
 from analysis.arrays import NONE
@@ -26,6 +27,8 @@ from hopbench.runs.plan import RunPlan, Turn
 from hopbench.statistics import Floats
 from services.scenario.facts import facts_of
 
+Rows = NDArray[np.signedinteger]
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
@@ -37,7 +40,8 @@ class Partition:
     parts_ms: Mapping[str, float]
     """By edge, ``caller.operation->callee.operation``, or entry; they add up to ``root_ms``."""
     calls: Mapping[str, float]
-    """Logical calls per request, by edge, on the critical path or not."""
+    """Logical calls by edge, on the critical path or not: per request of the entries that lead to
+    it, so that an entry beside them does not thin them out."""
 
 
 def partition(run: RunDir, planned: RunPlan, turn: Turn) -> Partition | None:
@@ -74,14 +78,28 @@ def parts(seen: Observed) -> Partition | None:
     at_entry = len(hops.places) + entry_of[path.root[on]]
     part = np.where(asked[on] >= 0, asked[on], at_entry)
     total = summed(part, path.exclusive[on], len(names))
-    made = counted(hops.place[seen.calls.first], len(names))
     count = len(roots)
     return Partition(
         requests=count,
         root_ms=int((path.hi - path.lo)[roots].sum()) / count / NS_PER_MS,
         parts_ms=_by_name(names, total / NS_PER_MS / count),
-        calls=_by_name(names[: len(hops.places)], made / count),
+        calls=_by_name(names[: len(hops.places)], _calls(seen, roots, entries.of)),
     )
+
+
+def _calls(seen: Observed, roots: Rows, entry_of: Rows) -> Floats:
+    """By place. ``entry_of``: the entry of each root, from 0."""
+    spans, places = seen.spans, len(seen.hops.places)
+    entries = int(entry_of.max()) + 1
+    of_trace = np.full(int(spans.trace.max()) + 1, NONE, np.int64)
+    of_trace[spans.trace[roots]] = entry_of
+    entry = of_trace[spans.trace[seen.calls.context]]
+    known = entry >= 0
+    made = np.zeros((places, entries), np.int64)
+    np.add.at(made, (seen.calls.place[known], entry[known]), 1)
+    requests = np.where(made > 0, counted(entry_of, entries), 0).sum(axis=1)
+    found: Floats = made.sum(axis=1) / np.maximum(requests, 1)
+    return found
 
 
 def _by_name(names: Sequence[str], values: Floats) -> dict[str, float]:

@@ -52,6 +52,7 @@ def _template() -> jinja2.Template:
             words.change_text,
             words.facts,
             words.figure,
+            words.guarded,
             words.null_line,
             words.observer_line,
             words.open_line,
@@ -61,6 +62,7 @@ def _template() -> jinja2.Template:
             words.why_line,
         )
     }
+    environment.tests["changed"] = words.changed
     environment.globals["mend"] = lambda code: Code(code).mend.replace("`", "")
     return environment.from_string((_ROOM / "verdict.html.j2").read_text(encoding="utf-8"))
 

@@ -8,6 +8,7 @@ from typing import Final
 from analysis.figures import digits, plural
 from hopbench.comparison.document import Interval, Null, Verdict, WhyRow
 from hopbench.comparison.ledger import Rate
+from hopbench.comparison.metrics import FAILED, METRICS
 from hopbench.comparison.sentence import calls, interval, ratio
 from hopbench.statistics.effect import fewest_pairs
 
@@ -130,6 +131,11 @@ def null_line(of: Null | None, ledger: Rate | None) -> str:
 def figure(value: float, unit: str) -> str:
     """Three digits."""
     return f"{digits(value)} {unit}".rstrip()
+
+
+def guarded(metric: str, value: float) -> str:
+    """Of a guardrail."""
+    return figure(100 * value, "%") if metric == FAILED else figure(value, METRICS[metric].unit)
 
 
 def p_text(p: float) -> str:
