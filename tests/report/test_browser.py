@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hopbench import cli
 from hopbench.results.summary import Summary
 from tests.report import build
 
@@ -23,8 +24,13 @@ class Seen:
     requests: list[str] = field(default_factory=list)
 
 
+def browsed(summary: Summary, at: Path) -> AbstractContextManager[Seen]:
+    return opened(build.page(summary), at, "#environment")
+
+
 @contextmanager
-def browsed(summary: Summary, at: Path) -> Iterator[Seen]:
+def opened(text: str, at: Path, last: str) -> Iterator[Seen]:
+    """``last`` is on the page, at its end."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = next(
         (p for p in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(p).exists()), None
@@ -42,9 +48,9 @@ def browsed(summary: Summary, at: Path) -> Iterator[Seen]:
             "console", lambda m: seen.problems.append(m.text) if m.type == "error" else None
         )
         seen.page.on("request", lambda r: seen.requests.append(r.url))
-        (at / "report.html").write_text(build.page(summary), encoding="utf-8")
+        (at / "report.html").write_text(text, encoding="utf-8")
         seen.page.goto((at / "report.html").as_uri())
-        seen.page.wait_for_selector("#environment")
+        seen.page.wait_for_selector(last)
         yield seen
         browser.close()
 
@@ -119,3 +125,37 @@ def test_what_a_row_is_stays_in_sight_while_its_table_scrolls(tmp_path: Path) ->
         before = name.bounding_box()
         seen.page.evaluate("document.querySelector('#edges .scroll').scrollLeft = 300")
         assert name.bounding_box() == before
+
+
+SEVERAL = """
+version: 1
+name: several
+services:
+  a:
+    operations:
+      go: [{call: b.one, count: 6, id: one}]
+      read-everything-that-there-is: [sleep: 2ms]
+  b: {operations: {one: [sleep: {exponential: 1ms}]}}
+load: {rate: 90/s, duration: 1s, entries: [a.go, a.read-everything-that-there-is]}
+variants:
+  batched: {refactors: [{op: batch, edge: a->b.one, size: 6}]}
+"""
+
+
+@pytest.mark.browser
+def test_a_verdict_is_drawn_offline_and_fits_its_screen(tmp_path: Path) -> None:
+    (tmp_path / "several.yaml").write_text(SEVERAL)
+    words = ("compare", tmp_path / "several.yaml", "--engine", "virtual", "--pairs", 8)
+    cli.invoke([*map(str, words), "--quiet", "--out", str(tmp_path / "run")])
+    text = (tmp_path / "run" / "report.html").read_text()
+    with opened(text, tmp_path, "#doubts") as seen:
+        page = seen.page
+        assert page.locator("#lead .sentence.faster").count() == 1
+        rows = page.locator("#arm-2 tbody tr:has(svg.forest)").count()
+        assert page.locator("svg.forest circle.estimate").count() == rows > 6
+        assert page.locator("svg.forest circle.pair").count() == 8
+        for width in (WIDE, NARROW):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert seen.problems == []
+    assert [url for url in seen.requests if not url.startswith("file:")] == []
