@@ -5,8 +5,9 @@ from pathlib import Path
 from benchmarks.__main__ import BENCHMARKS, main
 
 HERE = Path(__file__).parent.parent / "benchmarks"
-NO_BENCHMARK = {"__main__", "sink", "null_truth"}
-"""The list itself, the receiver that others start, and what `make null-truth` simulates."""
+NO_BENCHMARK = {"__main__", "sink", "null_truth", "real_rounds"}
+"""The list itself, the receiver that others start, what `make null-truth` simulates, and what takes
+hours."""
 
 
 def test_make_bench_runs_every_benchmark_there_is() -> None:
