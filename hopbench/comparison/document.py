@@ -41,10 +41,12 @@ class MetricRow:
     a: float
     b: float
     """Medians over the rounds of valid blocks."""
-    ratio: float
-    """b/a, Hodges and Lehmann's estimate."""
+    ratio: float | None
+    """b/a, Hodges and Lehmann's estimate; None of what may be zero."""
+    difference: float | None
+    """b - a, where there is no ratio; in ``unit``, of failed requests a share of all."""
     interval: Interval
-    """At the level, as if the metric were alone; ``p`` goes with it."""
+    """Of the one that is told. At the level, as if the metric were alone; ``p`` goes with it."""
     p: float
     interval_adjusted: Interval
     """At its level within its family; ``p_adjusted`` and ``verdict`` go with it."""

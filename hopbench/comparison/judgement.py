@@ -208,13 +208,14 @@ def _unsaid(said: Judged) -> Judged:
 def _rows(side: Side, said: Judged) -> Iterator[MetricRow]:
     if side.tells:
         yield _row(side, side.primary, said.primary, primary=True)
-    for key, effect in zip(side.secondary, said.secondary, strict=True):
+    for key, effect in zip(side.secondary, said.secondary[:-1], strict=True):
         yield _row(side, key, effect, primary=False)
+    yield _failed(side, said.secondary[-1])
 
 
 def _row(side: Side, key: Key, effect: Effect, *, primary: bool) -> MetricRow:
     metric: Metric = METRICS[key[0]]
-    assert effect.ratio is not None
+    of = of_ratio if effect.difference is None else of_difference
     return MetricRow(
         metric=metric.name,
         entry=key[1],
@@ -223,13 +224,34 @@ def _row(side: Side, key: Key, effect: Effect, *, primary: bool) -> MetricRow:
         a=side.median(key, 0),
         b=side.median(key, side.arm),
         ratio=effect.ratio,
-        interval=of_ratio(effect.interval),
+        difference=effect.difference,
+        interval=of(effect.interval),
         p=effect.p,
-        interval_adjusted=of_ratio(effect.adjusted),
+        interval_adjusted=of(effect.adjusted),
         p_adjusted=effect.p_adjusted,
         verdict=effect.outcome,
         mde=effect.mde if effect.mde is None or math.isfinite(effect.mde) else None,
         pairs=tuple(side.pairs(key)),
+    )
+
+
+def _failed(side: Side, effect: Effect) -> MetricRow:
+    return MetricRow(
+        metric=FAILED,
+        entry=WHOLE,
+        unit="",
+        primary=False,
+        a=side.counts(0).share,
+        b=side.counts(side.arm).share,
+        ratio=None,
+        difference=effect.difference,
+        interval=of_difference(effect.interval),
+        p=effect.p,
+        interval_adjusted=of_difference(effect.adjusted),
+        p_adjusted=effect.p_adjusted,
+        verdict=effect.outcome,
+        mde=None,
+        pairs=tuple(side.failed_pairs()),
     )
 
 

@@ -62,7 +62,7 @@ def entries(base: Scenario, of: Scenario) -> Entries:
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
     values: Mapping[Key, float]
-    """Those that the round can tell, each above 0 and finite."""
+    """Those that the round can tell, finite; times above 0."""
     endless: frozenset[Key]
     """Those that are infinite: requests at that quantile never ended."""
     times: Mapping[str, Floats]
@@ -106,10 +106,14 @@ def measured(
         if metric.by_entry:
             each = timed(metric, times, of)
             values |= {(metric.name, name): value for name, value in each.items()}
-    whole = _whole(account, place, samples, traced=traced)
+    whole = _whole(account, place, samples, parts, traced=traced)
     values |= {(name, WHOLE): value for name, value in whole.items()}
     load = account.load
-    known = {key: value for key, value in values.items() if value is not None and value > 0}
+    known = {
+        key: value
+        for key, value in values.items()
+        if value is not None and (value > 0 or not METRICS[key[0]].by_entry)
+    }
     endless = frozenset(key for key, value in known.items() if math.isinf(value))
     return Measured(
         {key: value for key, value in known.items() if key not in endless},
@@ -189,7 +193,12 @@ def _combined(each: Mapping[str, float | None], weights: Mapping[str, float]) ->
 
 
 def _whole(
-    account: Account, place: TrialDir, samples: pl.DataFrame, *, traced: bool
+    account: Account,
+    place: TrialDir,
+    samples: pl.DataFrame,
+    parts: Partition | None,
+    *,
+    traced: bool,
 ) -> dict[str, float | None]:
     sent = samples.filter(pl.col("status") != "dropped").height
     sums: dict[str, float] = {}
@@ -205,6 +214,7 @@ def _whole(
     return {
         "throughput_rps": account.load.achieved_rps if account.load.model == "closed" else None,
         "calls_per_request": calls,
+        "hops_per_request": None if parts is None else parts.hops,
         "bytes_per_request": sums.get("service.call.payload_size", 0.0) / sent,
         "cpu_us_per_request": sum(each.cpu_ns for each in found.processes) / 1e3 / sent,
     }

@@ -55,6 +55,7 @@ METRICS: Final[Mapping[str, Metric]] = {
             "throughput_rps", "throughput", "throughput", "/s", by_entry=False, more_is_better=True
         ),
         Metric("calls_per_request", "calls per request", "calls/request", "", by_entry=False),
+        Metric("hops_per_request", "hops waited for", "hops", "", by_entry=False),
         Metric(
             "bytes_per_request",
             "bytes per request",
@@ -78,8 +79,9 @@ METRICS: Final[Mapping[str, Metric]] = {
 def family(entries: int, arms: Sequence[str]) -> int:
     """How many figures there are at most beside the primary ones, which are judged together."""
     parts = entries + 1 if entries > 1 else 1
-    each = sum(parts if metric.by_entry else 1 for metric in METRICS.values()) - 1
-    return each * (len(arms) - 1)
+    every = sum(parts if metric.by_entry else 1 for metric in METRICS.values())
+    # The primary one is not among them, and failed requests are.
+    return every * (len(arms) - 1)
 
 
 def known(name: str) -> Metric:

@@ -39,6 +39,8 @@ class Partition:
     """Mean duration at the entry."""
     parts_ms: Mapping[str, float]
     """By edge, ``caller.operation->callee.operation``, or entry; they add up to ``root_ms``."""
+    hops: float
+    """Calls on the critical path, attempts and all, per request."""
     calls: Mapping[str, float]
     """Logical calls by edge, on the critical path or not: per request of the entries that lead to
     it, so that an entry beside them does not thin them out."""
@@ -82,9 +84,16 @@ def parts(seen: Observed) -> Partition | None:
     return Partition(
         requests=count,
         root_ms=int((path.hi - path.lo)[roots].sum()) / count / NS_PER_MS,
+        hops=_waited(seen, waited) / count,
         parts_ms=_by_name(names, total / NS_PER_MS / count),
         calls=_by_name(names[: len(hops.places)], _calls(seen, roots, entries.of)),
     )
+
+
+def _waited(seen: Observed, root: NDArray[np.bool_]) -> int:
+    """Attempts on the path of what ``root`` marks."""
+    path, at = seen.path, seen.hops.caller_end
+    return int((path.on_path[at] & root[path.root[at]]).sum())
 
 
 def _calls(seen: Observed, roots: Rows, entry_of: Rows) -> Floats:

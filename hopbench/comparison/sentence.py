@@ -17,7 +17,8 @@ _COUNTED: Final = {Outcome.FASTER: "less", Outcome.SLOWER: "more"}
 
 def word(metric: str, outcome: Outcome) -> str:
     """Faster and slower are said of times."""
-    return outcome.value if METRICS[metric].timed else _COUNTED.get(outcome, outcome.value)
+    timed = metric != FAILED and METRICS[metric].timed
+    return outcome.value if timed else _COUNTED.get(outcome, outcome.value)
 
 
 def named(metric: str, entry: str | None) -> str:
@@ -44,7 +45,7 @@ def sentence(
     what = named(first.metric, first.entry)
     if first.entry is None and METRICS[first.metric].by_entry:
         what = f"{what} of all entries"
-    figure = f"{what} {ratio(first.ratio)} {interval(first.interval_adjusted)}"
+    figure = f"{what} {changed(first)} {ends(first)}"
     if outcome is Outcome.VOID:
         return f"{name}: {figure}, but no verdict (void)."
     told = f"{name}: {figure}, {word(first.metric, outcome)}"
@@ -59,6 +60,34 @@ def sentence(
     if unknown:
         return f"{told}; not ruled out: worse {' or '.join(unknown)}."
     return told + ("; nothing got worse." if guardrails and not worse else ".")
+
+
+def changed(row: MetricRow) -> str:
+    """The ratio; of what has none the difference."""
+    if row.ratio is not None:
+        return ratio(row.ratio)
+    assert row.difference is not None
+    return _points(row.difference) if row.metric == FAILED else _plain(row.difference)
+
+
+def ends(row: MetricRow) -> str:
+    """Of the interval."""
+    if row.ratio is not None:
+        return interval(row.interval_adjusted)
+    low, high = row.interval_adjusted
+    by = 100.0 if row.metric == FAILED else 1.0
+    shown = (None if end is None else _plain(by * end) for end in (low, high))
+    first, last = shown
+    return f"[{'-∞' if first is None else first}, {'∞' if last is None else last}]"
+
+
+def _points(share: float) -> str:
+    return f"{_plain(100 * share)} points"
+
+
+def _plain(value: float) -> str:
+    """Two digits, with a sign."""
+    return f"{'+' if value > 0 else ''}{digits(value, 2)}" if value else "±0"
 
 
 def ratio(value: float) -> str:
@@ -77,9 +106,9 @@ def interval(ends: Interval) -> str:
 def change(row: GuardrailRow) -> str:
     """Of a guardrail: a share more, or points more."""
     if row.ratio is not None:
-        return f"{_signed(row.ratio - 1)} %" if abs(row.ratio - 1) > 5e-4 else "±0 %"
+        return f"{_plain(100 * (row.ratio - 1))} %" if abs(row.ratio - 1) > 5e-4 else "±0 %"
     assert row.difference is not None
-    return f"{_signed(row.difference)} points" if row.difference else "±0 points"
+    return _points(row.difference)
 
 
 def calls(row: WhyRow) -> str:
@@ -96,8 +125,3 @@ def _cause(row: WhyRow) -> str:
     shown = f"{'+' if by > 0 else ''}{digits(by)} ms"
     counts = calls(row)
     return f"{row.edge}: {f'{counts} calls, ' if '→' in counts else ''}{shown}"
-
-
-def _signed(share: float) -> str:
-    """Hundredths, two digits."""
-    return f"{'+' if share > 0 else ''}{digits(100 * share, 2)}"

@@ -51,11 +51,18 @@ class Side:
         for block, order in zip(self.blocks, self.drawn, strict=True):
             yield from (block.rounds[at] for at in blocks.places(order, arm))
 
+    def plain(self, key: Key) -> bool:
+        """Whether it is zero in a round, and has no ratio there."""
+        return any(each.values[key] == 0 for arm in (0, self.arm) for each in self.of(arm))
+
     def logs(self, key: Key) -> Floats:
         """(blocks, rounds); of other arms, whatever they can tell."""
-        return np.array(
-            [[math.log(each.values.get(key, 1.0)) for each in b.rounds] for b in self.blocks]
-        )
+        values = [[each.values.get(key, 1.0) or 1.0 for each in b.rounds] for b in self.blocks]
+        return np.log(np.array(values, np.float64))
+
+    def _differences(self, key: Key) -> Floats:
+        values = [[each.values.get(key, 0.0) for each in b.rounds] for b in self.blocks]
+        return blocks.paired(np.array(values, np.float64), self.drawn, 0, self.arm)
 
     @cached_property
     def keys(self) -> tuple[Key, ...]:
@@ -98,19 +105,24 @@ class Side:
         return tuple(
             key
             for key in self.keys
-            if METRICS[key[0]].guards and key not in several and key != self.primary
+            if METRICS[key[0]].guards
+            and key not in several
+            and key != self.primary
+            and not self.plain(key)
         )
 
     def sample(self, key: Key) -> Sample:
-        pairs = blocks.paired(self.logs(key), self.drawn, 0, self.arm)
-        return Sample(pairs, METRICS[key[0]].more_is_better)
+        more_is_better = METRICS[key[0]].more_is_better
+        if self.plain(key):
+            return Sample(self._differences(key), more_is_better, plain=True)
+        return Sample(blocks.paired(self.logs(key), self.drawn, 0, self.arm), more_is_better)
 
     def comparison(self) -> Comparison:
         nothing = Sample(np.empty((0, PAIRS)))
         watched: list[Watched] = [self.sample(key).log_ratios for key in self.guarded]
         return Comparison(
             self.sample(self.primary) if self.tells else nothing,
-            tuple(self.sample(key) for key in self.secondary),
+            (*(self.sample(key) for key in self.secondary), self.failures()),
             (*watched, self.failures()),
         )
 
@@ -137,13 +149,19 @@ class Side:
             for first, second in blocks.pairs(order, 0, self.arm):
                 yield Pair(block.rounds[first].values[key], block.rounds[second].values[key])
 
+    def failed_pairs(self) -> Iterator[Pair]:
+        for block, order in zip(self.blocks, self.drawn, strict=True):
+            shares = [each.failed / max(each.requests, 1) for each in block.rounds]
+            for first, second in blocks.pairs(order, 0, self.arm):
+                yield Pair(shares[first], shares[second])
+
     def nulls(self, metrics: Iterable[str]) -> dict[str, Floats]:
         """Log ratios of the null pairs, (blocks, 2), of those metrics that every round tells; a
         time of the same entries as the primary one."""
         found = {}
         for name in dict.fromkeys(metrics):
             key = (name, self.primary[1] if METRICS[name].by_entry else WHOLE)
-            if key in self.keys:
+            if key in self.keys and not self.plain(key):
                 logs = self.logs(key)
                 each = [blocks.null(logs, self.drawn, arm, self.seed) for arm in (0, self.arm)]
                 found[name] = np.stack(each, axis=1)

@@ -23,9 +23,13 @@ import numpy as np
 
 from hopbench.statistics import Floats, holm
 from hopbench.statistics.blocks import PAIRS, unit_count, units
+from hopbench.statistics.failures import Failures
 from hopbench.statistics.power import detectable
 from hopbench.statistics.signed_rank import Interval, SignedRank, needed, signed_rank
 
+EQUAL_FAILURES: Final = 0.01
+"""No two shares of failures can be shown to be the same; that they differ by less than one request
+in a hundred can."""
 FEWEST_PAIRS: Final = 6
 """Whatever the level: two blocks tell nothing of their spread."""
 
@@ -43,19 +47,24 @@ class Sample:
     """One metric of one comparison."""
 
     log_ratios: Floats
-    """log(second / first) of the valid pairs, (blocks, 2)."""
+    """log(second / first) of the valid pairs, (blocks, 2); second - first where ``plain``."""
     more_is_better: bool = False
     """Throughput: a ratio above 1 is then called faster."""
+    plain: bool = False
+    """Differences, of what may be zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Ratios are second / first; 0 and infinity are the ends of an interval that n cannot bound."""
+    """Ratios are second / first; 0 and infinity are the ends of an interval that n cannot bound, of
+    a difference both infinities."""
 
     ratio: float | None
-    """None where there is no valid pair."""
+    """None where there is no valid pair, and of differences."""
+    difference: float | None
+    """Second - first, where no ratio is told."""
     interval: tuple[float, float]
-    """At the level, as if the metric were alone: p goes with it."""
+    """Of the one that is told. At the level, as if the metric were alone: p goes with it."""
     adjusted: tuple[float, float]
     """At the metric's level within its family: p_adjusted and the outcome go with it."""
     p: float
@@ -81,23 +90,32 @@ def fewest_pairs(alpha: float, family: int = 1, at_least: int = FEWEST_PAIRS) ->
     return PAIRS * blocks
 
 
-def effects(samples: Sequence[Sample], *, alpha: float, delta: float) -> tuple[Effect, ...]:
+def effects(
+    samples: Sequence[Sample | Failures], *, alpha: float, delta: float
+) -> tuple[Effect, ...]:
     """Of one family, in the order given; a family of one is judged at the full level.
 
-    ``delta``: 0.05 for ±5 %. Raises ValueError where it is negative, alpha is not within 0 to 1, or
-    a log ratio is not finite.
+    ``delta``: 0.05 for ±5 %; shares of failures are equivalent within EQUAL_FAILURES. Raises
+    ValueError where it is negative, alpha is not within 0 to 1, or a log ratio is not finite.
     """
     if delta < 0:
         raise ValueError("delta is a share, not negative")
-    ranks = [signed_rank(units(s.log_ratios)) if s.log_ratios.size else None for s in samples]
-    p = [1.0 if each is None else each.p() for each in ranks]
-    judged = zip(samples, ranks, holm.adjusted(p), holm.alphas(p, alpha), strict=True)
+    evidence = [_evidence(each) for each in samples]
+    p = [1.0 if each is None else each.p() for each in evidence]
+    judged = zip(samples, evidence, holm.adjusted(p), holm.alphas(p, alpha), strict=True)
     return tuple(
         _nothing()
-        if rank is None
-        else _effect(sample, rank, _Judged(float(p_adjusted), alpha, float(own)), math.log1p(delta))
-        for sample, rank, p_adjusted, own in judged
+        if of is None
+        else _effect(sample, of, _Judged(float(p_adjusted), alpha, float(own)), math.log1p(delta))
+        for sample, of, p_adjusted, own in judged
     )
+
+
+def _evidence(of: Sample | Failures) -> SignedRank | Failures | None:
+    """None without a pair."""
+    if isinstance(of, Failures):
+        return of
+    return signed_rank(units(of.log_ratios)) if of.log_ratios.size else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +128,34 @@ class _Judged:
     """Its part of alpha."""
 
 
-def _effect(sample: Sample, rank: SignedRank, judged: _Judged, margin: float) -> Effect:
-    interval, adjusted = rank.interval(judged.alpha), rank.interval(judged.own)
-    if sample.log_ratios.size < FEWEST_PAIRS or rank.n < needed(judged.alpha):
+def _effect(
+    sample: Sample | Failures, of: SignedRank | Failures, judged: _Judged, margin: float
+) -> Effect:
+    interval, adjusted = of.interval(judged.alpha), of.interval(judged.own)
+    n = of.ranks.n if isinstance(of, Failures) else of.n
+    plain, more_is_better = True, False
+    if isinstance(sample, Sample):
+        plain, more_is_better = sample.plain, sample.more_is_better
+        margin = 0.0 if plain else margin
+    else:
+        margin = EQUAL_FAILURES
+    # From BY_BLOCK blocks on a unit is a block, and there are pairs enough.
+    if n < FEWEST_PAIRS or n < needed(judged.alpha):
         outcome = Outcome.VOID
     else:
-        outcome = _outcome(adjusted, margin, sample.more_is_better)
+        outcome = _outcome(adjusted, margin, more_is_better)
+    ends = (interval.low, interval.high), (adjusted.low, adjusted.high)
     return Effect(
-        ratio=math.exp(rank.estimate),
-        interval=ratios(interval),
-        adjusted=ratios(adjusted),
-        p=rank.p(),
+        ratio=None if plain else math.exp(of.estimate),
+        difference=of.estimate if plain else None,
+        interval=ends[0] if plain else ratios(interval),
+        adjusted=ends[1] if plain else ratios(adjusted),
+        p=of.p(),
         p_adjusted=judged.p_adjusted,
-        mde=_mde(units(sample.log_ratios), judged.own),
-        units=rank.n,
+        mde=_mde(units(sample.log_ratios), judged.own)
+        if isinstance(sample, Sample) and not plain
+        else None,
+        units=n,
         size=interval.size,
         outcome=outcome,
     )
@@ -131,7 +163,7 @@ def _effect(sample: Sample, rank: SignedRank, judged: _Judged, margin: float) ->
 
 def _nothing() -> Effect:
     line = (0.0, math.inf)
-    return Effect(None, line, line, 1.0, 1.0, None, 0, 0.0, Outcome.VOID)
+    return Effect(None, None, line, line, 1.0, 1.0, None, 0, 0.0, Outcome.VOID)
 
 
 def _outcome(interval: Interval, margin: float, more_is_better: bool) -> Outcome:

@@ -19,14 +19,12 @@ from typing import Final
 
 from hopbench.statistics import Floats, holm
 from hopbench.statistics.blocks import units
-from hopbench.statistics.effect import ratios
+from hopbench.statistics.effect import EQUAL_FAILURES, ratios
 from hopbench.statistics.failures import Failures
 from hopbench.statistics.signed_rank import SignedRank, signed_rank
 
 MARGIN: Final = 0.05
 FAILURES_MARGIN: Final = 0.0
-FAILURES_RULED_OUT: Final = 0.01
-"""No share of failures can be shown to be no larger at all; one request in a hundred can."""
 
 Watched = Floats | Failures
 """Log ratios of the valid pairs, (blocks, 2) with at least one block; or failed shares."""
@@ -44,7 +42,7 @@ class Guardrail:
     """Of the margin, not of equality: worse where at most alpha."""
     worse: bool
     ruled_out: bool
-    """Whether the interval says that it is not: within MARGIN, or FAILURES_RULED_OUT."""
+    """Whether the interval says that it is not: within MARGIN, or EQUAL_FAILURES."""
 
 
 def guardrails(
@@ -70,7 +68,7 @@ def _guardrail(
     interval = evidence.interval(alpha)
     worse = interval.low > margin
     if isinstance(evidence, Failures):
-        ends, ruled_out = (interval.low, interval.high), interval.high <= FAILURES_RULED_OUT
+        ends, ruled_out = (interval.low, interval.high), interval.high <= EQUAL_FAILURES
         return Guardrail(None, evidence.estimate, ends, p_adjusted, worse, ruled_out)
     ratio, ruled_out = math.exp(evidence.estimate), interval.high <= margin
     return Guardrail(ratio, None, ratios(interval), p_adjusted, worse, ruled_out)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from hopbench.statistics.effect import Effect, Outcome, Sample, effects
+from hopbench.statistics.failures import Failures
 from hopbench.statistics.guardrails import MARGIN, Guardrail, Watched, guardrails
 
 
@@ -20,7 +21,7 @@ class Comparison:
     """What was measured of one arm at one rate, against the first arm."""
 
     primary: Sample
-    secondary: tuple[Sample, ...] = ()
+    secondary: tuple[Sample | Failures, ...] = ()
     watched: tuple[Watched, ...] = ()
 
 

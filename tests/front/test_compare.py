@@ -273,6 +273,15 @@ def test_without_traces_there_is_a_verdict_and_no_why(mine: Path, tmp_path: Path
     assert found.metric("calls_per_request")["ratio"] == pytest.approx(1 / 6)
 
 
+def test_failed_requests_are_a_row_with_a_difference_and_hops_are_counted(
+    done: Done, null: Done
+) -> None:
+    failed = null.metric("failed_share")
+    assert (failed["ratio"], failed["difference"], failed["verdict"]) == (None, 0, "equivalent")
+    hops = done.metric("hops_per_request")
+    assert (hops["a"], hops["b"]) == (6, 1)
+
+
 @pytest.mark.slow
 def test_the_ledger_lies_beside_the_runs_and_says_what_can_be_told_here(
     hopbench: Hopbench, mine: Path

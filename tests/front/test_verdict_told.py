@@ -21,6 +21,7 @@ FASTER = MetricRow(
     a=50.0,
     b=30.0,
     ratio=0.594,
+    difference=None,
     interval=(0.571, 0.622),
     p=0.002,
     interval_adjusted=(0.571, 0.622),
@@ -98,6 +99,7 @@ def test_an_interval_shows_as_many_digits_as_part_its_ends() -> None:
 
 def test_the_forest_has_the_band_the_interval_and_a_dot_for_each_pair() -> None:
     on = scale((FASTER,), 40, 0.05)
+    assert FASTER.ratio is not None
     bar = on.bar(FASTER.ratio, FASTER.interval_adjusted)
     assert bar.index("├") < bar.index("●") < bar.index("┤") < bar.index("░") < bar.index("│")
     dots = on.dots(pair.b / pair.a for pair in FASTER.pairs)
@@ -123,3 +125,15 @@ def test_pairs_stand_in_the_plan_as_blocks_give_them() -> None:
         for number in range(made.pairs):
             sides = {place.arm for place in places if place.pair == number}
             assert {0, arm} <= sides
+
+
+def test_what_may_be_zero_is_told_as_a_difference() -> None:
+    gone = replace(
+        FASTER,
+        metric="calls_per_request",
+        entry=None,
+        ratio=None,
+        difference=-6.0,
+        interval_adjusted=(-6.0, -6.0),
+    )
+    assert told(gone) == "batched: calls per request -6.0 [-6.0, -6.0], less."

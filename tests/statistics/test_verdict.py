@@ -163,3 +163,20 @@ def test_more_failures_are_worse_by_their_difference() -> None:
 def test_a_negative_delta_is_refused() -> None:
     with pytest.raises(ValueError, match="delta"):
         effects([], alpha=0.05, delta=-0.1)
+
+
+def test_what_may_be_zero_is_judged_by_its_differences() -> None:
+    gone, same, unlike = (Sample(np.full((4, 2), value), plain=True) for value in (-6.0, 0.0, 0.01))
+    found = effects([gone, same, unlike], alpha=0.05, delta=0.05)
+    assert [each.ratio for each in found] == [None, None, None]
+    assert [each.difference for each in found] == [-6.0, 0.0, 0.01]
+    assert [each.outcome for each in found] == [Outcome.FASTER, Outcome.EQUIVALENT, Outcome.SLOWER]
+
+
+def test_shares_of_failures_belong_to_the_family_and_are_equal_within_a_point() -> None:
+    few, many = Counts(0, 6_000), Counts(300, 6_000)
+    none = failures(np.zeros((10, 2)), few, few)
+    more = failures(np.full((10, 2), 0.05), few, many)
+    found = effects([none, more], alpha=0.05, delta=0.05)
+    assert [each.outcome for each in found] == [Outcome.EQUIVALENT, Outcome.SLOWER]
+    assert found[1].difference == 0.05

@@ -110,6 +110,8 @@ def scale(rows: Sequence[MetricRow], width: int, delta: float) -> Scale:
     """One that has every estimate, every bounded end, every pair of the primary metric, and 1."""
     shown = [1.0, 1 / (1 + 2 * delta), 1 + 2 * delta, 1.02, 1 / 1.02]
     for row in rows:
+        if row.ratio is None:
+            continue
         shown += [row.ratio, *(end for end in row.interval_adjusted if end is not None)]
         if row.primary:
             shown += [pair.b / pair.a for pair in row.pairs]

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from analysis.figures import least, plural
 from analysis.report.html import style
 from hopbench.comparison.document import Document, Verdict, comparisons, doubts
-from hopbench.comparison.sentence import calls, change, interval, named, ratio, word
+from hopbench.comparison.sentence import calls, change, changed, ends, named, word
 from hopbench.comparison.shown import plots, words
 from services.doubts import Code
 
@@ -42,11 +42,11 @@ def _template() -> jinja2.Template:
         for each in (
             calls,
             change,
-            interval,
+            changed,
+            ends,
             least,
             named,
             plural,
-            ratio,
             word,
             words.as_sentence,
             words.change_text,
@@ -59,6 +59,7 @@ def _template() -> jinja2.Template:
             words.p_text,
             words.percent,
             words.title,
+            words.value,
             words.why_line,
         )
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from analysis.figures import least, plural
 from hopbench.comparison.document import Document, RaisedDoubt, Verdict, comparisons, doubts
-from hopbench.comparison.sentence import calls, change, interval, named, ratio, word
+from hopbench.comparison.sentence import calls, change, changed, ends, named, word
 from hopbench.comparison.shown.words import (
     as_sentence,
     change_text,
@@ -16,6 +16,7 @@ from hopbench.comparison.shown.words import (
     observer_line,
     p_text,
     title,
+    value,
     why_line,
 )
 from services.doubts import Code
@@ -42,10 +43,10 @@ def _comparison(of: Verdict) -> Iterator[str]:
         name = _safe(named(row.metric, row.entry))
         cells = (
             f"**{name}**" if row.primary else name,
-            figure(row.a, row.unit),
-            figure(row.b, row.unit),
-            ratio(row.ratio),
-            interval(row.interval_adjusted),
+            value(row, row.a),
+            value(row, row.b),
+            changed(row),
+            ends(row),
             p_text(row.p_adjusted),
             "–" if row.mde is None else least(row.mde),
             word(row.metric, row.verdict),

@@ -44,6 +44,9 @@ def _x(on: Scale, value: float) -> float:
 
 
 def _bar(on: Scale, row: MetricRow) -> Iterator[str]:
+    """Nothing of what has no ratio."""
+    if row.ratio is None:
+        return
     low, high = row.interval_adjusted
     left = 0.0 if low is None else _x(on, low)
     right = float(_WIDTH) if high is None else _x(on, high)

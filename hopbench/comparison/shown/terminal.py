@@ -20,8 +20,8 @@ from hopbench.comparison.document import (
     comparisons,
     doubts,
 )
-from hopbench.comparison.metrics import FAILED, METRICS
-from hopbench.comparison.sentence import calls, change, interval, named, ratio, word
+from hopbench.comparison.metrics import FAILED
+from hopbench.comparison.sentence import calls, change, ends, named, ratio, word
 from hopbench.comparison.shown.forest import BAND, scale
 from hopbench.comparison.shown.words import (
     change_text,
@@ -34,7 +34,9 @@ from hopbench.comparison.shown.words import (
     p_text,
     percent,
     rest_line,
+    short,
     title,
+    value,
     why_line,
 )
 from hopbench.statistics.effect import Outcome
@@ -90,6 +92,8 @@ def _forest(of: Verdict) -> RenderableType:
     rows.add_column(no_wrap=True)
     rows.add_row(Text("b/a", style="dim"), Text(on.axis(), style="dim"), Text(""))
     for row in of.metrics:
+        if row.ratio is None:
+            continue
         style = _STYLES[row.verdict] if row.primary else ""
         rows.add_row(
             Text(_name(of, row), style="bold" if row.primary else ""),
@@ -113,9 +117,9 @@ def _metrics(of: Verdict) -> RenderableType:
     for row in of.metrics:
         table.add_row(
             Text(_name(of, row), style="bold" if row.primary else ""),
-            Text(figure(row.a, row.unit)),
-            Text(figure(row.b, row.unit)),
-            Text(interval(row.interval_adjusted)),
+            Text(value(row, row.a)),
+            Text(value(row, row.b)),
+            Text(ends(row)),
             Text(p_text(row.p_adjusted)),
             Text("–" if row.mde is None else least(row.mde)),
         )
@@ -148,9 +152,8 @@ def _guardrails(rows: Sequence[GuardrailRow]) -> RenderableType:
 
 
 def _name(of: Verdict, row: MetricRow) -> str:
-    short = METRICS[row.metric].short
     several = len({each.entry for each in of.metrics if each.entry is not None}) > 1
-    return f"{short} {row.entry}" if several and row.entry is not None else short
+    return f"{short(row)} {row.entry}" if several and row.entry is not None else short(row)
 
 
 def _doubts(raised: Sequence[RaisedDoubt]) -> Iterator[RenderableType]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from analysis.figures import digits, plural
-from hopbench.comparison.document import Interval, Null, Verdict, WhyRow
+from hopbench.comparison.document import Interval, MetricRow, Null, Verdict, WhyRow
 from hopbench.comparison.ledger import Rate
 from hopbench.comparison.metrics import FAILED, METRICS
 from hopbench.comparison.sentence import calls, interval, ratio
@@ -136,6 +136,15 @@ def figure(value: float, unit: str) -> str:
 def guarded(metric: str, value: float) -> str:
     """Of a guardrail."""
     return figure(100 * value, "%") if metric == FAILED else figure(value, METRICS[metric].unit)
+
+
+def value(row: MetricRow, of: float) -> str:
+    """``a`` or ``b`` of a row."""
+    return guarded(row.metric, of)
+
+
+def short(row: MetricRow) -> str:
+    return "failed" if row.metric == FAILED else METRICS[row.metric].short
 
 
 def p_text(p: float) -> str:
