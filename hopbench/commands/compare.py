@@ -99,7 +99,7 @@ def command(
     """
     output = Output(json, quiet)
     check_target("--markdown", markdown)
-    if json is not None and json == markdown:
+    if json and markdown and Path(json).resolve() == Path(markdown).resolve():
         raise BadInput(f"--json and --markdown both go to {json}", hint="a file for one of them")
     gates = [parse(text) for text in fail_on or ()]
     directory: RunDir | None = None
@@ -142,10 +142,10 @@ def command(
         directory, planned = running.resumed(running.given(context), resume, "compare", RESUMABLE)
         turns = lacking(planned, directory, Looks(planned, directory).needed())
     check_identifiable(planned)
-    if observer and not planned.settings.tracing:
+    if observer and not (planned.settings.tracing and planned.settings.trace_ratio < 1):
         raise BadInput(
-            "--observer: with --tracing off there is nothing that observes",
-            hint="--tracing on",
+            "--observer: asks what tracing does to requests that are not sampled: there are none",
+            hint=f"--tracing on --trace-ratio {options.TRACE_RATIO}",
         )
     gates = gating.of_every_arm(gates, planned)
     check(gates, gating.planned(planned))
@@ -156,8 +156,8 @@ def command(
             hint="--engine local, or virtual",
         )
     prepared.check(os.environ)
-    at = Path(rundir.RUNS) / ledger.FILE if directory is None else ledger.beside(directory)
-    if at is not None and (directory is not None or out is None):
+    place = directory or RunDir(out or Path(rundir.RUNS) / "new")
+    if (at := ledger.beside(place)) is not None:
         output.note(ledger.foresight(at, planned))
     if dry_run:
         return running.dry(prepared, output)

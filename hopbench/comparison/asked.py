@@ -15,10 +15,11 @@ from typing import Final
 
 import orjson
 
+from hopbench.runs import plan
 from hopbench.runs.design import Old
 from hopbench.runs.directory import RunDir
 from services.errors import BadInput
-from services.scenario.file.parser import load
+from services.scenario.file.parser import STDIN, load
 from services.scenario.model import Load, Scenario, Variant
 from services.scenario.names import is_name
 from services.scenario.refactors import BASELINE
@@ -49,6 +50,10 @@ def asked(
         raise BadInput(
             f"{many}: a comparison is of one, or of two", hint="`hopbench list` names some"
         )
+    if list(named).count(STDIN) > 1:
+        raise BadInput("standard input can be read once", hint="name a file for one of them")
+    for each in named:
+        _must_be_of_one_file(each)
     loaded = [load(each) for each in named]
     scenarios = [with_flags(each.scenario) for each in loaded]
     sha = loaded[0].sha256
@@ -77,32 +82,50 @@ def asked(
     )
 
 
+def _must_be_of_one_file(named: str) -> None:
+    run = RunDir(Path(named))
+    if run.plan.is_file() and (of := plan.read(run).others):
+        files = ", ".join(str(path) for path in (run.scenario, *map(run.other, of)))
+        raise BadInput(f"{named} has compared two files: which one is meant?", hint=files)
+
+
 def _old(directory: str) -> Old | None:
     """None of what is no run. What it showed is left out where nobody can read it."""
     run = RunDir(Path(directory))
     if not run.plan.is_file():
         return None
     try:
-        variants = {v["name"]: v for v in orjson.loads(run.summary.read_bytes())["variants"]}
-        found = variants[BASELINE]
+        variants = orjson.loads(run.summary.read_bytes())["variants"]
+        found = next(row for row in variants if row["name"] == BASELINE)
         return Old(directory, found["response_p50_ms"], found["response_p95_ms"])
-    except (OSError, ValueError, LookupError):
+    except (OSError, ValueError, LookupError, StopIteration):
         return Old(directory, None, None)
 
 
 def _same_load(files: Sequence[str], first: Load, second: Load) -> None:
-    differing = {
-        "entries": (_entries(first), _entries(second)),
-        "rates": (str(first.pace), str(second.pace)),
-        "durations": (f"{first.duration_ns / 1e9:g} s", f"{second.duration_ns / 1e9:g} s"),
-        "warm-ups": (f"{first.warmup_ns / 1e9:g} s", f"{second.warmup_ns / 1e9:g} s"),
-    }
-    for what, (one, other) in differing.items():
+    differing = [
+        ("entries", _entries(first), _entries(second)),
+        ("rates", str(first.pace), str(second.pace)),
+        ("durations", f"{first.duration_ns / 1e9:g} s", f"{second.duration_ns / 1e9:g} s"),
+        ("warm-ups", f"{first.warmup_ns / 1e9:g} s", f"{second.warmup_ns / 1e9:g} s"),
+        ("`max_in_flight`", str(first.max_in_flight), str(second.max_in_flight)),
+    ]
+    for what, one, other in differing:
         if one != other:
-            raise BadInput(
-                f"{files[0]} and {files[1]} have other {what}: {one} and {other}",
-                hint="what is compared has one load; --rate, --duration and --warmup set both's",
-            )
+            raise _unlike(files, f"{what}: {one} and {other}")
+    if first.pace != second.pace:
+        raise _unlike(files, "arrivals, or thought")
+    for mine, others in zip(first.entries, second.entries, strict=True):
+        # How an entry is called is a part of the design; what comes in is not.
+        if replace(mine, protocol=others.protocol, mode=others.mode) != others:
+            raise _unlike(files, f"sizes, keys or timeouts of {mine.target}")
+
+
+def _unlike(files: Sequence[str], what: str) -> BadInput:
+    return BadInput(
+        f"{files[0]} and {files[1]} have other {what}",
+        hint="what is compared has one load; --rate, --duration and --warmup set both's",
+    )
 
 
 def _entries(load: Load) -> str:

@@ -12,8 +12,9 @@ from hopbench.results import gate_values
 from hopbench.results.gates import Gate, Subject, Subjects, Value
 from hopbench.results.summary import Summary
 from hopbench.runs.plan import RunPlan
+from hopbench.statistics.effect import Outcome
 
-WORDS: Final = frozenset({"verdict"})
+WORDS: Final = {"verdict": tuple(outcome.value for outcome in Outcome)}
 OF_PAIRS: Final = tuple(f"{name}_ratio" for name in METRICS)
 """Of each metric, of all entries together: the estimate of its verdict. In `run` those of the same
 name are ratios of medians."""
@@ -53,7 +54,7 @@ def _with(of_run: Subjects, added: Mapping[str, Mapping[str, Value]]) -> Subject
     subjects: dict[str, Subject] = dict(of_run.by_name)
     for name, values in added.items():
         of = subjects[name]
-        subjects[name] = replace(of, values={**of.values, **values}, words=of.words | WORDS)
+        subjects[name] = replace(of, values={**of.values, **values}, words={**of.words, **WORDS})
     return Subjects(of_run.default, subjects)
 
 

@@ -27,7 +27,7 @@ from hopbench.comparison.doubts import doubts_of
 from hopbench.comparison.ledger import Rate
 from hopbench.comparison.looking import Looks
 from hopbench.comparison.measured import WHOLE, Entries, Key, entries, measured
-from hopbench.comparison.metrics import FAILED, METRICS, Metric
+from hopbench.comparison.metrics import FAILED, METRICS, Metric, known
 from hopbench.comparison.partition import partition
 from hopbench.comparison.sentence import arm_name, sentence
 from hopbench.comparison.side import Block, Side, of_difference, of_ratio
@@ -70,6 +70,7 @@ def judged(planned: RunPlan, run: RunDir, summary: Summary) -> Judgement:
     """What the rounds of a comparison say. ``summary`` is of the same run."""
     design = planned.design
     assert design is not None
+    known(design.metric)
     needed = Looks(planned, run).needed()
     missing = len(lacking(planned, run, needed))
     valid = _valid(planned, run, summary)

@@ -14,7 +14,7 @@ import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -36,6 +36,7 @@ from hopbench.statistics.blocks import PAIRS
 from hopbench.statistics.power import foresee
 from hopbench.statistics.signed_rank import needed, signed_rank
 from services.errors import BadInput
+from services.scenario.file.writer import to_yaml
 from services.system.cores import usable_cores
 
 FILE: Final = "ledger.parquet"
@@ -94,6 +95,7 @@ def key(planned: RunPlan) -> str:
         "tracing": [settings.tracing, settings.trace_ratio, settings.instrumentation],
         "workers": settings.workers,
         "scenario": planned.sha256,
+        "others": [to_yaml(replace(each, seed=0)) for each in planned.others.values()],
         # Whose null pairs are put together.
         "arms": planned.design.arms[:2],
         "design": "rounds",
@@ -157,7 +159,11 @@ def rate(run: RunDir, planned: RunPlan, null: Floats | None) -> Rate | None:
     path, metric, alpha = beside(run), planned.design.metric, planned.design.alpha
     if path is None:
         return None
-    others = known(path, planned, metric, but=run.path.name)
+    try:
+        others = known(path, planned, metric, but=run.path.name)
+    except BadInput:
+        # Told where it is written to: the verdict stands without.
+        others = ()
     return _rate(others if null is None else (*others, null), alpha)
 
 

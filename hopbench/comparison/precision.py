@@ -49,8 +49,8 @@ def check_identifiable(planned: RunPlan) -> None:
         enough *= 1.01
     instead = f", or --metric {lower[-1]}" if lower else ""
     raise BadInput(
-        f"--metric {metric.name}: a round has about {expected:.0f} requests of an entry that "
-        f"count, and every round needs {metric.needed}",
+        f"--metric {metric.name}: every round needs {metric.needed} requests of each entry that "
+        f"count, and {expected:.0f} on average do not make sure of that",
         hint=f"--duration {math.ceil(enough / per_second)}s{instead}",
     )
 

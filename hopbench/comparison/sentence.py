@@ -40,8 +40,10 @@ def sentence(
     why: Sequence[WhyRow] = (),
 ) -> str:
     """``first`` is the row of the primary metric, where there is one."""
+    worse = ", ".join(f"{named(g.metric, g.entry)} {change(g)}" for g in guardrails if g.worse)
     if first is None:
-        return f"{name}: void; the primary metric is not known of any pair."
+        told = f"{name}: void, since not every round tells the primary metric"
+        return f"{told}; {worse}." if worse else f"{told}."
     what = named(first.metric, first.entry)
     if first.entry is None and METRICS[first.metric].by_entry:
         what = f"{what} of all entries"
@@ -53,13 +55,14 @@ def sentence(
         told += f" ({_cause(why[0])})"
     if outcome is Outcome.INCONCLUSIVE and first.mde is not None:
         told += f" (a change of {least(first.mde)} is called in 4 of 5)"
-    worse = [f"{named(g.metric, g.entry)} {change(g)}" for g in guardrails if g.worse]
     unknown = [named(g.metric, g.entry) for g in guardrails if not g.worse and not g.ruled_out]
     if worse:
-        told += f", {'but' if outcome is Outcome.FASTER else 'and'} {', '.join(worse)}"
+        told += f", {'but' if outcome is Outcome.FASTER else 'and'} {worse}"
     if unknown:
         return f"{told}; not ruled out: worse {' or '.join(unknown)}."
-    return told + ("; nothing got worse." if guardrails and not worse else ".")
+    if not guardrails or worse:
+        return f"{told}."
+    return f"{told}; nothing {'else ' if outcome is Outcome.SLOWER else ''}got worse."
 
 
 def changed(row: MetricRow) -> str:

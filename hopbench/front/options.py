@@ -121,6 +121,7 @@ Pairs = Annotated[
     typer.Option(
         "--pairs",
         min=1,
+        max=1000,
         metavar="N",
         help="Pairs of rounds; a block gives two. Default: 20, or as many as the figures of many "
         "arms need; with --until at most 80.",

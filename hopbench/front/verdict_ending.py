@@ -58,8 +58,8 @@ def note(planned: RunPlan, run: RunDir, found: Judgement) -> None:
     verdict stands without."""
     try:
         ledger.record(planned, run, found.nulls)
-    except BadInput as error:
-        complain(error.text)
+    except (BadInput, OSError) as error:
+        complain(f"{ledger.FILE}: {error.text if isinstance(error, BadInput) else error.strerror}")
 
 
 def code(document: Document, values: Subjects, gates: Sequence[Gate], output: Output) -> Exit:

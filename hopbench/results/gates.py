@@ -23,7 +23,7 @@ import operator
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final
 
@@ -139,13 +139,13 @@ class Subject:
     """What gates can ask of one variant, or of one document without variants.
 
     ``finding_counts`` has every kind that a detector may report: 0 where none was found, None where
-    there was too little to find anything in. ``words`` names the values that are words.
+    there was too little to find anything in. ``words`` has the values that are words, and which.
     """
 
     values: Mapping[str, Value]
     finding_counts: Mapping[str, int | None]
     edges: Sequence[EdgeRow]
-    words: frozenset[str] = frozenset()
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +247,8 @@ def _comparable(gate: Gate, subject: Subject) -> None:
             f"and {limit} is none",
             hint=_EXAMPLES,
         )
+    if isinstance(gate.value, Named) and worded:
+        _known(gate, "word", str(gate.limit), sorted(subject.words[gate.value.name]))
     if worded and gate.operator not in ("==", "!="):
         raise BadInput(
             f"{gate.limit!r} in gate {gate.text!r} is a word, and words have no order",

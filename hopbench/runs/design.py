@@ -103,16 +103,22 @@ def design(
             "a comparison needs two arms",
             hint="--variants A,B; `--variants baseline,baseline` compares a variant with itself",
         )
+    if not all(arms):
+        raise BadInput("--variants: a name is empty", hint="--variants A,B")
+    again = [arm for at, arm in enumerate(arms[1:], 1) if arm in arms[1:at]]
+    if again:
+        raise BadInput(
+            f"--variants: {again[0]} would be compared with {arms[0]} twice",
+            hint=f"`--variants {again[0]},{again[0]}` compares it with itself",
+        )
     if not 0.5 <= level <= MOST_LEVEL:
         raise BadInput(f"--level: {level:.12g} is not in 0.5..{MOST_LEVEL}", hint="--level 0.95")
     made = Design(
         tuple(arms), pairs // PAIRS, level, delta, metric, repeat_void, until, old, observed
     )
-    if pairs % PAIRS:
-        raise BadInput(
-            f"--pairs {pairs}: a block gives two pairs", hint=f"--pairs {pairs + pairs % PAIRS}"
-        )
     enough = fewest_pairs(made.alpha, len(arms) - 1, pairs)
+    if pairs % PAIRS:
+        raise BadInput(f"--pairs {pairs}: a block gives two pairs", hint=f"--pairs {enough}")
     if pairs < enough:
         among = f" of {len(arms) - 1} comparisons" if len(arms) > 2 else ""
         raise BadInput(

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from hopbench.engines.port import RoundPlan, Settings
-from hopbench.runs.design import Design
+from hopbench.runs.design import MOST_LEVEL, Design
 from hopbench.runs.directory import RunDir
 from hopbench.runs.limits import USUAL, Limits
 from hopbench.statistics.blocks import PAIRS
@@ -223,7 +223,8 @@ def read(run: RunDir) -> RunPlan:
         source = run.scenario.read_text(encoding="utf-8")
         others = {arm: run.other(arm).read_text(encoding="utf-8") for arm in written.others}
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot be read: {error}", file=str(run.plan)) from error
+        place = getattr(error, "filename", None) or str(run.plan)
+        raise BadInput(f"cannot be read: {error}", file=str(place)) from error
     except codec.Unfit as error:
         if _BEFORE.encode() in run.plan.read_bytes():
             raise BadInput(
@@ -232,6 +233,13 @@ def read(run: RunDir) -> RunPlan:
                 hint=f"measure it anew: hopbench run {run.scenario}",
             ) from error
         raise BadInput(f"is no plan of hopbench: {error}", file=str(run.plan)) from error
+    made = written.design
+    if made is not None and (
+        not set(made.arms) <= set(written.variants)
+        or made.blocks < 1
+        or not 0 < made.level <= MOST_LEVEL
+    ):
+        raise BadInput(f"has a design that cannot be: {made}", file=str(run.plan))
     return plan_of(
         parse_text(source, str(run.scenario)),
         written.scenario_sha256,

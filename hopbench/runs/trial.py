@@ -26,6 +26,7 @@ from hopbench.runs.metrics import Point
 from hopbench.runs.plan import RunPlan, Turn
 from loadgen.schedule import Schedule, arrivals, taken
 from loadgen.spool import reader as spools
+from services.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +117,24 @@ def _made(place: TrialDir, variant: str) -> Tables:
 
 
 def _kept(place: TrialDir) -> Tables:
-    """What an earlier :func:`settle` has made; a round that recorded nothing has none."""
-    return Tables(
-        pl.read_parquet(place.samples, glob=False)
-        if place.samples.is_file()
-        else _frame(spools.COLUMNS.empty_table()),
-        read_parquet(place.spans) if place.spans.is_file() else empty(),
-        tuple(metrics.read_parquet(place.metrics)) if place.metrics.is_file() else (),
-    )
+    """What an earlier :func:`settle` has made; a round that recorded nothing has none.
+
+    Raises BadInput for a table that is damaged.
+    """
+    try:
+        return Tables(
+            pl.read_parquet(place.samples, glob=False)
+            if place.samples.is_file()
+            else _frame(spools.COLUMNS.empty_table()),
+            read_parquet(place.spans) if place.spans.is_file() else empty(),
+            tuple(metrics.read_parquet(place.metrics)) if place.metrics.is_file() else (),
+        )
+    except (pl.exceptions.PolarsError, pa.ArrowException) as error:
+        raise BadInput(
+            f"has a table that nobody can read: {str(error).splitlines()[0]}",
+            file=str(place.path),
+            hint="remove this directory, and run the round again: --resume",
+        ) from error
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:

@@ -413,6 +413,13 @@ def test_equals_need_no_more_than_the_first_look(mine: Path, tmp_path: Path) -> 
         ("other.yaml other.yaml", "3 scenarios"),
         ("other.yaml", "entries"),
         ("slow.yaml", "rates"),
+        ("sizes.yaml", "sizes"),
+        ("--variants baseline,batched,batched", "twice"),
+        ("--variants baseline,,batched", "empty"),
+        ("--pairs 1", "--pairs 8"),
+        ("--pairs 100000000", "1000"),
+        ("--observer --trace-ratio 1", "--trace-ratio 0.5"),
+        ("--fail-on 'verdict == slowr'", "slower"),
         ("--metric response_p5", "response_p50"),
         ("--metric response_p99", "--duration"),
         ("--metric response_p99", "--metric response_p90"),
@@ -426,6 +433,9 @@ def test_what_can_end_in_no_verdict_is_refused_before_anything_starts(
 ) -> None:
     (hopbench.directory / "other.yaml").write_text(TWO_ENTRIES)
     (hopbench.directory / "slow.yaml").write_text(SCENARIO.replace("120/s", "60/s"))
+    larger = "entries: [{call: order.create, request: 1MiB}]"
+    sizes = SCENARIO.replace("entry: order.create", larger)
+    (hopbench.directory / "sizes.yaml").write_text(sizes)
     arguments = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", words)]
     ended = hopbench("compare", mine, "--engine", "virtual", *arguments)
     assert ended.code == Exit.BAD_INPUT

@@ -24,7 +24,7 @@ def row(text: str, operation_of_caller: str, calls: float, per_request: float | 
 BASELINE = Subject(
     values={"response_p95_ms": 120.5, "response_p99_ms": None, "verdict": "slower"},
     finding_counts={"chatty.sequential": 2, "chatty.redundant": 1, "chain": 0, "fanout.storm": 0},
-    words=frozenset({"verdict"}),
+    words={"verdict": ("faster", "slower")},
     edges=[
         row("orders->inventory.reserve", "create", 200, 2.0),
         row("orders->inventory.price", "create", 100, 1.0),
@@ -35,7 +35,7 @@ BASELINE = Subject(
 BATCHED = Subject(
     values={"response_p95_ms": 60.0, "response_p99_ms": 90.0, "verdict": "faster"},
     finding_counts={"chatty.sequential": 0, "chatty.redundant": 0, "chain": 0, "fanout.storm": 0},
-    words=frozenset({"verdict"}),
+    words={"verdict": ("faster", "slower")},
     edges=BASELINE.edges,
 )
 SUBJECTS = Subjects("baseline", {"baseline": BASELINE, "batched": BATCHED})
@@ -134,6 +134,7 @@ def test_text_that_is_no_gate_is_refused(text: str, message: str, hint: str) -> 
         ("edge(orders->payment).p50 > 1", "unknown value of an edge 'p50'", "calls_per_request"),
         ("variant(bached).findings.chain > 0", "unknown variant 'bached'", "'batched'"),
         ("verdict > slower", "is a word", "=="),
+        ("verdict == slowr", "slowr", "slower"),
         ("response_p95_ms != slower", "is a number, and 'slower' is none", "for example"),
         ("findings.chain == none", "is a number, and 'none' is none", "for example"),
         ("verdict == 3", "is a word, and 3 is none", "for example"),

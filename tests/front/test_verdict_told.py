@@ -137,3 +137,15 @@ def test_what_may_be_zero_is_told_as_a_difference() -> None:
         interval_adjusted=(-6.0, -6.0),
     )
     assert told(gone) == "batched: calls per request -6.0 [-6.0, -6.0], less."
+
+
+def test_what_cannot_be_told_for_all_that_failed_says_what_failed() -> None:
+    said = sentence("batched", Outcome.VOID, None, (replace(FAILED, difference=0.94),))
+    assert said == (
+        "batched: void, since not every round tells the primary metric; failed requests +94 points."
+    )
+
+
+def test_what_is_slower_has_got_worse() -> None:
+    slower = replace(FASTER, ratio=1.7, interval_adjusted=(1.6, 1.8), verdict=Outcome.SLOWER)
+    assert told(slower, FINE).endswith("slower; nothing else got worse.")
