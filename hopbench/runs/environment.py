@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from shutil import which
@@ -137,8 +138,10 @@ def _clients(engine: Engine) -> Mapping[str, Any]:
     return transports.settings("kafka" if engine.broker_kind == "kafka" else "embedded")
 
 
-def versions() -> dict[str, str | None]:
-    """Of :data:`LIBRARIES`; None for one that is not installed."""
+@cache
+def versions() -> Mapping[str, str | None]:
+    """Of :data:`LIBRARIES`; None for one that is not installed. They are looked up once, since a
+    process keeps what it has loaded."""
     found: dict[str, str | None] = {}
     for name in LIBRARIES:
         try:

@@ -82,6 +82,7 @@ def test_one_worker_with_constant_work_is_m_d_1(protocol: str, rho: float, off: 
 
 
 @pytest.mark.parametrize(("rho", "off"), [(0.5, 0.15), (0.8, 0.15)])
+@pytest.mark.slow
 def test_four_workers_with_exponential_work_are_m_m_4(rho: float, off: float) -> None:
     waited = waits(queue("http", 4, "{exponential: 10ms}"), rho * 400, requests=20_000)
     load = rho * 4

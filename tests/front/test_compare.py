@@ -195,6 +195,7 @@ def test_the_ratio_function_is_cut_where_rounds_are_too_few_to_know(done: Done) 
     assert all(point["low"] <= point["ratio"] <= point["high"] for point in points)
 
 
+@pytest.mark.slow
 def test_fewer_than_twenty_pairs_are_a_doubt(done: Done, null: Done) -> None:
     assert "pairs_as_units" in done.doubts
     assert done.verdict["unit"] == "pair"
@@ -202,6 +203,7 @@ def test_fewer_than_twenty_pairs_are_a_doubt(done: Done, null: Done) -> None:
     assert null.verdict["unit"] == "block"
 
 
+@pytest.mark.slow
 def test_a_variant_against_itself_is_two_arms_and_equivalent(null: Done) -> None:
     assert null.code == Exit.DONE
     assert (null.verdict["a"], null.verdict["b"]) == ("baseline", "baseline")
@@ -273,6 +275,7 @@ def test_without_traces_there_is_a_verdict_and_no_why(mine: Path, tmp_path: Path
     assert found.metric("calls_per_request")["ratio"] == pytest.approx(1 / 6)
 
 
+@pytest.mark.slow
 def test_failed_requests_are_a_row_with_a_difference_and_hops_are_counted(
     done: Done, null: Done
 ) -> None:
@@ -309,6 +312,7 @@ def test_the_ledger_lies_beside_the_runs_and_says_what_can_be_told_here(
 # The order of rounds
 
 
+@pytest.mark.slow
 def test_blocks_are_drawn_and_their_rounds_share_a_seed(null: Done) -> None:
     order = read(null.run.plan)["order"]
     blocks = {tuple(turn["arm"] for turn in block) for block in blocks_of(order)}
@@ -330,6 +334,7 @@ def test_many_arms_and_entries_have_as_many_pairs_as_their_figures_need(
     assert pairs("checkout", "--variants", "baseline,batched") == 20
 
 
+@pytest.mark.slow
 def test_pairs_are_made_crosswise(null: Done) -> None:
     """The first round of one arm with the second of the other."""
     order = read(null.run.plan)["order"]
@@ -569,6 +574,7 @@ def undrained(*rounds: int) -> Callable[[int, Evidence], Evidence]:
     return spoil
 
 
+@pytest.mark.slow
 def test_a_void_round_has_its_block_repeated_in_the_same_order(
     mine: Path, tmp_path: Path, spoiled: Callable[[Course], Course]
 ) -> None:
@@ -641,6 +647,7 @@ def test_a_part_that_dies_is_exit_5_and_the_rounds_are_kept(
     assert read(found.run.verdict)["verdict"] == "faster"
 
 
+@pytest.mark.slow
 def test_what_stops_before_its_last_round_has_figures_and_no_verdict_until_it_is_resumed(
     mine: Path, tmp_path: Path, spoiled: Callable[[Course], Course]
 ) -> None:
@@ -686,6 +693,7 @@ def test_a_repetition_that_stops_half_way_begins_its_block_anew_and_counts_once(
     assert read(found.run.verdict)["repeated_blocks"] == 1
 
 
+@pytest.mark.slow
 def test_what_was_killed_between_the_end_of_a_round_and_its_tables_does_not_stand_in_the_way(
     null: Done, tmp_path: Path
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure(words: tuple[str, ...]) -> 
     assert (ran.returncode, ran.stderr) == (Exit.DONE, b"")
 
 
+@pytest.mark.slow
 def test_what_an_encoding_cannot_say_ends_nothing(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "hopbench", "run", "chatty", "--engine", "virtual"],
@@ -107,6 +108,7 @@ def test_what_an_encoding_cannot_say_ends_nothing(tmp_path: Path) -> None:
     assert b"order.create" in ran.stdout
 
 
+@pytest.mark.slow
 def test_where_nobody_looks_there_is_a_line_a_round(hopbench: Hopbench) -> None:
     words = ("run", "chatty", "--engine", "virtual", "--out", "run")
     told = hopbench(*words)

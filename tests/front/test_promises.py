@@ -347,6 +347,7 @@ def backlog(tmp_path: Path, text: str) -> dict[str, Any]:
     return dict(found)
 
 
+@pytest.mark.slow
 def test_what_is_proposed_to_a_backlog_keeps_up_in_virtual_time(tmp_path: Path) -> None:
     """Two services wait for the third, and neither would be helped by workers of its own."""
     found = backlog(tmp_path, FULL)

@@ -261,6 +261,7 @@ def test_a_gate_on_a_variant_without_a_valid_round_is_inconclusive(tmp_path: Pat
         assert told == Exit.INCONCLUSIVE
 
 
+@pytest.mark.slow
 def test_a_p99_that_no_round_shows_is_pooled_and_no_gate_takes_it(
     mine: Path, tmp_path: Path
 ) -> None:
@@ -282,6 +283,7 @@ def test_two_rounds_that_are_too_few_together_show_no_p99(done: Done) -> None:
     assert done.variant("baseline")["response_p99_pooled_ms"] is None
 
 
+@pytest.mark.slow
 def test_where_a_round_shows_a_p99_nothing_is_pooled(mine: Path, tmp_path: Path) -> None:
     words = ("--engine", "virtual", "--rounds", "2", "--duration", "10s", "--out", tmp_path / "ten")
     assert invoke("run", mine, *words) == Exit.DONE
