@@ -41,6 +41,8 @@ def sentence(
 ) -> str:
     """``first`` is the row of the primary metric, where there is one."""
     worse = ", ".join(f"{named(g.metric, g.entry)} {change(g)}" for g in guardrails if g.worse)
+    if first is None and not guardrails:
+        return f"{name}: void, since no block is whole and without a void round."
     if first is None:
         told = f"{name}: void, since not every round tells the primary metric"
         return f"{told}; {worse}." if worse else f"{told}."

@@ -629,6 +629,7 @@ def test_where_every_round_is_void_there_is_still_a_document(
     found = compared(tmp_path / "r", mine, *TWO_ARMS, "--repeat-void", 0)
     assert found.code == Exit.VOID
     assert (found.verdict["metrics"], found.verdict["pairs"]) == ([], 0)
+    assert found.verdict["sentence"].endswith("since no block is whole and without a void round.")
     conforms(found.verdict)
 
 
