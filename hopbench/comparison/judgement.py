@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,8 @@ from hopbench.comparison.document import (
 from hopbench.comparison.doubts import doubts_of
 from hopbench.comparison.ledger import Rate
 from hopbench.comparison.looking import Looks
-from hopbench.comparison.measured import WHOLE, Entries, Key, entries, measured
-from hopbench.comparison.metrics import FAILED, METRICS, Metric, known
+from hopbench.comparison.measured import WHOLE, Entries, Key, Measured, entries, measured
+from hopbench.comparison.metrics import FAILED, METRICS, known
 from hopbench.comparison.partition import partition
 from hopbench.comparison.sentence import arm_name, sentence
 from hopbench.comparison.side import Block, Side, of_difference, of_ratio
@@ -43,6 +44,8 @@ from hopbench.statistics.guardrails import Guardrail
 from hopbench.statistics.verdict import Verdict as Judged
 from hopbench.statistics.verdict import verdicts
 from loadgen.schedule import arrivals
+
+_FAILURES: Final[Key] = (FAILED, WHOLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,28 +100,27 @@ def judged(planned: RunPlan, run: RunDir, summary: Summary) -> Judgement:
 
 def _valid(planned: RunPlan, run: RunDir, summary: Summary) -> tuple[Block, ...]:
     assert planned.design is not None
+    primary = METRICS[planned.design.metric]
     valid = {account.round: account for account in summary.trials if not account.void}
     of: dict[str, Entries] = {
         name: entries(planned.scenario, scenario) for name, scenario in planned.scenarios.items()
     }
-    return tuple(
-        Block(
-            number,
-            tuple(
-                measured(
-                    valid[turn.round],
-                    run.trial(turn.round, turn.variant),
-                    of[turn.variant],
-                    summary.headline,
-                    partition(run, planned, turn) if traced else None,
-                    primary=METRICS[planned.design.metric],
-                    traced=traced,
-                    as_sampled=None if turn.traced else _as_sampled(planned, turn),
-                )
-                for turn in block
-                for traced in (turn.traced and planned.settings.tracing,)
-            ),
+
+    def told(turn: Turn) -> Measured:
+        traced = turn.traced and planned.settings.tracing
+        return measured(
+            valid[turn.round],
+            run.trial(turn.round, turn.variant),
+            of[turn.variant],
+            summary.headline,
+            partition(run, planned, turn) if traced else None,
+            primary=primary,
+            traced=traced,
+            as_sampled=None if turn.traced else _as_sampled(planned, turn),
         )
+
+    return tuple(
+        Block(number, tuple(map(told, block)))
         for number, block in enumerate(planned.blocks)
         if all(turn.round in valid for turn in block)
     )
@@ -209,21 +211,19 @@ def _unsaid(said: Judged) -> Judged:
 def _rows(side: Side, said: Judged) -> Iterator[MetricRow]:
     if side.tells:
         yield _row(side, side.primary, said.primary, primary=True)
-    for key, effect in zip(side.secondary, said.secondary[:-1], strict=True):
+    for key, effect in zip((*side.secondary, _FAILURES), said.secondary, strict=True):
         yield _row(side, key, effect, primary=False)
-    yield _failed(side, said.secondary[-1])
 
 
 def _row(side: Side, key: Key, effect: Effect, *, primary: bool) -> MetricRow:
-    metric: Metric = METRICS[key[0]]
     of = of_ratio if effect.difference is None else of_difference
     return MetricRow(
-        metric=metric.name,
+        metric=key[0],
         entry=key[1],
-        unit=metric.unit,
+        unit="" if key == _FAILURES else METRICS[key[0]].unit,
         primary=primary,
-        a=side.median(key, 0),
-        b=side.median(key, side.arm),
+        a=side.typical(key, 0),
+        b=side.typical(key, side.arm),
         ratio=effect.ratio,
         difference=effect.difference,
         interval=of(effect.interval),
@@ -236,38 +236,17 @@ def _row(side: Side, key: Key, effect: Effect, *, primary: bool) -> MetricRow:
     )
 
 
-def _failed(side: Side, effect: Effect) -> MetricRow:
-    return MetricRow(
-        metric=FAILED,
-        entry=WHOLE,
-        unit="",
-        primary=False,
-        a=side.counts(0).share,
-        b=side.counts(side.arm).share,
-        ratio=None,
-        difference=effect.difference,
-        interval=of_difference(effect.interval),
-        p=effect.p,
-        interval_adjusted=of_difference(effect.adjusted),
-        p_adjusted=effect.p_adjusted,
-        verdict=effect.outcome,
-        mde=None,
-        pairs=tuple(side.failed_pairs()),
-    )
-
-
 def _guardrails(side: Side, said: Sequence[Guardrail]) -> Iterator[GuardrailRow]:
-    keys: tuple[Key, ...] = (*side.guarded, (FAILED, WHOLE))
-    for key, found in zip(keys, said, strict=True):
-        failed = key[0] == FAILED
+    for key, found in zip((*side.guarded, _FAILURES), said, strict=True):
+        of = of_ratio if found.difference is None else of_difference
         yield GuardrailRow(
             metric=key[0],
             entry=key[1],
-            a=side.counts(0).share if failed else side.median(key, 0),
-            b=side.counts(side.arm).share if failed else side.median(key, side.arm),
+            a=side.typical(key, 0),
+            b=side.typical(key, side.arm),
             ratio=found.ratio,
             difference=found.difference,
-            interval=(of_difference if failed else of_ratio)(found.interval),
+            interval=of(found.interval),
             p_adjusted=found.p_adjusted,
             worse=found.worse,
             ruled_out=found.ruled_out,

@@ -77,6 +77,10 @@ class Measured:
     parts: Partition | None
 
     @property
+    def failed_share(self) -> float:
+        return self.failed / max(self.requests, 1)
+
+    @property
     def mean_ms(self) -> float | None:
         """Of the times; None where one is infinite, or there is none."""
         every = np.concatenate(list(self.times.values()))

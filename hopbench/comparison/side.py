@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from hopbench.comparison.document import Interval, Null, Pair, RatioPoint, Spillover
 from hopbench.comparison.measured import PARTS, WHOLE, Key, Measured
-from hopbench.comparison.metrics import METRICS, PRIMARY
+from hopbench.comparison.metrics import FAILED, METRICS, PRIMARY
 from hopbench.runs.design import Design
 from hopbench.statistics import Floats, blocks
 from hopbench.statistics.blocks import PAIRS, Order
@@ -57,12 +57,15 @@ class Side:
 
     def logs(self, key: Key) -> Floats:
         """(blocks, rounds); of other arms, whatever they can tell."""
-        values = [[each.values.get(key, 1.0) or 1.0 for each in b.rounds] for b in self.blocks]
-        return np.log(np.array(values, np.float64))
+        return np.log(self._table(lambda each: each.values.get(key, 1.0) or 1.0))
 
-    def _differences(self, key: Key) -> Floats:
-        values = [[each.values.get(key, 0.0) for each in b.rounds] for b in self.blocks]
-        return blocks.paired(np.array(values, np.float64), self.drawn, 0, self.arm)
+    def paired(self, of: Callable[[Measured], float]) -> Floats:
+        """This arm - the first, (blocks, 2)."""
+        return blocks.paired(self._table(of), self.drawn, 0, self.arm)
+
+    def _table(self, of: Callable[[Measured], float]) -> Floats:
+        """(blocks, rounds)."""
+        return np.array([[of(each) for each in b.rounds] for b in self.blocks], np.float64)
 
     @cached_property
     def keys(self) -> tuple[Key, ...]:
@@ -85,9 +88,12 @@ class Side:
 
     @property
     def primary(self) -> Key:
-        metric = METRICS[self.design.metric]
-        alone = metric.by_entry and len(self.entries) == 1
-        return metric.name, self.entries[0] if alone else WHOLE
+        return self._whole(self.design.metric)
+
+    def _whole(self, metric: str) -> Key:
+        """Of all entries, or of the only one."""
+        alone = METRICS[metric].by_entry and len(self.entries) == 1
+        return metric, self.entries[0] if alone else WHOLE
 
     @property
     def endless(self) -> frozenset[Key]:
@@ -114,16 +120,18 @@ class Side:
     def sample(self, key: Key) -> Sample:
         more_is_better = METRICS[key[0]].more_is_better
         if self.plain(key):
-            return Sample(self._differences(key), more_is_better, plain=True)
+            differences = self.paired(lambda each: each.values.get(key, 0.0))
+            return Sample(differences, more_is_better, plain=True)
         return Sample(blocks.paired(self.logs(key), self.drawn, 0, self.arm), more_is_better)
 
     def comparison(self) -> Comparison:
         nothing = Sample(np.empty((0, PAIRS)))
         watched: list[Watched] = [self.sample(key).log_ratios for key in self.guarded]
+        failed = self.failures()
         return Comparison(
             self.sample(self.primary) if self.tells else nothing,
-            (*(self.sample(key) for key in self.secondary), self.failures()),
-            (*watched, self.failures()),
+            (*(self.sample(key) for key in self.secondary), failed),
+            (*watched, failed),
         )
 
     @property
@@ -131,29 +139,25 @@ class Side:
         return self.keys[1:] if self.tells else self.keys
 
     def failures(self) -> Failures:
-        shares = np.array(
-            [[each.failed / max(each.requests, 1) for each in b.rounds] for b in self.blocks]
-        )
-        differences = blocks.paired(shares, self.drawn, 0, self.arm)
+        differences = self.paired(lambda each: each.failed_share)
         return failures(differences, self.counts(0), self.counts(self.arm))
 
     def counts(self, arm: int) -> Counts:
         rounds = list(self.of(arm))
         return Counts(sum(r.failed for r in rounds), sum(r.requests for r in rounds))
 
-    def median(self, key: Key, arm: int) -> float:
+    def typical(self, key: Key, arm: int) -> float:
+        """The median of the rounds; of failures the share of all requests."""
+        if key[0] == FAILED:
+            return self.counts(arm).share
         return float(np.median([each.values[key] for each in self.of(arm)]))
 
     def pairs(self, key: Key) -> Iterator[Pair]:
         for block, order in zip(self.blocks, self.drawn, strict=True):
-            for first, second in blocks.pairs(order, 0, self.arm):
-                yield Pair(block.rounds[first].values[key], block.rounds[second].values[key])
-
-    def failed_pairs(self) -> Iterator[Pair]:
-        for block, order in zip(self.blocks, self.drawn, strict=True):
-            shares = [each.failed / max(each.requests, 1) for each in block.rounds]
-            for first, second in blocks.pairs(order, 0, self.arm):
-                yield Pair(shares[first], shares[second])
+            for places in blocks.pairs(order, 0, self.arm):
+                rounds = [block.rounds[at] for at in places]
+                a, b = (r.failed_share if key[0] == FAILED else r.values[key] for r in rounds)
+                yield Pair(a, b)
 
     def nulls(self, metrics: Iterable[str]) -> dict[str, Floats]:
         """Log ratios of the null pairs, (blocks, 2), of those metrics that every round tells; a
@@ -208,14 +212,14 @@ class Side:
 
     def spillover(self) -> Spillover | None:
         """By P50; None without rounds that were not traced, or where not every round tells it."""
-        key = (PRIMARY, self.entries[0] if len(self.entries) == 1 else WHOLE)
+        key = self._whole(PRIMARY)
         if not self.design.observed or not self.blocks:
             return None
         found = []
         for arm in (0, self.arm):
             twin = arm + len(self.design.arms)
-            values = [[each.values.get(key, math.nan) for each in b.rounds] for b in self.blocks]
-            units = blocks.units(blocks.paired(np.array(values), self.drawn, twin, arm))
+            values = self._table(lambda each: each.values.get(key, math.nan))
+            units = blocks.units(blocks.paired(values, self.drawn, twin, arm))
             if not np.isfinite(units).all():
                 return None
             ranks = signed_rank(units)

@@ -57,8 +57,7 @@ def _row(
 
 
 def _change(side: Side, part: Callable[[Measured], float]) -> tuple[float, float]:
-    values = np.array([[part(each) for each in block.rounds] for block in side.blocks])
-    ranks = signed_rank(blocks.units(blocks.paired(values, side.drawn, 0, side.arm)))
+    ranks = signed_rank(blocks.units(side.paired(part)))
     interval = ranks.interval(side.design.alpha)
     return interval.low, interval.high
 

@@ -52,7 +52,6 @@ def _template() -> jinja2.Template:
             words.change_text,
             words.facts,
             words.figure,
-            words.guarded,
             words.null_line,
             words.observer_line,
             words.open_line,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from analysis.figures import digits, plural
-from hopbench.comparison.document import Interval, MetricRow, Null, Verdict, WhyRow
+from hopbench.comparison.document import GuardrailRow, Interval, MetricRow, Null, Verdict, WhyRow
 from hopbench.comparison.ledger import Rate
 from hopbench.comparison.metrics import FAILED, METRICS
 from hopbench.comparison.sentence import calls, interval, ratio
@@ -133,14 +133,9 @@ def figure(value: float, unit: str) -> str:
     return f"{digits(value)} {unit}".rstrip()
 
 
-def guarded(metric: str, value: float) -> str:
-    """Of a guardrail."""
-    return figure(100 * value, "%") if metric == FAILED else figure(value, METRICS[metric].unit)
-
-
-def value(row: MetricRow, of: float) -> str:
+def value(row: MetricRow | GuardrailRow, of: float) -> str:
     """``a`` or ``b`` of a row."""
-    return guarded(row.metric, of)
+    return figure(100 * of, "%") if row.metric == FAILED else figure(of, METRICS[row.metric].unit)
 
 
 def short(row: MetricRow) -> str:
