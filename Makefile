@@ -49,8 +49,9 @@ help:
 run: .make/package
 	$(BIN)/hopbench run checkout
 
+# On two cores; tests of one file run in one process, since they share what they measured.
 test: .make/libraries
-	$(PYTEST) -m "not slow and not browser and not real"
+	$(PYTEST) -n 2 --dist loadfile -m "not slow and not browser and not real"
 
 # pytest exits 5 where no test is marked so; that is no failure.
 test-slow: .make/package

@@ -117,17 +117,20 @@ class Spillover:
 
 @dataclass(frozen=True, slots=True)
 class WhyRow:
-    """A part of the mean duration of sampled requests at the entry; all parts add up to it."""
+    """A part of the mean duration of sampled requests at the entry. Those by edge add up to it, and
+    those by call path do."""
 
-    edge: str
+    edge: str | None
     """``caller.operation->callee.operation``: the wire, and the callee's own time; or an entry:
-    what it does itself."""
+    what it does itself. None of a row by path."""
+    path: str | None
+    """The operations that lead there, ``entry > … > callee.operation``; None of a row by edge."""
     a_ms: float
     b_ms: float
     change_ms: Interval
     """Of b - a, at the level, each part as if it were alone."""
     a_calls: float | None
-    """Per request; None of an entry."""
+    """Per request of the entries that lead to it; None of an entry."""
     b_calls: float | None
 
 
@@ -197,12 +200,24 @@ class Verdict:
     """None without ``--observer``."""
     mean_ms: Means
     why: tuple[WhyRow, ...]
-    """The largest change first; empty where not every round has a complete trace."""
+    """By edge, then by path, each time the largest change first; empty where not every round has a
+    complete trace."""
 
     @property
     def first(self) -> MetricRow | None:
         """The primary metric; None where no pair tells it."""
         return next((row for row in self.metrics if row.primary), None)
+
+    @property
+    def by_edge(self) -> tuple[WhyRow, ...]:
+        return tuple(row for row in self.why if row.path is None)
+
+    @property
+    def by_path(self) -> tuple[WhyRow, ...]:
+        """Of edges that several paths lead to: the others' are the edges over again."""
+        rows = [(row, row.path.split(" > ")[-2:]) for row in self.why if row.path is not None]
+        steps = [step for _, step in rows]
+        return tuple(row for row, step in rows if steps.count(step) > 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,16 +1,19 @@
-"""Where the time of a request goes, edge by edge: parts that add up to its duration, exactly.
+"""Where the time of a request goes, by call path and edge: parts that add up to it, exactly.
 
 The critical path cuts the duration of a request into stretches, each of one span alone. A stretch
 belongs to the edge by which its work was asked for: of a client span to that call's, of anything
 else to the one that led to the operation which it is part of. What the entry does itself belongs to
 no edge, and is named by the entry. So a call's edge has its wire and the callee's own time, and
-what the callee waits for belongs to edges further on.
+what the callee waits for belongs to edges further on. An edge that several call paths lead to has
+a part in each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,26 +27,76 @@ from analysis.findings.settings import Settings
 from hopbench.runs import trial
 from hopbench.runs.directory import RunDir
 from hopbench.runs.plan import RunPlan, Turn
-from hopbench.statistics import Floats
 from services.scenario.facts import facts_of
 
-Rows = NDArray[np.signedinteger]
+T = TypeVar("T", int, float)
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
+class Path:
+    """How a request came to a part of the work: through which operations, its entry first."""
+
+    operations: tuple[str, ...]
+    edge: str
+    """The last step, ``caller.operation->callee.operation``; of the entry alone, that."""
+
+    @property
+    def entry(self) -> str:
+        return self.operations[0]
+
+    def __str__(self) -> str:
+        return " > ".join(self.operations)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Of a partition by some name."""
+
+    ms: Mapping[str, float]
+    """They add up to the mean duration."""
+    calls: Mapping[str, float]
+    """Logical calls, on the critical path or not: per request of the entries that lead to them, so
+    that an entry beside these does not thin them out."""
+
+
+@dataclass(frozen=True)
 class Partition:
     """Of the sampled requests of one round whose trace is complete."""
 
-    requests: int
+    requests: Mapping[str, int]
+    """By entry."""
     root_ms: float
     """Mean duration at the entry."""
-    parts_ms: Mapping[str, float]
-    """By edge, ``caller.operation->callee.operation``, or entry; they add up to ``root_ms``."""
     hops: float
     """Calls on the critical path, attempts and all, per request."""
-    calls: Mapping[str, float]
-    """Logical calls by edge, on the critical path or not: per request of the entries that lead to
-    it, so that an entry beside them does not thin them out."""
+    ms: Mapping[Path, float]
+    """Of that mean; they add up to it."""
+    calls: Mapping[Path, int]
+    """Logical calls, by all requests."""
+
+    @cached_property
+    def by_edge(self) -> Parts:
+        return self._by(lambda path: path.edge)
+
+    @cached_property
+    def by_path(self) -> Parts:
+        return self._by(str)
+
+    def _by(self, name: Callable[[Path], str]) -> Parts:
+        ms: dict[str, float] = {}
+        made: dict[str, int] = {}
+        entries: dict[str, set[str]] = {}
+        for path, each in self.ms.items():
+            ms[name(path)] = ms.get(name(path), 0.0) + each
+        for path, count in self.calls.items():
+            made[name(path)] = made.get(name(path), 0) + count
+            entries.setdefault(name(path), set()).add(path.entry)
+        calls = {
+            called: count / sum(self.requests[entry] for entry in entries[called])
+            for called, count in made.items()
+        }
+        return Parts(ms, calls)
 
 
 def partition(run: RunDir, planned: RunPlan, turn: Turn) -> Partition | None:
@@ -57,37 +110,69 @@ def partition(run: RunDir, planned: RunPlan, turn: Turn) -> Partition | None:
 
 def parts(seen: Observed) -> Partition | None:
     """Messages that nobody waited for are no part of a request's duration."""
-    spans, hops, path = seen.spans, seen.hops, seen.path
+    spans, path = seen.spans, seen.path
     roots = np.flatnonzero(path.is_root & path.on_path & (spans.parent < 0))
     if len(roots) == 0:
         return None
+    of, paths = _paths(seen, roots)
+    waited = np.zeros(len(spans), np.bool_)
+    waited[roots] = True
+    on = np.flatnonzero(path.on_path & (path.root >= 0) & waited[path.root])
+    total = summed(of[on], path.exclusive[on], len(paths))
+    count = len(roots)
+    requests = counted(of[roots], len(paths))
+    return Partition(
+        requests={paths[at].entry: int(requests[at]) for at in np.flatnonzero(requests)},
+        root_ms=int((path.hi - path.lo)[roots].sum()) / count / NS_PER_MS,
+        hops=_waited(seen, waited) / count,
+        ms=_by_path(paths, (total / NS_PER_MS / count).tolist()),
+        calls=_by_path(paths, _calls(seen, of, len(paths)).tolist()),
+    )
+
+
+def _paths(seen: Observed, roots: Rows) -> tuple[Rows, list[Path]]:
+    """Of every span its path, as a number into the second; NONE where it is below no root."""
+    spans, hops = seen.spans, seen.hops
     place = np.full(len(spans), NONE, np.int64)
     for ends in (hops.client, hops.server):
         there = ends >= 0
         place[ends[there]] = hops.place[there]
     place[roots] = NONE
-    above = spans.forest.nearest(place >= 0)
-    asked = np.where(place >= 0, place, np.where(above >= 0, place[above], NONE))
+    # A path goes on at the nearest end of a hop above; at a callee's end with the caller's.
+    ends_here = place >= 0
+    ends_here[roots] = True
+    above = spans.forest.nearest(ends_here).astype(np.int64)
+    both = (hops.client >= 0) & (hops.server >= 0)
+    same = np.zeros(len(spans), np.bool_)
+    same[hops.server[both]] = True
+    above[hops.server[both]] = hops.client[both]
 
-    waited = np.zeros(len(spans), np.bool_)
-    waited[roots] = True
-    on = np.flatnonzero(path.on_path & (path.root >= 0) & waited[path.root])
     entries = distinct(spans.service[roots], spans.operation[roots])
-    entry_of = np.full(len(spans), NONE, np.int64)
-    entry_of[roots] = entries.of
-    names = [f"{p.caller}.{p.caller_operation}->{p.target}" for p in hops.places]
-    names += [_entry(seen, int(roots[first])) for first in entries.first]
-    at_entry = len(hops.places) + entry_of[path.root[on]]
-    part = np.where(asked[on] >= 0, asked[on], at_entry)
-    total = summed(part, path.exclusive[on], len(names))
-    count = len(roots)
-    return Partition(
-        requests=count,
-        root_ms=int((path.hi - path.lo)[roots].sum()) / count / NS_PER_MS,
-        hops=_waited(seen, waited) / count,
-        parts_ms=_by_name(names, total / NS_PER_MS / count),
-        calls=_by_name(names[: len(hops.places)], _calls(seen, roots, entries.of)),
-    )
+    names = [_entry(seen, int(roots[first])) for first in entries.first]
+    paths = [Path((name,), name) for name in names]
+    numbers: dict[tuple[int, int], int] = {}
+    of = np.full(len(spans), NONE, np.int64)
+    of[roots] = entries.of
+    left = np.flatnonzero(ends_here & (of == NONE) & (above >= 0))
+    while len(ready := left[of[above[left]] != NONE]):
+        up = of[above[ready]]
+        steps = distinct(up, np.where(same[ready], NONE, place[ready]))
+        found = []
+        for first in steps.first.tolist():
+            at, step = int(up[first]), int(place[ready[first]])
+            if not same[ready[first]]:
+                if (at, step) not in numbers:
+                    numbers[at, step] = len(paths)
+                    to = hops.places[step]
+                    edge = f"{to.caller}.{to.caller_operation}->{to.target}"
+                    paths.append(Path((*paths[at].operations, to.target), edge))
+                at = numbers[at, step]
+            found.append(at)
+        of[ready] = np.array(found, np.int64)[steps.of]
+        left = left[of[left] == NONE]
+    inside = ~ends_here & (above >= 0)
+    of[inside] = of[above[inside]]
+    return of, paths
 
 
 def _waited(seen: Observed, root: NDArray[np.bool_]) -> int:
@@ -96,26 +181,18 @@ def _waited(seen: Observed, root: NDArray[np.bool_]) -> int:
     return int((path.on_path[at] & root[path.root[at]]).sum())
 
 
-def _calls(seen: Observed, roots: Rows, entry_of: Rows) -> Floats:
-    """By place. ``entry_of``: the entry of each root, from 0."""
-    spans, places = seen.spans, len(seen.hops.places)
-    entries = int(entry_of.max()) + 1
-    of_trace = np.full(int(spans.trace.max()) + 1, NONE, np.int64)
-    of_trace[spans.trace[roots]] = entry_of
-    entry = of_trace[spans.trace[seen.calls.context]]
-    known = entry >= 0
-    made = np.zeros((places, entries), np.int64)
-    np.add.at(made, (seen.calls.place[known], entry[known]), 1)
-    requests = np.where(made > 0, counted(entry_of, entries), 0).sum(axis=1)
-    found: Floats = made.sum(axis=1) / np.maximum(requests, 1)
-    return found
+def _calls(seen: Observed, of: Rows, count: int) -> Rows:
+    """By path. The first attempt's end at the caller is on it."""
+    at = of[seen.hops.caller_end[seen.calls.first]]
+    return counted(at[at != NONE], count)
 
 
-def _by_name(names: Sequence[str], values: Floats) -> dict[str, float]:
-    """Edges over several protocols have one name."""
-    found: dict[str, float] = {}
-    for name, value in zip(names, values.tolist(), strict=False):
-        found[name] = found.get(name, 0.0) + value
+def _by_path(paths: Sequence[Path], values: Iterable[T]) -> dict[Path, T]:
+    """What is not 0. Paths over several protocols have one name."""
+    found: dict[Path, T] = {}
+    for path, value in zip(paths, values, strict=True):
+        if value:
+            found[path] = found[path] + value if path in found else value
     return found
 
 

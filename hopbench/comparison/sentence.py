@@ -129,4 +129,4 @@ def _cause(row: WhyRow) -> str:
     by = row.b_ms - row.a_ms
     shown = f"{'+' if by > 0 else ''}{digits(by)} ms"
     counts = calls(row)
-    return f"{row.edge}: {f'{counts} calls, ' if '→' in counts else ''}{shown}"
+    return f"{row.edge or row.path}: {f'{counts} calls, ' if '→' in counts else ''}{shown}"

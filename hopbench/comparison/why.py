@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from hopbench.comparison.document import Means, Sides, WhyRow
 from hopbench.comparison.measured import Measured
-from hopbench.comparison.partition import Partition
+from hopbench.comparison.partition import Partition, Parts
 from hopbench.comparison.side import Side, of_difference
 from hopbench.statistics import blocks
 from hopbench.statistics.signed_rank import signed_rank
 
 
 def why(side: Side) -> tuple[WhyRow, ...]:
-    """The largest change first. A part that a round has nothing of is 0 there."""
+    """By edge, then by call path, each time the largest change first. A part that a round has
+    nothing of is 0 there."""
     a, b = _parts(side, 0), _parts(side, side.arm)
     if a is None or b is None:
         return ()
-    names = list(dict.fromkeys(name for each in (*a, *b) for name in each.parts_ms))
-    called = {name for each in (*a, *b) for name in each.calls}
-    names += sorted(called - set(names))
-    rows = [_row(side, name, a, b, called=name in called) for name in names]
-    return tuple(sorted(rows, key=lambda row: (-abs(row.b_ms - row.a_ms), row.edge)))
+    by_edge = _rows(side, a, b, lambda of: of.by_edge)
+    by_path = _rows(side, a, b, lambda of: of.by_path)
+    return (
+        *(replace(row, edge=name) for name, row in by_edge),
+        *(replace(row, path=name) for name, row in by_path),
+    )
 
 
 def means(side: Side) -> Means:
@@ -37,23 +40,28 @@ def means(side: Side) -> Means:
     )
 
 
-def _row(
-    side: Side, name: str, a: Sequence[Partition], b: Sequence[Partition], *, called: bool
-) -> WhyRow:
-    def part(each: Measured) -> float:
-        return 0.0 if each.parts is None else each.parts.parts_ms.get(name, 0.0)
+def _rows(
+    side: Side,
+    a: Sequence[Partition],
+    b: Sequence[Partition],
+    parts: Callable[[Partition], Parts],
+) -> list[tuple[str, WhyRow]]:
+    """With what the part is called."""
+    ours, theirs = ([parts(each) for each in arm] for arm in (a, b))
+    called = dict.fromkeys(name for each in (*ours, *theirs) for name in each.calls)
+    names = dict.fromkeys(name for each in (*ours, *theirs) for name in each.ms) | called
 
-    def calls(of: Sequence[Partition]) -> float | None:
-        return _mean([each.calls.get(name, 0.0) for each in of]) if called else None
+    def row(name: str) -> WhyRow:
+        a_ms, b_ms = (_mean([each.ms.get(name, 0.0) for each in arm]) for arm in (ours, theirs))
+        a_calls, b_calls = (
+            _mean([each.calls.get(name, 0.0) for each in arm]) if name in called else None
+            for arm in (ours, theirs)
+        )
+        change = _change(side, lambda each: (each.parts and parts(each.parts).ms.get(name)) or 0.0)
+        return WhyRow(None, None, a_ms, b_ms, of_difference(change), a_calls, b_calls)
 
-    return WhyRow(
-        edge=name,
-        a_ms=_mean([each.parts_ms.get(name, 0.0) for each in a]),
-        b_ms=_mean([each.parts_ms.get(name, 0.0) for each in b]),
-        change_ms=of_difference(_change(side, part)),
-        a_calls=calls(a),
-        b_calls=calls(b),
-    )
+    rows = [(name, row(name)) for name in names]
+    return sorted(rows, key=lambda each: (-abs(each[1].b_ms - each[1].a_ms), each[0]))
 
 
 def _change(side: Side, part: Callable[[Measured], float]) -> tuple[float, float]:

@@ -54,6 +54,17 @@ load:
 variants:
   spread: {refactors: [{op: parallelize, at: shop.buy}]}
 """
+TWO_PATHS = """\
+version: 1
+name: paths
+seed: 7
+services:
+  shop: {operations: {buy: [{call: cart.sum}, {call: stock.take}]}}
+  cart: {operations: {sum: [{call: stock.take, count: 2, id: take}]}}
+  stock: {operations: {take: [{call: disk.read}]}}
+  disk: {operations: {read: [sleep: 1ms]}}
+load: {rate: 120/s, duration: 1s, warmup: 100ms, entry: shop.buy}
+"""
 TWO_ARMS = ("--variants", "baseline,batched", "--pairs", 6, "--duration", "400ms")
 VIRTUAL = Settings("virtual", "embedded", True, 0.5, "lean", None)
 
@@ -254,7 +265,7 @@ def test_of_several_entries_the_primary_is_their_weighted_geometric_mean(tmp_pat
 
 
 def test_why_it_changed_adds_up_and_names_the_calls_that_are_gone(done: Done) -> None:
-    why = {part["edge"]: part for part in done.verdict["why"]}
+    why = {part["edge"]: part for part in done.verdict["why"] if part["path"] is None}
     assert why.keys() == {"order.create->stock.take", "order.create"}
     means = done.verdict["mean_ms"]["sampled"]
     for side in ("a", "b"):
@@ -265,6 +276,33 @@ def test_why_it_changed_adds_up_and_names_the_calls_that_are_gone(done: Done) ->
     assert low < high < 0
     itself = why["order.create"]
     assert (itself["a_calls"], itself["change_ms"]) == (None, [0, 0])
+
+
+@pytest.mark.slow
+def test_by_call_path_it_adds_up_too_and_tells_apart_how_an_edge_was_reached(
+    tmp_path: Path,
+) -> None:
+    twice, once, comment = (tmp_path / name for name in ("twice.yaml", "once.yaml", "comment.md"))
+    twice.write_text(TWO_PATHS)
+    once.write_text(TWO_PATHS.replace("count: 2", "count: 1"))
+    words = ("--pairs", 6, "--duration", "1s", "--markdown", comment)
+    found = compared(tmp_path / "r", twice, once, *words)
+    conforms(found.verdict)
+    by_edge, by_path = (
+        {part[name]: part for part in found.verdict["why"] if part[name] is not None}
+        for name in ("edge", "path")
+    )
+    longer, shorter = (f"shop.buy > {way}stock.take > disk.read" for way in ("cart.sum > ", ""))
+    assert (by_path[longer]["a_calls"], by_path[longer]["b_calls"]) == (2, 1)
+    assert (by_path[shorter]["a_calls"], by_path[shorter]["b_calls"]) == (1, 1)
+    edge = by_edge["stock.take->disk.read"]
+    assert (edge["a_calls"], edge["b_calls"]) == (3, 2)
+    for side in ("a_ms", "b_ms"):
+        whole = found.verdict["mean_ms"]["sampled"][side[0]]
+        assert sum(part[side] for part in by_path.values()) == pytest.approx(whole, rel=1e-12)
+        assert by_path[longer][side] + by_path[shorter][side] == pytest.approx(edge[side])
+
+    assert longer in comment.read_text()
 
 
 def test_without_traces_there_is_a_verdict_and_no_why(mine: Path, tmp_path: Path) -> None:
@@ -768,7 +806,7 @@ def test_two_files_are_compared_as_wholes(mine: Path, tmp_path: Path) -> None:
     assert found.code == Exit.DONE
     assert (found.verdict["a"], found.verdict["b"]) == ("mine", "less-calls")
     assert found.verdict["verdict"] == "faster"
-    (calls,) = (part for part in found.verdict["why"] if part["a_calls"])
+    (calls,) = (part for part in found.verdict["why"] if part["edge"] and part["a_calls"])
     assert (calls["a_calls"], calls["b_calls"]) == (6, 2)
     before = found.run.verdict.read_bytes()
     assert invoke("report", found.run.path) == Exit.DONE

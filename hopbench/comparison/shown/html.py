@@ -62,7 +62,7 @@ def _template() -> jinja2.Template:
             words.why_line,
         )
     }
-    environment.tests["changed"] = words.changed
+    environment.tests["changed"] = words.has_changed
     environment.globals["mend"] = lambda code: Code(code).mend.replace("`", "")
     return environment.from_string((_ROOM / "verdict.html.j2").read_text(encoding="utf-8"))
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from analysis.figures import least, plural
-from hopbench.comparison.document import Document, RaisedDoubt, Verdict, comparisons, doubts
+from hopbench.comparison.document import Document, RaisedDoubt, Verdict, WhyRow, comparisons, doubts
 from hopbench.comparison.sentence import calls, change, changed, ends, named, word
 from hopbench.comparison.shown.words import (
     as_sentence,
     change_text,
     design_line,
     figure,
+    has_changed,
     null_line,
     observer_line,
     p_text,
@@ -62,15 +63,22 @@ def _comparison(of: Verdict) -> Iterator[str]:
         yield ""
         yield f"{why_line(of)}:"
         yield ""
-        yield "| edge, or entry itself | a | b | b - a, ms | calls |"
-        yield "|---|--:|--:|--:|--:|"
-        for part in of.why:
-            sides = f"{figure(part.a_ms, 'ms')} | {figure(part.b_ms, 'ms')}"
-            yield f"| {_safe(part.edge)} | {sides} | {change_text(part)} | {calls(part)} |"
-        yield ""
+        yield from _why(of.by_edge, "edge, or entry itself")
+        if any(map(has_changed, of.by_path)):
+            yield from _why(of.by_path, "by call path, where there are several")
     for line in (observer_line(of), null_line(of.null, of.ledger)):
         if line:
             yield as_sentence(_safe(line))
+    yield ""
+
+
+def _why(rows: Sequence[WhyRow], heading: str) -> Iterator[str]:
+    yield f"| {heading} | a | b | b - a, ms | calls |"
+    yield "|---|--:|--:|--:|--:|"
+    for part in rows:
+        sides = f"{figure(part.a_ms, 'ms')} | {figure(part.b_ms, 'ms')}"
+        name = _safe(part.edge or part.path or "")
+        yield f"| {name} | {sides} | {change_text(part)} | {calls(part)} |"
     yield ""
 
 

@@ -17,6 +17,7 @@ from hopbench.comparison.document import (
     MetricRow,
     RaisedDoubt,
     Verdict,
+    WhyRow,
     comparisons,
     doubts,
 )
@@ -25,9 +26,9 @@ from hopbench.comparison.sentence import calls, change, ends, named, ratio, word
 from hopbench.comparison.shown.forest import BAND, scale
 from hopbench.comparison.shown.words import (
     change_text,
-    changed,
     design_line,
     figure,
+    has_changed,
     null_line,
     observer_line,
     open_line,
@@ -78,7 +79,9 @@ def _comparison(of: Verdict) -> Iterator[RenderableType]:
     yield _indented(_guardrails(of.guardrails))
     if of.why:
         yield _heading(why_line(of))
-        yield _indented(_why(of))
+        yield _indented(_why(of.by_edge, "edge, or entry itself"))
+        if any(map(has_changed, of.by_path)):
+            yield _indented(_why(of.by_path, "by call path, where there are several"))
     for line in (observer_line(of), null_line(of.null, of.ledger)):
         if line:
             yield _indented(Text(line, style="dim"))
@@ -126,17 +129,17 @@ def _metrics(of: Verdict) -> RenderableType:
     return table
 
 
-def _why(of: Verdict) -> RenderableType:
+def _why(rows: Sequence[WhyRow], heading: str) -> RenderableType:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("edge, or entry itself", overflow="ellipsis", no_wrap=True, max_width=30)
+    table.add_column(heading, max_width=40)
     for name in ("a, ms", "b, ms", "b - a", "calls"):
         table.add_column(name, justify="right", no_wrap=True)
-    shown = [row for row in of.why if changed(row)][:WHY_LINES]
+    shown = [row for row in rows if has_changed(row)][:WHY_LINES]
     for row in shown:
         cells = (figure(row.a_ms, ""), figure(row.b_ms, ""), change_text(row), calls(row))
-        table.add_row(Text(row.edge), *map(Text, cells))
-    rest = len(of.why) - len(shown)
-    return Group(table, Text(rest_line(of, rest), style="dim")) if rest else table
+        table.add_row(Text(row.edge or row.path or ""), *map(Text, cells))
+    rest = [row for row in rows if row not in shown]
+    return Group(table, Text(rest_line(rest), style="dim")) if rest else table
 
 
 def _guardrails(rows: Sequence[GuardrailRow]) -> RenderableType:

@@ -67,15 +67,15 @@ def why_line(of: Verdict) -> str:
     return f"Why it changed (means: {', '.join(parts)})"
 
 
-def changed(row: WhyRow) -> bool:
+def has_changed(row: WhyRow) -> bool:
     """Whether there is something to show."""
     return abs(row.b_ms - row.a_ms) >= _NO_MS or "→" in calls(row)
 
 
-def rest_line(of: Verdict, rest: int) -> str:
-    """Of the parts that are not shown, which are the last ones."""
-    change = sum(row.b_ms - row.a_ms for row in of.why[len(of.why) - rest :])
-    return f"{plural(rest, 'further part')}: {_signed(change)}"
+def rest_line(rest: Sequence[WhyRow]) -> str:
+    """Of the parts that are not shown."""
+    change = sum(row.b_ms - row.a_ms for row in rest)
+    return f"{plural(len(rest), 'further part')}: {_signed(change)}"
 
 
 def change_text(row: WhyRow) -> str:
