@@ -2,12 +2,14 @@
 
     python -m benchmarks.real_rounds DIRECTORY null [COUNT]
     python -m benchmarks.real_rounds DIRECTORY shifts
+    python -m benchmarks.real_rounds variance RUN…
 
 null: comparisons of a design with itself, COUNT (40) of them, each with a seed of its own; five may
 leave 1 out. shifts: a fault adds 1 ms, 5 % and 20 % to each request and `without` takes it away:
-the interval should hold what is added. Both end with where the variance lies. They take hours and
-want the machine for themselves; called again they go on where they were. The runs, with their
-ledger, lie in DIRECTORY/runs.
+the interval should hold what is added. Both take hours and want the machine for themselves; called
+again they go on where they were. The runs, with their ledger, lie in DIRECTORY/runs.
+variance: of the log P50 and P95 of a round, how much lies between blocks (minutes), between rounds
+(processes) and within, by scenario; RUN is the directory of a comparison.
 """
 
 from __future__ import annotations
@@ -16,13 +18,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from statistics import mean
 from typing import Any, Final
 
 import orjson
 
+from hopbench.comparison.document import comparisons
+from hopbench.comparison.judgement import judged
+from hopbench.comparison.measured import PARTS
+from hopbench.results.summary import summarise
+from hopbench.runs import plan
+from hopbench.runs.directory import RunDir
 from hopbench.statistics import binomial
+from hopbench.statistics.variance import Variance
 
 PAIRS: Final = 8
 LENGTHS: Final = ("--warmup", "1s", "--duration", "5s")
@@ -43,6 +53,7 @@ variants:
 """
 P50_MS: Final = 17.0
 """About what it takes without the fault, for shares of it."""
+METRICS: Final = ("response_p50", "response_p95")
 SHIFTS: Final = {"1 ms": 1.0, "5 %": 0.05 * P50_MS, "20 %": 0.20 * P50_MS}
 
 
@@ -74,7 +85,6 @@ def null(runs: Path, count: int) -> int:
     print(
         f"{called} of {len(told)} leave 1 out ({low:.1%} to {high:.1%}); {count - len(told)} void"
     )
-    _variance(told)
     return int(called > MOST_CALLED)
 
 
@@ -89,7 +99,6 @@ def shifts(runs: Path) -> int:
         truth = (base + added_ms) / base
         held.append(_holds(one, truth))
         print(f"{name:>5} added: {truth:.4f}  {_line(one)}  {'held' if held[-1] else 'MISSED'}")
-        _variance([one])
     print(f"{sum(held)} of {len(held)} held")
     return int(not all(held))
 
@@ -116,16 +125,37 @@ def _line(verdict: dict[str, Any]) -> str:
     )
 
 
-def _variance(verdicts: Sequence[dict[str, Any]]) -> None:
-    known = [each["variance"] for each in verdicts if each["variance"] is not None]
-    if known:
-        parts = {name: median(each[name] for each in known) for name in known[0]}
-        shown = ", ".join(f"{name} {100 * part**0.5:.2f} %" for name, part in parts.items())
-        print(f"  standard deviation of log {verdicts[0]['primary']}: {shown}")
+def variance(runs: Sequence[Path]) -> int:
+    found: dict[tuple[str, str], list[Variance]] = {}
+    for path in runs:
+        run = RunDir(path)
+        planned = plan.read(run)
+        assert planned.design is not None
+        summary = summarise(planned, run)
+        for metric in METRICS:
+            of = replace(planned, design=replace(planned.design, metric=metric))
+            said = comparisons(judged(of, run, summary).document)[0].variance
+            if said is not None:
+                found.setdefault((planned.scenario.name, metric), []).append(said)
+    print("| scenario | runs | | standard deviation | minutes | processes | within |")
+    print("|---|--:|---|--:|--:|--:|--:|")
+    for (scenario, metric), each in found.items():
+        parts = [
+            mean(one.between_slices for one in each),
+            mean(one.between_restarts for one in each),
+            mean(one.within for one in each) / PARTS,
+        ]
+        whole = sum(parts)
+        shares = " | ".join(f"{part / whole:.0%}" for part in parts)
+        name = metric.removeprefix("response_").upper()
+        print(f"| {scenario} | {len(each)} | {name} | {100 * whole**0.5:.1f} % | {shares} |")
+    return 0
 
 
 def main(arguments: Sequence[str]) -> int:
     match arguments:
+        case ["variance", *runs]:
+            return variance([Path(run) for run in runs])
         case [directory, "null"]:
             return null(Path(directory) / "runs", 40)
         case [directory, "null", count]:

@@ -20,7 +20,7 @@ from hopbench.results.summary import summarise
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan
 from services.scenario.file.parser import load
-from services.scenario.refactors import variant_scenarios
+from services.scenario.refactors import BASELINE, variant_scenarios
 
 
 def names(subject: Subject) -> dict[str, Value]:
@@ -48,7 +48,8 @@ def _table(name: str, subject: Subject) -> Table:
 
 def _subjects(what: str) -> Subjects:
     if not (Path(what) / "plan.json").is_file():
-        return gate_values.planned(variant_scenarios(load(what).scenario))
+        scenarios = variant_scenarios(load(what).scenario)
+        return gating.names(scenarios, scenarios.keys() - {BASELINE})
     directory = rundir.opened(Path(what))
     planned = plan.read(directory)
     rundir.must_take(directory)

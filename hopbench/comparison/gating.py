@@ -13,6 +13,7 @@ from hopbench.results.gates import Gate, Subject, Subjects, Value
 from hopbench.results.summary import Summary
 from hopbench.runs.plan import RunPlan
 from hopbench.statistics.effect import Outcome
+from services.scenario.model import Scenario
 
 WORDS: Final = {"verdict": tuple(outcome.value for outcome in Outcome)}
 OF_PAIRS: Final = tuple(f"{name}_ratio" for name in METRICS)
@@ -40,9 +41,13 @@ def of_every_arm(gates: Iterable[Gate], planned: RunPlan) -> list[Gate]:
 
 def planned(plan: RunPlan) -> Subjects:
     """The names that there will be; every value is unknown."""
-    of_run = gate_values.planned(plan.scenarios)
+    return names(plan.scenarios, _compared(plan))
+
+
+def names(scenarios: Mapping[str, Scenario], compared: Iterable[str]) -> Subjects:
+    """Of variants, some of which are ``compared`` with another; every value is unknown."""
     nothing: Mapping[str, Value] = dict.fromkeys(VERDICT_VALUES)
-    return _with(of_run, dict.fromkeys(_compared(plan), nothing))
+    return _with(gate_values.planned(scenarios), dict.fromkeys(compared, nothing))
 
 
 def of(plan: RunPlan, summary: Summary, document: Document) -> Subjects:

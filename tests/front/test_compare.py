@@ -278,6 +278,21 @@ def test_why_it_changed_adds_up_and_names_the_calls_that_are_gone(done: Done) ->
     assert (itself["a_calls"], itself["change_ms"]) == (None, [0, 0])
 
 
+def test_what_gates_can_ask_is_named_before_and_has_values_afterwards(
+    done: Done, mine: Path, hopbench: Hopbench
+) -> None:
+    before, after = (
+        {
+            of["name"]: of["values"]
+            for of in hopbench("gates", what, "--json", "-").document["variants"]
+        }
+        for what in (mine, done.run.path)
+    )
+    assert before["batched"].keys() == after["batched"].keys()
+    assert (before["batched"]["verdict"], after["batched"]["verdict"]) == (None, "faster")
+    assert "verdict" not in before["baseline"]
+
+
 @pytest.mark.slow
 def test_by_call_path_it_adds_up_too_and_tells_apart_how_an_edge_was_reached(
     tmp_path: Path,
