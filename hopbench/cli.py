@@ -24,6 +24,7 @@ from services.errors import BadInput, CannotStart
 COMMANDS: Final = {
     "run": "One variant, or all: load, trace, analyse, report.",
     "compare": "Whether a variant is faster, or that nobody can tell.",
+    "prove": "Apply what the findings propose, and measure which of it helps.",
     "report": "Findings, summary and reports again, also of an interrupted run.",
     "analyze": "What is wrong in any trace files or directories.",
     "critical-path": "The critical path of each trace, to the nanosecond.",

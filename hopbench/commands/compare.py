@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from hopbench.comparison.precision import check_identifiable
 from hopbench.deploy.preparation import Prepared, prepare
 from hopbench.exits import Exit, worst
 from hopbench.front import options, running, verdict_ending
+from hopbench.front.comparing import measure
 from hopbench.front.output import Output, check_target
 from hopbench.front.settings import run_settings, share, with_load
 from hopbench.results.gates import Gate, check, parse
@@ -33,7 +33,7 @@ from hopbench.runs import plan
 from hopbench.runs.design import design
 from hopbench.runs.directory import RunDir
 from hopbench.runs.plan import RunPlan
-from hopbench.runs.repeats import Turns, again, lacking, repeated
+from hopbench.runs.repeats import lacking
 from hopbench.runs.rounds import STOPS, begin
 from hopbench.statistics.effect import fewest_pairs
 from services.errors import BadInput
@@ -178,36 +178,18 @@ def _run(
     *,
     fresh: bool,
 ) -> Exit:
-    planned, began, ran = prepared.plan, time.monotonic(), 0
+    planned, began = prepared.plan, time.monotonic()
     with rundir.claimed(directory):
-        # What was missing before somebody else let go of the run may be there by now.
-        looks = Looks(planned, directory)
-        turns = prepared.turns if fresh else lacking(planned, directory, looks.needed())
-        sitting = running.Sitting(
-            looks.enough, resumes=not fresh and directory.environment.exists()
-        )
-        ended = running.executed(planned, turns, directory, output, sitting)
-        ran += ended.rounds
-        if fresh and not ended.could_start:
-            rundir.discard(directory)
+        done = measure(prepared, directory, output, fresh=fresh)
+        ended, summary = done.ended, done.summary
+        if summary is None:
             return ended.code
         with running.kept(directory, output):
-            summary = running.analysed(planned, directory, output)
-            while ended.code is Exit.DONE:
-                # Blocks that are repeated all run: what they show may ask for further ones.
-                repeats = _again(planned, directory, summary, output)
-                more = repeats or lacking(planned, directory, looks.needed())
-                if not more:
-                    break
-                sitting = replace(sitting, enough=None if repeats else looks.enough)
-                ended = running.executed(planned, more, directory, output, sitting)
-                ran += ended.rounds
-                summary = running.analysed(planned, directory, output)
             found = judged(planned, directory, summary)
             verdict_ending.show(found.document, summary, directory, markdown, output)
             verdict_ending.note(planned, directory, found)
-    if ran and summary.clock == "wall":
-        output.note(_time(planned, summary, ran, time.monotonic() - began))
+    if done.rounds and summary.clock == "wall":
+        output.note(_time(planned, summary, done.rounds, time.monotonic() - began))
     values = gating.of(planned, summary, found.document)
     code = verdict_ending.code(found.document, values, gates, output)
     if ended.code in STOPS.values():
@@ -232,18 +214,3 @@ def _time(planned: RunPlan, summary: Summary, rounds: int, took_s: float) -> str
 def _pairs(scenario: Scenario, arms: Sequence[str]) -> int:
     """PAIRS, or where many arms and entries make a large family, as many as can call it at 95 %."""
     return fewest_pairs(0.05, max(1, family(len(scenario.load.entries), arms)), PAIRS)
-
-
-def _again(planned: RunPlan, directory: RunDir, summary: Summary, output: Output) -> Turns:
-    """The rounds of blocks to repeat, as many as are allowed still."""
-    assert planned.design is not None
-    left = planned.design.repeat_void - len(repeated(directory))
-    void = {
-        trial.round: [doubt.code.value for doubt in trial.doubts if doubt.voids]
-        for trial in summary.trials
-        if trial.void
-    }
-    blocks = again(planned, directory, void, left)
-    if blocks:
-        output.note(f"a void round in {plural(len(blocks), 'block')}: once more")
-    return tuple(turn for each in blocks for turn in planned.blocks[each.block - 1])

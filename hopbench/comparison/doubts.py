@@ -109,6 +109,9 @@ def _of_rounds(summary: Summary) -> Iterator[RaisedDoubt]:
         for doubt in trial.doubts:
             if doubt.code is Code.TRACING_OFF and not trial.traced:
                 continue
+            if doubt.code is Code.SHORT_ROUND:
+                # One round says little; how little all of them say, the interval tells.
+                continue
             texts.setdefault(doubt.code, doubt.text)
             counts[doubt.code] = counts.get(doubt.code, 0) + 1
     for code, text in texts.items():

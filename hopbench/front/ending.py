@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from analysis.report.html import html
 from analysis.report.markdown import markdown
 from analysis.report.terminal import terminal
+from analysis.report.view import View
 from hopbench import disk
 from hopbench.exits import Exit, worst
 from hopbench.front.output import Output
@@ -19,13 +20,18 @@ from hopbench.runs.plan import RunPlan
 from services.codec import plain
 
 
-def show(summary: Summary, run: RunDir, output: Output) -> None:
-    """Write the reports and show the result to people and machines."""
+def written(summary: Summary, run: RunDir) -> View:
+    """Write the reports."""
     seen = view(summary)
     for name, text in (("report.md", markdown(seen)), ("report.html", html(seen))):
         with disk.whole(run.path / name) as file:
             file.write(text.encode())
-    output.show(terminal(seen))
+    return seen
+
+
+def show(summary: Summary, run: RunDir, output: Output) -> None:
+    """Write the reports and show the result to people and machines."""
+    output.show(terminal(written(summary, run)))
     output.show(f"report: {run.path / 'report.html'}")
     output.document(plain(summary))
 

@@ -59,13 +59,7 @@ def resumed(
 ) -> tuple[RunDir, RunPlan]:
     """The run that ``hopbench COMMAND`` has begun. Raises BadInput where another has, and for a
     flag of ``given`` that is the plan's, which is made already."""
-    wrong = [flag for name, flag in given.items() if name not in resumable]
-    if wrong:
-        raise BadInput(
-            f"--resume takes the scenario, and every setting, from its directory: {wrong[0]} "
-            "cannot change it",
-            hint=f"hopbench {command} --resume {directory}",
-        )
+    must_be_resumable(given, directory, command, resumable)
     run = rundir.opened(directory)
     planned = plan.read(run)
     if (began := begun_by(planned)) != command:
@@ -75,6 +69,19 @@ def resumed(
         )
     rundir.must_take(run)
     return run, planned
+
+
+def must_be_resumable(
+    given: Mapping[str, str], directory: Path, command: str, resumable: Collection[str]
+) -> None:
+    """Raises BadInput for a flag of ``given`` that goes not with ``--resume``."""
+    wrong = [flag for name, flag in given.items() if name not in resumable]
+    if wrong:
+        raise BadInput(
+            f"--resume takes the scenario, and every setting, from its directory: {wrong[0]} "
+            "cannot change it",
+            hint=f"hopbench {command} --resume {directory}",
+        )
 
 
 def begun_by(planned: RunPlan) -> str:

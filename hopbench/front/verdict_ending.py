@@ -31,26 +31,31 @@ _ROUNDS: Final = "rounds.html"
 """What `hopbench run` would show of them."""
 
 
+def written(document: Document, summary: Summary, run: RunDir) -> str:
+    """Write verdict and reports; the one in Markdown."""
+    disk.write_json(run.verdict, plain(document))
+    text = markdown(document)
+    pages = {
+        "report.md": text,
+        "report.html": html(document, _ROUNDS),
+        _ROUNDS: report.html(view(summary)),
+    }
+    for name, page in pages.items():
+        with disk.whole(run.path / name) as file:
+            file.write(page.encode())
+    return text
+
+
 def show(
     document: Document, summary: Summary, run: RunDir, target: str | None, output: Output
 ) -> None:
     """``target`` is where the Markdown goes, beside report.md of the run directory."""
-    written = plain(document)
-    disk.write_json(run.verdict, written)
-    text = markdown(document).encode()
-    pages = {
-        "report.md": text,
-        "report.html": html(document, _ROUNDS).encode(),
-        _ROUNDS: report.html(view(summary)).encode(),
-    }
-    for name, page in pages.items():
-        with disk.whole(run.path / name) as file:
-            file.write(page)
+    text = written(document, summary, run)
     if target is not None:
-        write(target, text)
+        write(target, text.encode())
     output.show(terminal(document))
     output.show(f"verdict: {run.verdict}, report: {run.path / 'report.html'}")
-    output.document(written)
+    output.document(plain(document))
 
 
 def note(planned: RunPlan, run: RunDir, found: Judgement) -> None:

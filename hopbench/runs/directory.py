@@ -139,7 +139,14 @@ class RunDir:
 
 
 def create(name: str, now: datetime, out: Path | None) -> RunDir:
-    """A new run directory: ``out`` itself where given (absent or empty), else one under ``runs/``.
+    """A new run directory, as of :func:`made`."""
+    run = RunDir(made(name, now, out))
+    run.trials.mkdir()
+    return run
+
+
+def made(name: str, now: datetime, out: Path | None) -> Path:
+    """A new directory: ``out`` itself where given (absent or empty), else one under ``runs/``.
 
     Raises BadInput when ``out`` holds something, or cannot be made, CannotStart, and OSError.
     """
@@ -158,12 +165,12 @@ def create(name: str, now: datetime, out: Path | None) -> RunDir:
                 f"--out {out} is not empty",
                 hint=f"name a new directory, or go on with that run: --resume {out}",
             )
-        return _made(RunDir(out))
+        return out
     Path(RUNS).mkdir(exist_ok=True)
     for path in _names(name, now):
         with suppress(FileExistsError):
             path.mkdir()
-            return _made(RunDir(path))
+            return path
     raise AssertionError("names never end")
 
 
@@ -174,11 +181,6 @@ def _names(name: str, now: datetime) -> Iterator[Path]:
     while True:
         yield base.with_name(f"{base.name}-{number}")
         number += 1
-
-
-def _made(run: RunDir) -> RunDir:
-    run.trials.mkdir()
-    return run
 
 
 def discard(run: RunDir) -> None:
@@ -214,11 +216,18 @@ def claimed(run: RunDir) -> Iterator[None]:
 
     The lock is the kernel's, on plan.json: it goes with the process, however that ends.
     """
-    with run.plan.open("rb") as file:
+    with at_work(run.plan, run.path):
+        yield
+
+
+@contextmanager
+def at_work(plan: Path, place: Path) -> Iterator[None]:
+    """The same, of whatever ``plan`` is the plan of."""
+    with plan.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BadInput(
-                f"another hopbench is at work in {run.path}", hint="wait until it has ended"
+                f"another hopbench is at work in {place}", hint="wait until it has ended"
             ) from None
         yield

@@ -25,23 +25,23 @@ from services.doubts import Code
 
 def markdown(document: Document) -> str:
     found = comparisons(document)
-    lines = [line for each in found for line in (f"**{_safe(each.sentence)}**", "")]
+    lines = [line for each in found for line in (f"**{safe(each.sentence)}**", "")]
     for each in found:
         lines += _comparison(each)
-    lines += [f"<sub>{_safe(design_line(found[0]))}</sub>", ""]
-    lines += _doubts(doubts(found))
+    lines += [f"<sub>{safe(design_line(found[0]))}</sub>", ""]
+    lines += doubts_of(doubts(found))
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _comparison(of: Verdict) -> Iterator[str]:
     if not of.metrics:
         return
-    yield f"{_safe(title(of))}:"
+    yield f"{safe(title(of))}:"
     yield ""
     yield "| metric | a | b | b/a | interval | p (Holm) | mde | |"
     yield "|---|--:|--:|--:|--:|--:|--:|---|"
     for row in of.metrics:
-        name = _safe(named(row.metric, row.entry))
+        name = safe(named(row.metric, row.entry))
         cells = (
             f"**{name}**" if row.primary else name,
             value(row, row.a),
@@ -58,7 +58,7 @@ def _comparison(of: Verdict) -> Iterator[str]:
         f"{named(row.metric, row.entry)} {change(row)}{' **worse**' if row.worse else ''}"
         for row in of.guardrails
     ]
-    yield f"Guardrails: {_safe(', '.join(told))}."
+    yield f"Guardrails: {safe(', '.join(told))}."
     if of.why:
         yield ""
         yield f"{why_line(of)}:"
@@ -68,7 +68,7 @@ def _comparison(of: Verdict) -> Iterator[str]:
             yield from _why(of.by_path, "by call path, where there are several")
     for line in (observer_line(of), null_line(of.null, of.ledger)):
         if line:
-            yield as_sentence(_safe(line))
+            yield as_sentence(safe(line))
     yield ""
 
 
@@ -77,23 +77,23 @@ def _why(rows: Sequence[WhyRow], heading: str) -> Iterator[str]:
     yield "|---|--:|--:|--:|--:|"
     for part in rows:
         sides = f"{figure(part.a_ms, 'ms')} | {figure(part.b_ms, 'ms')}"
-        name = _safe(part.edge or part.path or "")
+        name = safe(part.edge or part.path or "")
         yield f"| {name} | {sides} | {change_text(part)} | {calls(part)} |"
     yield ""
 
 
-def _doubts(raised: Sequence[RaisedDoubt]) -> Iterator[str]:
+def doubts_of(raised: Sequence[RaisedDoubt]) -> Iterator[str]:
     if not raised:
         return
     yield f"<details><summary>{plural(len(raised), 'doubt')}</summary>"
     yield ""
     for doubt in raised:
         often = "" if doubt.rounds is None else f" ({plural(doubt.rounds, 'round')})"
-        yield f"- `{doubt.code}`: {_safe(doubt.text)}{often}. {Code(doubt.code).mend}"
+        yield f"- `{doubt.code}`: {safe(doubt.text)}{often}. {Code(doubt.code).mend}"
     yield ""
     yield "</details>"
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """As text: no cell ends early, and nothing becomes a tag."""
     return text.replace("|", "\\|").replace("<", "&lt;")

@@ -65,7 +65,7 @@ def terminal(document: Document) -> RenderableType:
         parts += _comparison(each)
     if any(None in row.interval_adjusted for each in found for row in each.metrics):
         parts.append(_indented(Text(open_line(found), style="dim")))
-    parts += _doubts(doubts(found))
+    parts += doubts_of(doubts(found))
     return Group(*parts)
 
 
@@ -159,7 +159,7 @@ def _name(of: Verdict, row: MetricRow) -> str:
     return f"{short(row)} {row.entry}" if several and row.entry is not None else short(row)
 
 
-def _doubts(raised: Sequence[RaisedDoubt]) -> Iterator[RenderableType]:
+def doubts_of(raised: Sequence[RaisedDoubt]) -> Iterator[RenderableType]:
     if not raised:
         return
     yield _heading("Doubts")

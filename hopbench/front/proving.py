@@ -1,0 +1,139 @@
+"""The stages of a proof, run one after the other, or found where they have run already."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from hopbench import disk
+from hopbench.comparison.document import comparisons
+from hopbench.comparison.judgement import judged
+from hopbench.comparison.precision import check_identifiable
+from hopbench.deploy.preparation import Prepared, prepare
+from hopbench.exits import Exit
+from hopbench.front import ending, running, verdict_ending
+from hopbench.front.comparing import measure
+from hopbench.front.output import Output
+from hopbench.proving.directory import ProofDir, spent
+from hopbench.proving.stages import Asked, Compared, Looked
+from hopbench.results.view import view
+from hopbench.runs import directory as rundir
+from hopbench.runs import plan
+from hopbench.runs.directory import RunDir
+from hopbench.runs.estimate import START_S
+from hopbench.runs.plan import RunPlan
+from hopbench.runs.repeats import lacking
+from hopbench.runs.rounds import begin, missing
+from services import codec
+
+_KNOWN_ROUNDS = 8
+"""From so many on, what a round takes is measured."""
+
+
+class Stopped(Exception):
+    """A stage did not come to its end."""
+
+    def __init__(self, code: Exit) -> None:
+        super().__init__(code.name)
+        self.code = code
+
+
+@dataclass(slots=True)
+class Measuring:
+    """Stages on an engine. Whoever uses it has claimed the proof's directory."""
+
+    asked: Asked
+    place: ProofDir
+    output: Output
+
+    def looked(self, stage: str, planned: RunPlan) -> Looked:
+        run = self.place.stage(stage)
+        planned, fresh = self._planned(run, planned)
+        turns = planned.order if fresh else missing(planned, run)
+        prepared = self._prepared(stage, planned, turns)
+        with rundir.claimed(self._begun(run, planned, fresh)):
+            with self._timed(stage) as ran:
+                ended = running.executed(planned, prepared.turns, run, self.output)
+                ran.append(ended.rounds)
+            if ended.code is not Exit.DONE:
+                raise Stopped(ended.code)
+            summary = running.analysed(planned, run, self.output)
+            ending.written(summary, run)
+        (row,) = summary.variants
+        return Looked(str(run.path), row)
+
+    def compared(self, stage: str, planned: RunPlan) -> Compared:
+        run = self.place.stage(stage)
+        planned, fresh = self._planned(run, planned)
+        check_identifiable(planned)
+        turns = planned.order if fresh else lacking(planned, run, len(planned.blocks))
+        prepared = self._prepared(stage, planned, turns)
+        with rundir.claimed(self._begun(run, planned, fresh)):
+            with self._timed(stage) as ran:
+                done = measure(prepared, run, self.output, fresh=fresh)
+                ran.append(done.rounds)
+            if done.ended.code is not Exit.DONE or done.summary is None:
+                raise Stopped(done.ended.code)
+            found = judged(planned, run, done.summary)
+            verdict_ending.written(found.document, done.summary, run)
+        return Compared(
+            str(run.path),
+            len(planned.order),
+            tuple(comparisons(found.document)),
+            {each.name: each.edges for each in view(done.summary).variants},
+        )
+
+    def fits(self, rounds: int) -> bool:
+        if self.asked.budget_s is None:
+            return True
+        return self.seconds(rounds) <= self.asked.budget_s - spent(self.place).seconds
+
+    def seconds(self, rounds: int) -> float:
+        """What so many rounds will take: as those that ran did, or as is usual."""
+        so_far = spent(self.place)
+        if so_far.rounds >= _KNOWN_ROUNDS:
+            return rounds * so_far.seconds / so_far.rounds
+        return rounds * usual_s(self.asked)
+
+    def note(self, text: str) -> None:
+        self.output.note(text)
+
+    def _planned(self, run: RunDir, planned: RunPlan) -> tuple[RunPlan, bool]:
+        """As the stage was begun, or as it is to be; and whether it is new."""
+        return (plan.read(run), False) if run.plan.is_file() else (planned, True)
+
+    def _prepared(self, stage: str, planned: RunPlan, turns: tuple[plan.Turn, ...]) -> Prepared:
+        prepared = prepare(planned, turns, os.environ)
+        prepared.check(os.environ)
+        if turns:
+            about = f"about {self.seconds(len(turns)) / 60:.1f} minutes"
+            arms = ", ".join(planned.scenarios)
+            self.output.note(f"{stage}: {len(turns)} rounds, {about} ({arms})")
+        return prepared
+
+    def _begun(self, run: RunDir, planned: RunPlan, fresh: bool) -> RunDir:
+        if fresh:
+            run.trials.mkdir(parents=True, exist_ok=True)
+            begin(planned, run)
+        return run
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[list[int]]:
+        """Enters into spent.json, however the block ends; how many rounds ran is appended."""
+        began, ran = time.monotonic(), list[int]()
+        try:
+            yield ran
+        finally:
+            if sum(ran):
+                taken = spent(self.place).more(stage, sum(ran), time.monotonic() - began)
+                disk.write_json(self.place.spent, codec.plain(taken))
+
+
+def usual_s(asked: Asked) -> float:
+    """Of one round."""
+    if asked.settings.engine == "virtual":
+        return 0.5
+    return asked.scenario.load.length_ns / 1e9 + START_S

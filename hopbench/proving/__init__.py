@@ -1,0 +1,1 @@
+"""``hopbench prove``: which findings' refactors hold, and what they gain together."""
