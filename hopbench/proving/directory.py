@@ -19,7 +19,7 @@ from hopbench import disk
 from hopbench.engines.port import Settings
 from hopbench.proving.stages import Asked
 from hopbench.runs import evidence
-from hopbench.runs.directory import RunDir
+from hopbench.runs.directory import PROOF_PLAN, RunDir
 from services import codec
 from services.errors import BadInput
 from services.scenario.file.parser import parse_text
@@ -32,7 +32,7 @@ class ProofDir:
 
     @property
     def plan(self) -> Path:
-        return self.path / "proof-plan.json"
+        return self.path / PROOF_PLAN
 
     @property
     def scenario(self) -> Path:

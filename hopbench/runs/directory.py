@@ -27,6 +27,8 @@ from hopbench import disk
 from services.errors import BadInput, CannotStart
 
 RUNS = "runs"
+PROOF_PLAN = "proof-plan.json"
+"""What makes a directory a proof's (hopbench/proving/directory.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,11 @@ def opened(path: Path) -> RunDir:
     if not os.path.isfile(run.plan):
         if os.path.isdir(path) and not os.access(path, os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        if os.path.isfile(path / PROOF_PLAN):
+            raise BadInput(
+                f"{path} is a proof's: its stages are run directories",
+                hint=f"told again: hopbench prove --resume {path}",
+            )
         there = os.path.exists(path)
         what = "is no run directory (plan.json is missing)" if there else "does not exist"
         raise BadInput(f"{path} {what}", hint="a run directory is what `hopbench run` prints last")

@@ -1,0 +1,155 @@
+"""What is kept of what was measured: the flow of a proof, on stages without an engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from hopbench.proving.document import Step
+from hopbench.proving.proof import Course, Void, least_rounds, prove, told
+from tests.proving.in_memory import (
+    AT_ONCE,
+    AT_ONCE_BY,
+    HEDGED,
+    HEDGED_BY,
+    QUOTE,
+    QUOTED_BY,
+    TAKE,
+    TAKEN_BY,
+    Written,
+    asked,
+    finding,
+)
+
+
+def proved(stages: Written, depth: int = 3, budget_s: float | None = None) -> Course:
+    course = Course()
+    prove(asked(depth, budget_s), stages, course)
+    assert course.finished
+    return course
+
+
+def step(course: Course, name: str) -> Step:
+    (found,) = [each for each in course.steps if each.name == name]
+    return found
+
+
+def test_what_helps_is_confirmed_and_all_of_it_proved_together() -> None:
+    stages = Written([[finding(TAKE), finding(QUOTE)]], {})
+    course = proved(stages)
+    assert [each.held for each in course.steps] == [True, True]
+    assert [(stage, arms) for stage, arms, _ in stages.ran] == [
+        ("1-look", ("baseline",)),
+        ("1-screen", ("baseline", TAKEN_BY, QUOTED_BY)),
+        ("1-confirm", ("baseline", TAKEN_BY, QUOTED_BY)),
+        ("2-look", ("so-far",)),
+        ("final", ("baseline", "final")),
+    ]
+    assert told(course).startswith(
+        "2 of 2 refactors held; together: order.create 20.0 → 10.0 ms (0.5× [0.49, 0.51]), faster."
+    )
+
+
+def test_no_stage_shares_its_requests_with_another() -> None:
+    """What selects a refactor is never what says what it gave."""
+    stages = Written([[finding(TAKE)], [finding(QUOTE)]], {})
+    proved(stages)
+    assert len(set(stages.seeds)) == len(stages.seeds) == 8
+
+
+def test_what_does_not_help_in_the_screen_is_not_measured_again() -> None:
+    stages = Written([[finding(TAKE), finding(QUOTE)]], {QUOTED_BY: 1.2})
+    course = proved(stages)
+    assert ("1-confirm", ("baseline", TAKEN_BY), 12) in stages.ran
+    found = step(course, QUOTED_BY)
+    assert (found.held, found.confirmed) == (False, False)
+    assert found.why == "not in the screen: order.create P50 1.2× [1.18, 1.22], slower"
+    assert found.estimate_ms == pytest.approx(-4)
+
+
+def test_what_a_screen_shows_by_chance_does_not_hold() -> None:
+    stages = Written([[finding(TAKE)]], {f"1-confirm {TAKEN_BY}": 1.0})
+    course = proved(stages)
+    assert (step(course, TAKEN_BY).held, step(course, TAKEN_BY).confirmed) == (False, True)
+    assert step(course, TAKEN_BY).why.startswith("not in fresh rounds: order.create P50 1×")
+    assert course.final is None
+    assert told(course) == "No refactor held."
+
+
+def test_of_two_on_one_edge_the_better_is_kept() -> None:
+    stages = Written([[finding({**TAKE, "size": 3}), finding(TAKE)]], {f"{TAKEN_BY}-2": 0.3})
+    course = proved(stages)
+    assert step(course, f"{TAKEN_BY}-2").held
+    assert step(course, TAKEN_BY).why == (
+        f"an alternative to {TAKEN_BY}-2, which was kept: both change order->stock.take"
+    )
+
+
+def test_what_it_costs_stands_beside_what_it_gives() -> None:
+    course = proved(Written([[finding(TAKE)]], {}, worse=frozenset({TAKEN_BY})))
+    assert step(course, TAKEN_BY).held
+    assert step(course, TAKEN_BY).why.endswith("faster, but CPU per request +40 %")
+
+
+def test_a_hedge_is_judged_by_the_slowest_requests() -> None:
+    text = """
+version: 1
+name: shop
+services:
+  order: {operations: {create: [{call: stock.take, id: take}]}}
+  stock: {replicas: 2, operations: {take: [sleep: {exponential: 5ms}]}}
+load: {rate: 50/s, duration: 5s, warmup: 1s, entry: order.create}
+"""
+    stages = Written([[finding(HEDGED)]], {HEDGED_BY: 1.0, f"{HEDGED_BY} P95": 0.6})
+    course = Course()
+    prove(asked(text=text), stages, course)
+    found = step(course, HEDGED_BY)
+    assert (found.held, found.quantile) == (True, 95)
+    assert found.estimate_ms == pytest.approx(8)
+
+
+def test_it_is_looked_again_while_there_is_something_new() -> None:
+    stages = Written([[finding(TAKE)], [finding(TAKE), finding(QUOTE)]], {})
+    course = proved(stages)
+    assert [(each.depth, each.name) for each in course.steps] == [(1, TAKEN_BY), (2, QUOTED_BY)]
+    assert ("2-screen", ("so-far", QUOTED_BY), 12) in stages.ran
+    assert "3-look" in [stage for stage, *_ in stages.ran]
+    shallow = Written(stages.finds, {})
+    assert [each.name for each in proved(shallow, depth=1).steps] == [TAKEN_BY]
+
+
+def test_what_cannot_be_applied_any_more_is_told() -> None:
+    stages = Written([[finding(AT_ONCE)], [finding({**TAKE, "edge": "order->no.such"})]], {})
+    course = proved(stages)
+    assert step(course, AT_ONCE_BY).held
+    (other,) = [each for each in course.steps if each.depth == 2]
+    assert other.why.startswith("does not go with what has held: ")
+    assert (other.verdict, other.held) == (None, False)
+
+
+def test_without_a_proposal_there_is_nothing_to_prove() -> None:
+    stages = Written([[finding(None)]], {})
+    course = proved(stages)
+    assert [stage for stage, *_ in stages.ran] == ["1-look"]
+    assert told(course) == "Nothing to prove: no finding proposes a refactor."
+
+
+def test_the_budget_leaves_out_what_promises_least() -> None:
+    found = [finding(QUOTE, 2.0), finding(TAKE, 7.0)]
+    course = proved(Written([found], {}, room=least_rounds(asked())))
+    assert step(course, TAKEN_BY).held
+    assert step(course, QUOTED_BY).why == "not tried: the budget"
+
+
+def test_the_budget_shortens_the_last_comparison_and_skips_further_looks() -> None:
+    stages = Written([[finding(TAKE)]], {}, room=least_rounds(asked()))
+    proved(stages)
+    assert stages.ran[-1] == ("final", ("baseline", "final"), 12)
+    assert stages.said == ["the budget has no room for look 2"]
+
+
+@pytest.mark.parametrize("stage", ["1-look", "1-screen", "1-confirm"])
+def test_a_void_stage_ends_it_and_what_was_found_before_is_kept(stage: str) -> None:
+    course = Course()
+    with pytest.raises(Void, match=stage if stage != "1-look" else "look 1"):
+        prove(asked(), Written([[finding(TAKE)]], {}, void=stage), course)
+    assert not course.finished
