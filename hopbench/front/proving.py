@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
+
 from hopbench import disk
 from hopbench.comparison.document import comparisons
 from hopbench.comparison.judgement import judged
@@ -18,7 +20,9 @@ from hopbench.front import ending, running, verdict_ending
 from hopbench.front.comparing import measure
 from hopbench.front.output import Output
 from hopbench.proving.directory import ProofDir, spent
-from hopbench.proving.stages import Asked, Compared, Looked
+from hopbench.proving.stages import Asked, Compared, Factored, Looked
+from hopbench.results.round import Account
+from hopbench.results.summary import Summary
 from hopbench.results.view import view
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan
@@ -66,6 +70,39 @@ class Measuring:
         return Looked(str(run.path), row)
 
     def compared(self, stage: str, planned: RunPlan) -> Compared:
+        run, planned, summary = self._measured(stage, planned)
+        with rundir.claimed(run):
+            found = judged(planned, run, summary)
+            verdict_ending.written(found.document, summary, run)
+        edges = {each.name: each.edges for each in view(summary).variants}
+        verdicts = tuple(comparisons(found.document))
+        return Compared(str(run.path), len(planned.order), verdicts, edges)
+
+    def factored(self, stage: str, planned: RunPlan) -> Factored:
+        run, planned, summary = self._measured(stage, planned)
+        ending.written(summary, run)
+        valid = {trial.round: trial for trial in summary.trials if not trial.void}
+        p50: dict[str, list[list[float]]] = {}
+        for block in planned.blocks:
+            if any(turn.round not in valid for turn in block):
+                continue
+            half = len(block) // 2
+            for turns in (block[:half], block[half:]):
+                in_order = sorted(turns, key=lambda turn: turn.arm)
+                each = [_p50_by_entry(valid[turn.round]) for turn in in_order]
+                for name in each[0]:
+                    values = [of.get(name) for of in each]
+                    known = [value for value in values if value is not None]
+                    if len(known) == len(each):
+                        p50.setdefault(name, []).append(known)
+        arrays = {name: np.array(rows, np.float64) for name, rows in p50.items()}
+        return Factored(str(run.path), len(planned.order), arrays)
+
+    def begun(self, stage: str) -> bool:
+        return self.place.stage(stage).plan.is_file()
+
+    def _measured(self, stage: str, planned: RunPlan) -> tuple[RunDir, RunPlan, Summary]:
+        """The rounds of a comparison, all of them."""
         run = self.place.stage(stage)
         planned, fresh = self._planned(run, planned)
         check_identifiable(planned)
@@ -77,14 +114,7 @@ class Measuring:
                 ran.append(done.rounds)
             if done.ended.code is not Exit.DONE or done.summary is None:
                 raise Stopped(done.ended.code)
-            found = judged(planned, run, done.summary)
-            verdict_ending.written(found.document, done.summary, run)
-        return Compared(
-            str(run.path),
-            len(planned.order),
-            tuple(comparisons(found.document)),
-            {each.name: each.edges for each in view(done.summary).variants},
-        )
+        return run, planned, done.summary
 
     def fits(self, rounds: int) -> bool:
         if self.asked.budget_s is None:
@@ -130,6 +160,10 @@ class Measuring:
             if sum(ran):
                 taken = spent(self.place).more(stage, sum(ran), time.monotonic() - began)
                 disk.write_json(self.place.spent, codec.plain(taken))
+
+
+def _p50_by_entry(of: Account) -> dict[str, float | None]:
+    return {row.entry: row.response_ms.p50 for row in of.entries}
 
 
 def usual_s(asked: Asked) -> float:

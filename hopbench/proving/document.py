@@ -24,13 +24,19 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a refactor by itself did to the primary metric, on the rounds that select."""
+    """What a refactor did on the rounds that select."""
 
     refactor: str
     """Its name."""
     ratio: float | None
+    """Of the primary metric, by itself; None where many were screened together."""
     interval: Interval
     """As if it were alone."""
+    entry: str | None = None
+    """Of many together: where it changed most, by standard errors."""
+    saved_ms: float | None = None
+    """P50, there."""
+    interval_ms: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,10 @@ class Screen:
     depth: int
     run_dir: str
     runs: int
+    design: Literal["one_by_one", "plackett_burman"]
     effects: tuple[Effect, ...]
+    departure_ms: float | None
+    """Of many together: as large as interactions show, at any entry."""
 
 
 @dataclass(frozen=True, slots=True)

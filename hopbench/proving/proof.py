@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from analysis.figures import digits, plural
@@ -20,6 +20,7 @@ from hopbench.comparison.sentence import change, changed, ends, named
 from hopbench.proving.candidates import Candidate, candidates, clash, combined
 from hopbench.proving.document import Effect, Found, Screen, Step
 from hopbench.proving.stages import (
+    FACTOR_ROUNDS,
     LOOKS,
     Asked,
     Compared,
@@ -27,19 +28,23 @@ from hopbench.proving.stages import (
     Stages,
     concluding,
     confirming,
+    factoring,
     looking,
     rounds_of,
     screening,
 )
 from hopbench.statistics.effect import FEWEST_PAIRS, Outcome
+from hopbench.statistics.screening import MOST, Effects, effects, limit
 from services.errors import BadInput
 from services.scenario.model import Refactor
 
 MOST_AT_ONCE: Final = 6
-"""Refactors that are tried one by one; of more, the most promising."""
+"""Refactors that are screened one by one; more are screened together."""
 FINAL_PAIRS: Final = 12
 """Twelve pairs tell a third of what six need to differ by; fewer where the budget says so."""
 _ARMS: Final = 2
+_LEAST_MS: Final = 1e-6
+"""Errors below a nanosecond are none, in virtual time."""
 
 
 class Void(Exception):
@@ -112,23 +117,21 @@ def _tried(
     asked: Asked, stages: Stages, course: Course, depth: int, found: Sequence[Candidate]
 ) -> tuple[Candidate, ...]:
     """Those of ``found`` that held, the best first; all of them are among the steps."""
-    chosen = _affordable(asked, stages, found)
-    screen = stages.compared(f"{depth}-screen", screening(asked, course.kept, chosen, depth))
-    alone = _by_name(screen)
-    # What was chosen when the stage began stands.
-    chosen = [each for each in found if each.name in alone]
-    course.screens.append(_screen(depth, screen))
-    _must_tell(f"{depth}-screen", screen)
-    left_out = [each for each in found if each.name not in alone]
-    winners = [each for each in chosen if _helps(each, alone[each.name], asked.alpha)]
-    fresh: Mapping[str, Verdict] = {}
-    if winners:
-        confirmed = stages.compared(
-            f"{depth}-confirm", confirming(asked, course.kept, winners, depth)
-        )
-        _must_tell(f"{depth}-confirm", confirmed)
-        fresh = _by_name(confirmed)
-    better_first = sorted(winners, key=lambda each: _row(each, fresh[each.name]).ratio or 1.0)
+    if _together(asked, stages, depth, len(found)):
+        winners = _screened_together(asked, stages, course, depth, found)
+    else:
+        winners = _screened(asked, stages, course, depth, found)
+    if not winners:
+        return ()
+    confirmed = stages.compared(f"{depth}-confirm", confirming(asked, course.kept, winners, depth))
+    _must_tell(f"{depth}-confirm", confirmed)
+    fresh = _by_name(confirmed)
+    # What was affordable when the stage began stands.
+    left_out = [each for each in winners if each.name not in fresh]
+    better_first = sorted(
+        (each for each in winners if each.name in fresh),
+        key=lambda each: _row(each, fresh[each.name]).ratio or 1.0,
+    )
     held: list[Candidate] = []
     for each in better_first:
         verdict = fresh[each.name]
@@ -143,22 +146,113 @@ def _tried(
             held.append(each)
             why = _figure(each, verdict) + _price(verdict)
             course.steps.append(_step(depth, each, why, verdict, confirmed=True, held=True))
-    for each in chosen:
-        if each not in winners:
-            verdict = alone[each.name]
-            why = f"not in the screen: {_figure(each, verdict)}"
-            course.steps.append(_step(depth, each, why, verdict))
-    course.steps += [_step(depth, each, "not tried: the budget") for each in left_out]
+    course.steps += [_step(depth, each, "not confirmed: the budget") for each in left_out]
     return tuple(held)
 
 
-def _affordable(asked: Asked, stages: Stages, found: Sequence[Candidate]) -> Sequence[Candidate]:
-    """As many, of those that promise most, as can be screened and confirmed, with a verdict on all
+def _together(asked: Asked, stages: Stages, depth: int, found: int) -> bool:
+    """Whether so many are screened together: as the stage was begun, or as the budget allows."""
+    if found <= MOST_AT_ONCE or stages.begun(f"{depth}-screen"):
+        return False
+    return stages.begun(f"{depth}-factors") or stages.fits(
+        FACTOR_ROUNDS + rounds_of(asked, 1) + _ARMS * FEWEST_PAIRS
+    )
+
+
+def _screened(
+    asked: Asked, stages: Stages, course: Course, depth: int, found: Sequence[Candidate]
+) -> Sequence[Candidate]:
+    """One by one: those that helped."""
+    count = _affordable(asked, stages, min(len(found), MOST_AT_ONCE), screens=2)
+    screen = stages.compared(f"{depth}-screen", screening(asked, course.kept, found[:count], depth))
+    _must_tell(f"{depth}-screen", screen)
+    alone = _by_name(screen)
+    course.screens.append(_screen(depth, screen))
+    winners = []
+    for each in found:
+        verdict = alone.get(each.name)
+        if verdict is None:
+            course.steps.append(_step(depth, each, "not tried: the budget"))
+        elif _helps(each, verdict, asked.alpha):
+            winners.append(each)
+        else:
+            why = f"not in the screen: {_figure(each, verdict)}"
+            course.steps.append(_step(depth, each, why, verdict))
+    return winners
+
+
+def _screened_together(
+    asked: Asked, stages: Stages, course: Course, depth: int, found: Sequence[Candidate]
+) -> Sequence[Candidate]:
+    """By twelve runs of several at once: those that helped, the best first."""
+    chosen: list[Candidate] = []
+    for each in found:
+        if (ruled := clash(asked.scenario, [*course.kept, *chosen], each)) is not None:
+            why = f"an alternative to {ruled[0].name}, which promises more: {ruled[1]}"
+            course.steps.append(_step(depth, each, why))
+        elif len(chosen) == MOST:
+            course.steps.append(_step(depth, each, f"not tried: {MOST} at once are the most"))
+        else:
+            chosen.append(each)
+    done = stages.factored(f"{depth}-factors", factoring(asked, course.kept, chosen, depth))
+    told = {name: of for name, of in done.p50_ms.items() if len(of) > 1}
+    if not told:
+        raise Void(f"{depth}-factors is void: no two replicates without a void round")
+    by_entry = {name: effects(of, len(chosen)) for name, of in told.items()}
+    shown = [_effect(each, at, by_entry, asked.alpha) for at, each in enumerate(chosen)]
+    departures = [each.departure for each in by_entry.values() if each.departure is not None]
+    course.screens.append(
+        Screen(
+            *(depth, done.run_dir, done.rounds, "plackett_burman", tuple(shown)),
+            max(departures, default=None),
+        )
+    )
+    winners = []
+    for each, effect in zip(chosen, shown, strict=True):
+        assert effect.interval_ms is not None
+        if (effect.interval_ms[0] or 0.0) > 0:
+            winners.append((each, effect))
+        else:
+            low, high = (digits(end or 0.0) for end in effect.interval_ms)
+            why = f"not in the screen: {digits(effect.saved_ms or 0.0)} ms [{low}, {high}] of P50"
+            step = replace(
+                _step(depth, each, why),
+                entry=effect.entry,
+                estimate_ms=effect.saved_ms,
+                saved_ms=effect.interval_ms,
+            )
+            course.steps.append(step)
+    best_first = sorted(winners, key=lambda pair: -(pair[1].saved_ms or 0.0))
+    if not best_first or stages.begun(f"{depth}-confirm"):
+        return [each for each, _ in best_first]
+    count = _affordable(asked, stages, len(best_first), screens=1)
+    course.steps += [
+        _step(depth, each, "not confirmed: the budget") for each, _ in best_first[count:]
+    ]
+    return [each for each, _ in best_first[:count]]
+
+
+def _effect(of: Candidate, at: int, by_entry: Mapping[str, Effects], alpha: float) -> Effect:
+    """Of the factor ``at``, at the entry where it shows most."""
+    name = max(by_entry, key=lambda entry: _errors(by_entry[entry], at))
+    shown = by_entry[name]
+    # Any of the entries may show by chance what is not there.
+    around = limit(alpha / len(by_entry), shown.degrees) * shown.error
+    saved = -float(shown.estimates[at])
+    return Effect(of.name, None, (None, None), name, saved, (saved - around, saved + around))
+
+
+def _errors(of: Effects, at: int) -> float:
+    """How many standard errors an effect is from 0."""
+    return abs(float(of.estimates[at])) / max(of.error, _LEAST_MS)
+
+
+def _affordable(asked: Asked, stages: Stages, count: int, *, screens: int) -> int:
+    """How many, of those that promise most, can be measured as often as that, with a verdict on all
     of them still to come."""
-    count = min(len(found), MOST_AT_ONCE)
-    while count > 1 and not stages.fits(2 * rounds_of(asked, count) + _ARMS * FEWEST_PAIRS):
+    while count > 1 and not stages.fits(screens * rounds_of(asked, count) + _ARMS * FEWEST_PAIRS):
         count -= 1
-    return found[:count]
+    return count
 
 
 def _concluded(asked: Asked, stages: Stages, course: Course) -> Compared:
@@ -180,13 +274,13 @@ def _by_name(done: Compared) -> dict[str, Verdict]:
 
 
 def _screen(depth: int, done: Compared) -> Screen:
-    effects = [
+    shown = [
         Effect(each.b, None, (None, None))
         if each.first is None
         else Effect(each.b, each.first.ratio, each.first.interval)
         for each in done.verdicts
     ]
-    return Screen(depth, done.run_dir, done.rounds, tuple(effects))
+    return Screen(depth, done.run_dir, done.rounds, "one_by_one", tuple(shown), None)
 
 
 def _row(of: Candidate, verdict: Verdict) -> MetricRow:

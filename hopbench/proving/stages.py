@@ -12,9 +12,12 @@ from hopbench.comparison.document import Verdict
 from hopbench.engines.port import Settings
 from hopbench.proving.candidates import Candidate, ordered
 from hopbench.results.variant import VariantRow
-from hopbench.runs.design import design
+from hopbench.runs.design import Design, design
 from hopbench.runs.plan import RunPlan, comparison_of, plan_of
+from hopbench.statistics import Floats
 from hopbench.statistics.effect import fewest_pairs
+from hopbench.statistics.screening import RUNS
+from hopbench.statistics.screening import design as screening_design
 from services.scenario.model import Scenario, Variant
 from services.scenario.refactors import BASELINE
 
@@ -23,6 +26,9 @@ LOOKS: Final = 2
 SO_FAR: Final = "so-far"
 """What has held, as the variant that a deeper look begins with."""
 FINAL: Final = "final"
+FACTOR_BLOCKS: Final = 2
+"""Of a screen of many together: four replicates."""
+FACTOR_ROUNDS: Final = 2 * FACTOR_BLOCKS * RUNS
 _SEEDS: Final = 3
 """Stages of one depth: look, screen, confirm."""
 
@@ -61,6 +67,16 @@ class Compared:
     """By arm, as reports draw them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Factored:
+    """Rounds of many refactors together (hopbench/statistics/screening.py)."""
+
+    run_dir: str
+    rounds: int
+    p50_ms: Mapping[str, Floats]
+    """By entry: (replicates, runs). Of blocks without a void round."""
+
+
 class Stages(Protocol):
     """Runs what is asked for, or finds what has run already. Whatever ends the work early is
     raised."""
@@ -69,6 +85,14 @@ class Stages(Protocol):
 
     def compared(self, stage: str, plan: RunPlan) -> Compared:
         """By the plan that the stage was begun with, where it was."""
+        ...
+
+    def factored(self, stage: str, plan: RunPlan) -> Factored:
+        """As :meth:`compared`."""
+        ...
+
+    def begun(self, stage: str) -> bool:
+        """Whether it has run, or in part, in an earlier sitting."""
         ...
 
     def fits(self, rounds: int) -> bool:
@@ -100,6 +124,34 @@ def confirming(
 def rounds_of(asked: Asked, tried: int) -> int:
     """Of a screen of so many refactors, or of their confirmation."""
     return (tried + 1) * fewest_pairs(asked.alpha, tried)
+
+
+def factoring(
+    asked: Asked, kept: Sequence[Candidate], tried: Sequence[Candidate], depth: int
+) -> RunPlan:
+    """All of ``tried`` together: an arm for each run of the screen, the first has none of them."""
+    on = screening_design(len(tried))
+    scenario, base = _with(asked, kept, (), _SEEDS * (depth - 1) + 1)
+    refactors = [
+        [each.refactor for each, applied in zip(tried, row, strict=True) if applied]
+        for row in on[1:]
+    ]
+    variants = {
+        f"run-{number:02}": Variant(
+            f"run-{number:02}", "", ordered([*(k.refactor for k in kept), *of_run]), ()
+        )
+        for number, of_run in enumerate(refactors, 2)
+    }
+    scenario = replace(scenario, variants={**scenario.variants, **variants})
+    made = Design(
+        arms=(base, *variants),
+        blocks=FACTOR_BLOCKS,
+        level=asked.level,
+        delta=asked.delta,
+        metric="response_p50",
+        repeat_void=asked.repeat_void,
+    )
+    return comparison_of(scenario, asked.sha256, design=made, settings=asked.settings)
 
 
 def concluding(asked: Asked, kept: Sequence[Candidate], pairs: int) -> RunPlan:

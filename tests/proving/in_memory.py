@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from analysis.arrays.quantiles import Quantiles
 from analysis.findings.finding import Finding, Where, fingerprint
 from hopbench.comparison.document import (
@@ -19,11 +21,13 @@ from hopbench.comparison.document import (
     Voided,
 )
 from hopbench.engines.port import Settings
-from hopbench.proving.stages import Asked, Compared, Looked
+from hopbench.proving.stages import Asked, Compared, Factored, Looked
 from hopbench.results.variant import VariantRow
 from hopbench.runs.plan import RunPlan
 from hopbench.statistics.effect import Outcome
 from services.scenario.file.parser import parse_text
+from services.scenario.model import Refactor
+from services.scenario.refactors import to_mapping
 
 SCENARIO = """
 version: 1
@@ -92,6 +96,29 @@ class Written:
         assert plan.design is not None
         verdicts = tuple(self._verdict(stage, arm) for arm in plan.design.arms[1:])
         return Compared(stage, len(plan.order), verdicts)
+
+    def factored(self, stage: str, plan: RunPlan) -> Factored:
+        """Each refactor saves what it does to 20 ms, whatever else is on."""
+        self._runs(stage, plan)
+        rows = [
+            20.0
+            + sum(20.0 * (self._alone(each) - 1) for each in plan.scenario.variants[arm].refactors)
+            if arm in plan.scenario.variants
+            else 20.0
+            for arm in plan.scenarios
+        ]
+        noise = np.random.default_rng(1).normal(0, 0.5, (4, len(rows)))
+        values = np.array([rows] * 4) + noise
+        return Factored(
+            stage, len(plan.order), {} if stage == self.void else {"order.create": values}
+        )
+
+    def _alone(self, refactor: Refactor) -> float:
+        said = to_mapping(refactor)
+        return self.ratios.get(str(said.get("edge") or said.get("at")), 1.0)
+
+    def begun(self, stage: str) -> bool:
+        return False
 
     def fits(self, rounds: int) -> bool:
         return rounds <= self.room - sum(count for *_, count in self.ran)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from analysis.findings.finding import Finding
 from hopbench.proving.document import Step
 from hopbench.proving.proof import Course, Void, least_rounds, prove, told
 from tests.proving.in_memory import (
@@ -145,6 +146,74 @@ def test_the_budget_shortens_the_last_comparison_and_skips_further_looks() -> No
     proved(stages)
     assert stages.ran[-1] == ("final", ("baseline", "final"), 12)
     assert stages.said == ["the budget has no room for look 2"]
+
+
+def many(count: int) -> tuple[str, list[Finding]]:
+    """A scenario of so many edges, and a finding at each: the first ones promise most."""
+    calls = "".join(f"\n        - {{call: s{n}.ask, count: 6, id: ask{n}}}" for n in range(count))
+    services = "".join(f"\n  s{n}: {{operations: {{ask: [sleep: 1ms]}}}}" for n in range(count))
+    text = f"""
+version: 1
+name: shop
+services:
+  order:
+    operations:
+      create:{calls}{services}
+load: {{rate: 50/s, duration: 5s, warmup: 1s, entry: order.create}}
+"""
+    found = [
+        finding({"op": "batch", "edge": f"order->s{n}.ask", "size": 6}, promised_ms=20.0 - n)
+        for n in range(count)
+    ]
+    return text, found
+
+
+def test_more_than_six_are_screened_together_and_confirmed_one_by_one() -> None:
+    text, found = many(9)
+    helps = {f"order->s{n}.ask": 0.8 for n in (0, 3, 5)}
+    alone = {f"batch-order-s{n}-ask": 0.8 for n in (0, 3, 5)}
+    stages = Written([found], {**helps, **alone})
+    course = Course()
+    prove(asked(text=text), stages, course)
+    assert {each.name for each in course.steps if each.held} == set(alone)
+    stage, arms, rounds = stages.ran[1]
+    assert (stage, len(arms), rounds) == ("1-factors", 12, 48)
+    (screen,) = course.screens
+    assert screen.design == "plackett_burman"
+    saved = {each.refactor: each.saved_ms for each in screen.effects}
+    for name, ms in saved.items():
+        assert ms == pytest.approx(4.0 if name in alone else 0.0, abs=0.6)
+    fell = next(each for each in course.steps if not each.held)
+    assert fell.why.startswith("not in the screen: ")
+    assert (fell.verdict, fell.entry) == (None, "order.create")
+
+
+def test_of_alternatives_one_is_screened_with_others() -> None:
+    text, found = many(7)
+    found.append(finding({"op": "batch", "edge": "order->s0.ask", "size": 3}, promised_ms=1.0))
+    stages = Written([found], {"order->s0.ask": 0.7, "batch-order-s0-ask": 0.7})
+    course = Course()
+    prove(asked(text=text), stages, course)
+    assert step(course, "batch-order-s0-ask-2").why == (
+        "an alternative to batch-order-s0-ask, which promises more: both change order->s0.ask"
+    )
+
+
+def test_more_than_eleven_are_not_screened_at_once() -> None:
+    text, found = many(13)
+    course = Course()
+    prove(asked(text=text), Written([found], {}), course)
+    left = [each.name for each in course.steps if each.why == "not tried: 11 at once are the most"]
+    assert left == ["batch-order-s11-ask", "batch-order-s12-ask"]
+
+
+def test_where_the_budget_has_no_room_for_all_the_best_are_screened_by_themselves() -> None:
+    text, found = many(9)
+    stages = Written([found], {}, room=2 + 40)
+    course = Course()
+    prove(asked(text=text), stages, course)
+    assert [stage for stage, *_ in stages.ran] == ["1-look", "1-screen", "1-confirm", "final"]
+    assert [each.name for each in course.steps if each.held] == ["batch-order-s0-ask"]
 
 
 @pytest.mark.parametrize("stage", ["1-look", "1-screen", "1-confirm"])

@@ -114,7 +114,7 @@ def _forest(of: Verdict) -> RenderableType:
 
 def _metrics(of: Verdict) -> RenderableType:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("metric", overflow="ellipsis", no_wrap=True, max_width=22)
+    table.add_column("metric", overflow="ellipsis", no_wrap=True, max_width=20)
     for name in ("a", "b", "b/a", "p (Holm)", "mde"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in of.metrics:

@@ -51,7 +51,7 @@ def where(of: Step) -> str:
 def status(of: Step) -> str:
     if of.held:
         return "held"
-    return "not held" if of.verdict is not None else "not tried"
+    return "not held" if of.estimate_ms is not None or of.verdict is not None else "not tried"
 
 
 def at(of: Step) -> str:

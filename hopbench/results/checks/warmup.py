@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -13,6 +12,7 @@ from analysis.arrays.quantiles import NS_PER_MS
 from analysis.figures import ms
 from hopbench.results.checks.observed import Observed
 from hopbench.runs.limits import SIGMAS, Limits
+from hopbench.statistics.rank_sum import apart
 from services.doubts import Code, Doubt
 
 _FEW: Final = 20
@@ -49,7 +49,7 @@ def _piled_up(o: Observed, last: I64, limits: Limits, *, longer: bool) -> bool:
 
 def _change(before: I64, after: I64, limits: Limits) -> float:
     """Of the P50, ns; 0 where it is small, or chance."""
-    if min(before.size, after.size) < _FEW or _apart(before, after) <= SIGMAS:
+    if min(before.size, after.size) < _FEW or apart(before, after) <= SIGMAS:
         return 0.0
     earlier, later = float(np.median(before)), float(np.median(after))
     return later - earlier if abs(later - earlier) > limits.cold_share * earlier else 0.0
@@ -70,12 +70,3 @@ def _took(o: Observed, from_ns: float, width_ns: float) -> I64:
     since = sent.intended_ns - o.evidence.start_ns
     mine = (since >= from_ns) & (since < from_ns + width_ns) & (sent.done_ns >= 0)
     return (sent.done_ns - sent.intended_ns)[mine]
-
-
-def _apart(a: I64, b: I64) -> float:
-    """The rank-sum statistic of two samples, in standard deviations (Mann and Whitney 1947)."""
-    order = np.argsort(np.concatenate((a, b)), kind="stable")
-    ranks = np.empty(order.size)
-    ranks[order] = np.arange(1, order.size + 1)
-    mean = a.size * (order.size + 1) / 2
-    return float(abs(ranks[: a.size].sum() - mean) / math.sqrt(mean * b.size / 6))

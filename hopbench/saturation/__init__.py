@@ -1,0 +1,1 @@
+"""``hopbench saturate``: the rate that a design holds, and what gives out first above it."""
