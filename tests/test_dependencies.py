@@ -16,6 +16,7 @@ RUN_FROM_MAKE = {
     "grpc-stubs",
     "grpcio-tools",
     "mypy",
+    "pytest-xdist",
     "playwright",
     "pytest-timeout",
     "ruff",

@@ -66,7 +66,7 @@ def test_every_command_of_the_readme_works(tmp_path: Path) -> None:
             arguments = shlex.split(command)[1:]
             if "|" in arguments:
                 arguments = _piped(arguments, tmp_path / "piped.yaml")
-            if arguments[0] == "run" and "virtual" not in arguments:
+            if arguments[0] == "prove" or (arguments[0] == "run" and "virtual" not in arguments):
                 arguments = [*arguments, "--dry-run"]
             code = cli.invoke(arguments)
             # This machine may not be fit to measure; the doctor then works all the same.
