@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "run": "One variant, or all: load, trace, analyse, report.",
     "compare": "Whether a variant is faster, or that nobody can tell.",
     "prove": "Apply what the findings propose, and measure which of it helps.",
+    "saturate": "At which rate a design gives out.",
     "report": "Findings, summary and reports again, also of an interrupted run.",
     "analyze": "What is wrong in any trace files or directories.",
     "critical-path": "The critical path of each trace, to the nanosecond.",
