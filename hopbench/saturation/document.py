@@ -1,4 +1,4 @@
-"""``hopbench.saturate/1`` (docs/output.md): the rates that were tried, and the knee between them."""
+"""``hopbench.saturate/1`` (docs/output.md): the rates that were tried, and the knee."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Saturation:
     steps: tuple[Step, ...]
     """In the order in which they were tried."""
     knee_rps: float | None
-    """The highest rate that was held, where a little more was not; None where the generator gave out
-    first, or a round did not say."""
+    """The highest rate that was held, where a little more was not; None where the generator gave
+    out first, or a round did not say."""
     at_least_rps: float | None
     """The highest rate that was held."""
     within: float

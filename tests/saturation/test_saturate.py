@@ -15,7 +15,7 @@ BOUND = """\
 version: 1
 name: bound
 services:
-  order: {limit: {workers: 2}, operations: {create: [sleep: 10ms]}}
+  order: {workers: 2, operations: {create: [sleep: 10ms]}}
 load: {rate: 50/s, arrivals: uniform, duration: 4s, warmup: 1s, entry: order.create}
 """
 KNEE_RPS = 200
