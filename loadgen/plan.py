@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from loadgen.schedule import Schedule, arrivals, share
+from loadgen.slices import Slices, placed
 from services import codec
 from services.errors import BadInput
 from services.scenario.file.load import load_of, write_load
@@ -46,6 +47,8 @@ class _Terms:
     """Where entries over Kafka go; None where there are none."""
     round: str = ""
     """Names the round on the broker, as the services' job does."""
+    slices: Slices | None = None
+    """Of a sitting that is shared: when the arm has its turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,7 @@ class Plan(_Terms):
         workers: int = 1,
         broker: Broker | None = None,
         round_name: str = "",
+        slices: Slices | None = None,
     ) -> Plan:
         """Raises BadInput where an entry's service has no address for the entry's protocol,
         or there is no broker for it."""
@@ -91,6 +95,7 @@ class Plan(_Terms):
             workers=workers,
             broker=broker,
             round=round_name,
+            slices=slices,
         )
 
     @property
@@ -110,6 +115,11 @@ class Plan(_Terms):
         assert isinstance(self.load.pace, Closed)
         return len(range(self.worker, self.load.pace.users, self.workers))
 
+    @property
+    def length_ns(self) -> int:
+        """From the schedule's zero until nobody sends any more."""
+        return self.load.length_ns if self.slices is None else self.slices.ends_ns
+
     def schedule(self) -> Schedule:
         """What this worker sends."""
         everything = arrivals(
@@ -118,7 +128,7 @@ class Plan(_Terms):
             trace_ratio=self.trace_ratio if self.tracing else 0.0,
             trace_salt=self.trace_salt,
         )
-        return share(self.load, everything, self.worker, self.workers)
+        return share(self.load, placed(everything, self.slices), self.worker, self.workers)
 
     def document(self) -> dict[str, Any]:
         terms = {field.name: getattr(self, field.name) for field in fields(_Terms)}

@@ -216,6 +216,12 @@ class Code(enum.Enum):
         "sampled requests whose trace is not complete",
         "lower the rate, or run longer; see `spans_lost`",
     )
+    SLICES_OVERLAP = (
+        "slices_overlap",
+        "requests of one slice were still under way when the other arm's began",
+        "`--design rounds`, or a lower rate: the arms were loaded at once",
+        VOIDS,
+    )
     UNDRAINED = (
         "undrained",
         "the drain did not end within its bound",

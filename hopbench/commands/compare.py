@@ -9,13 +9,13 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 import typer
 
 from analysis.figures import plural
 from hopbench.comparison import gating, ledger
-from hopbench.comparison.asked import asked
+from hopbench.comparison.asked import Asked, asked
 from hopbench.comparison.judgement import judged
 from hopbench.comparison.looking import Looks
 from hopbench.comparison.metrics import PRIMARY, family
@@ -25,22 +25,25 @@ from hopbench.exits import Exit, worst
 from hopbench.front import options, running, verdict_ending
 from hopbench.front.comparing import measure
 from hopbench.front.output import Output, check_target
-from hopbench.front.settings import run_settings, share, with_load
+from hopbench.front.settings import one_of, run_settings, share, with_load
 from hopbench.results.gates import Gate, check, parse
 from hopbench.results.summary import Summary
 from hopbench.runs import directory as rundir
 from hopbench.runs import plan
-from hopbench.runs.design import design
+from hopbench.runs.design import Kind, design, in_slices
 from hopbench.runs.directory import RunDir
 from hopbench.runs.plan import RunPlan
 from hopbench.runs.repeats import lacking
 from hopbench.runs.rounds import STOPS, begin
 from hopbench.statistics.effect import fewest_pairs
 from services.errors import BadInput
+from services.scenario.even import is_even
 from services.scenario.model import Scenario
 
 PAIRS: Final = 20
 """The fewest that need no belief about the noise (docs/measurement.md)."""
+RESTARTS: Final = 8
+"""Of a duet."""
 MOST_PAIRS: Final = 80
 """With ``--until``."""
 REPEAT_VOID: Final = 6
@@ -70,6 +73,7 @@ def command(
     delta: options.Delta = "5%",
     metric: options.PrimaryMetric = PRIMARY,
     repeat_void: options.RepeatBlocks = REPEAT_VOID,
+    design_kind: options.DesignKind = "rounds",
     observer: options.Observer = False,
     rate: options.Rate = None,
     duration: options.Duration = None,
@@ -109,13 +113,17 @@ def command(
             variants,
             partial(with_load, rate=rate, duration=duration, warmup=warmup, users=users, seed=seed),
         )
+        kind = cast(Kind, one_of("--design", design_kind, ("rounds", "duet")))
+        if kind == "duet":
+            _must_be_even(of.scenario, jaeger)
+            of = of.with_load(in_slices(of.scenario.load))
         planned = plan.comparison_of(
             of.scenario,
             of.sha256,
             others=of.others,
             design=design(
                 of.arms,
-                pairs=pairs or (_pairs(of.scenario, of.arms) if until is None else MOST_PAIRS),
+                pairs=pairs or _pairs(of, kind, until),
                 until=None if until is None else share("--until", until),
                 level=level,
                 delta=share("--delta", delta),
@@ -123,6 +131,7 @@ def command(
                 repeat_void=repeat_void,
                 old=of.old,
                 observed=observer,
+                kind=kind,
             ),
             settings=run_settings(
                 engine=engine,
@@ -211,6 +220,26 @@ def _time(planned: RunPlan, summary: Summary, rounds: int, took_s: float) -> str
     )
 
 
-def _pairs(scenario: Scenario, arms: Sequence[str]) -> int:
-    """PAIRS, or where many arms and entries make a large family, as many as can call it at 95 %."""
-    return fewest_pairs(0.05, max(1, family(len(scenario.load.entries), arms)), PAIRS)
+def _pairs(of: Asked, kind: Kind, until: str | None) -> int:
+    """PAIRS, or where many arms and entries make a large family, as many as can call it at 95 %;
+    of a duet RESTARTS; with ``--until`` the most."""
+    if until is not None:
+        return MOST_PAIRS
+    if kind == "duet":
+        return RESTARTS
+    arms = len(of.scenario.load.entries), of.arms
+    return fewest_pairs(0.05, max(1, family(*arms)), PAIRS)
+
+
+def _must_be_even(scenario: Scenario, jaeger: str | None) -> None:
+    """Raises BadInput for what slices would tear apart."""
+    if not is_even(scenario):
+        raise BadInput(
+            "--design duet: the load, or a fault, goes by the time of the round",
+            hint="--design rounds",
+        )
+    if jaeger is not None:
+        raise BadInput(
+            "--design duet: traces are read from its own collectors",
+            hint="leave --jaeger out, or take --design rounds",
+        )

@@ -25,9 +25,8 @@ from hopbench.runs import directory as rundir
 from hopbench.runs.rounds import STOPS
 from hopbench.statistics.effect import FEWEST_PAIRS
 from services.errors import BadInput
+from services.scenario.even import is_even
 from services.scenario.file.parser import load
-from services.scenario.model import Scenario
-from services.scenario.pace import Closed, Open
 from services.scenario.text import units
 
 DEPTH: Final = 3
@@ -160,7 +159,7 @@ def _short(asked: Asked, *, keep_warmup: bool, keep_duration: bool) -> Asked:
     """With rounds no longer than they need be, where nothing in the scenario goes by their
     length."""
     scenario = asked.scenario
-    if not _is_even(scenario):
+    if not is_even(scenario):
         return asked
     own = scenario.load
     load = replace(
@@ -174,16 +173,6 @@ def _short(asked: Asked, *, keep_warmup: bool, keep_duration: bool) -> Asked:
     except BadInput:
         return asked
     return short
-
-
-def _is_even(scenario: Scenario) -> bool:
-    """Whether every stretch of its load is as every other."""
-    pace = scenario.load.pace
-    steady = isinstance(pace, Closed) or (isinstance(pace, Open) and not pace.ramp)
-    return steady and all(
-        fault.kind != "pause" and fault.from_ns is None and fault.to_ns is None
-        for fault in scenario.faults
-    )
 
 
 def _check(asked: Asked) -> None:

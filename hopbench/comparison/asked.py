@@ -37,6 +37,16 @@ class Asked:
     """As of :class:`RunPlan`."""
     old: Old | None = None
 
+    def with_load(self, load: Load) -> Asked:
+        """With another length; entries stay each file's own."""
+
+        def long(of: Scenario) -> Scenario:
+            made = replace(of.load, warmup_ns=load.warmup_ns, duration_ns=load.duration_ns)
+            return replace(of, load=made)
+
+        others = {arm: long(of) for arm, of in self.others.items()}
+        return replace(self, scenario=long(self.scenario), others=others)
+
 
 def asked(
     named: Sequence[str], variants: str | None, with_flags: Callable[[Scenario], Scenario]

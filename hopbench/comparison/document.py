@@ -8,7 +8,7 @@ from typing import Literal
 
 from hopbench.comparison.ledger import Rate
 from hopbench.results.latency import Headline
-from hopbench.runs.design import Old
+from hopbench.runs.design import Kind, Old
 from hopbench.statistics.effect import Outcome
 from hopbench.statistics.variance import Variance
 
@@ -158,7 +158,7 @@ class Verdict:
     b: str
     arms: tuple[int, int]
     """Their numbers: both may be of one variant."""
-    design: Literal["rounds"] = "rounds"
+    design: Kind
     planned_pairs: int
     pairs: int
     """Of blocks without a void round."""

@@ -48,7 +48,7 @@ def _of_pairs(side: Side, summary: Summary, missing: int) -> Iterator[RaisedDoub
             f"{plural(valid, 'pair')} of blocks that are whole and without a void round: "
             f"it takes {fewest} to call anything",
         )
-    elif valid < PAIRS * BY_BLOCK:
+    elif valid < PAIRS * BY_BLOCK and design.kind == "rounds":
         yield _whole(
             Code.PAIRS_AS_UNITS,
             f"{valid} pairs: fewer than {PAIRS * BY_BLOCK} are taken as independent one by one",

@@ -162,6 +162,7 @@ def _document(
         a=design.arms[0],
         b=design.arms[arm],
         arms=(0, arm),
+        design=design.kind,
         planned_pairs=PAIRS * course.needed,
         pairs=valid,
         unit="block" if len(side.blocks) >= blocks.BY_BLOCK else "pair",

@@ -98,7 +98,7 @@ def key(planned: RunPlan) -> str:
         "others": [to_yaml(replace(each, seed=0)) for each in planned.others.values()],
         # Whose null pairs are put together.
         "arms": planned.design.arms[:2],
-        "design": "rounds",
+        "design": planned.design.kind,
         "load": [str(load.pace), load.warmup_ns, load.duration_ns],
     }
     return blake2b(orjson.dumps(like), digest_size=12).hexdigest()

@@ -61,7 +61,11 @@ class Side:
 
     def paired(self, of: Callable[[Measured], float]) -> Floats:
         """This arm - the first, (blocks, 2)."""
-        return blocks.paired(self._table(of), self.drawn, 0, self.arm)
+        return self._paired(self._table(of))
+
+    def _paired(self, values: Floats) -> Floats:
+        near = self.design.neighbours
+        return blocks.paired(values, self.drawn, 0, self.arm, neighbours=near)
 
     def _table(self, of: Callable[[Measured], float]) -> Floats:
         """(blocks, rounds)."""
@@ -122,7 +126,7 @@ class Side:
         if self.plain(key):
             differences = self.paired(lambda each: each.values.get(key, 0.0))
             return Sample(differences, more_is_better, plain=True)
-        return Sample(blocks.paired(self.logs(key), self.drawn, 0, self.arm), more_is_better)
+        return Sample(self._paired(self.logs(key)), more_is_better)
 
     def comparison(self) -> Comparison:
         nothing = Sample(np.empty((0, PAIRS)))
@@ -154,19 +158,26 @@ class Side:
 
     def pairs(self, key: Key) -> Iterator[Pair]:
         for block, order in zip(self.blocks, self.drawn, strict=True):
-            for places in blocks.pairs(order, 0, self.arm):
+            for places in blocks.pairs(order, 0, self.arm, neighbours=self.design.neighbours):
                 rounds = [block.rounds[at] for at in places]
                 a, b = (r.failed_share if key[0] == FAILED else r.values[key] for r in rounds)
                 yield Pair(a, b)
 
     def nulls(self, metrics: Iterable[str]) -> dict[str, Floats]:
         """Log ratios of the null pairs, (blocks, 2), of those metrics that every round tells; a
-        time of the same entries as the primary one."""
+        time of the same entries as the primary one. A duet's are sittings of equals alone: rounds
+        of one arm are of different restarts."""
+        equals = self.design.arms[0] == self.design.arms[self.arm]
+        if self.design.kind == "duet" and not equals:
+            return {}
         found = {}
         for name in dict.fromkeys(metrics):
             key = (name, self.primary[1] if METRICS[name].by_entry else WHOLE)
             if key in self.keys and not self.plain(key):
                 logs = self.logs(key)
+                if self.design.kind == "duet":
+                    found[name] = self._paired(logs)
+                    continue
                 each = [blocks.null(logs, self.drawn, arm, self.seed) for arm in (0, self.arm)]
                 found[name] = np.stack(each, axis=1)
         return found
@@ -201,7 +212,12 @@ class Side:
     def ratio_function(self) -> Iterator[RatioPoint]:
         for name in self.entries:
             rounds = [[each.times[name] for each in block.rounds] for block in self.blocks]
-            for point in ratio_function(rounds, self.drawn, 0, self.arm, alpha=self.design.alpha):
+            of = ratio_function(
+                *(rounds, self.drawn, 0, self.arm),
+                alpha=self.design.alpha,
+                neighbours=self.design.neighbours,
+            )
+            for point in of:
                 low, high = of_ratio((point.low, point.high))
                 yield RatioPoint(name, point.quantile, point.ratio, low, high)
 

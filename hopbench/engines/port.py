@@ -6,12 +6,13 @@ Everything an engine learns goes to the trial directory (spools, logs) and into 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from hopbench.host.load import Taker
+from loadgen.slices import Slices
 from services.doubts import Doubt
 from services.report import Messages, ProcessReport, SenderReport
 from services.scenario.model import Scenario
@@ -69,6 +70,8 @@ class RoundPlan:
     """Makes trace ids of rounds with one seed differ."""
     traced: bool = True
     """Whether it has the tracing of the run, or none at all."""
+    slices: Slices | None = None
+    """Of a round that shares its sitting with other arms' (:meth:`Engine.sitting`)."""
 
     def settings(self, of_run: Settings) -> Settings:
         """The run's, as this round has them."""
@@ -125,6 +128,8 @@ class Evidence:
     """Of the generator, where entries go over Kafka."""
     host: Host = Host()
     doubts: tuple[Doubt, ...] = ()
+    slices: Slices | None = None
+    """As planned: spools have the times of the sitting, tables those of the arm itself."""
 
     def messages(self) -> tuple[Messages, ...]:
         """Of every process that sent or took any over Kafka."""
@@ -162,6 +167,15 @@ class Engine(Protocol):
         A part that dies makes ``Evidence.broken``; a part that does not come up raises
         CannotStart. On cancellation everything started for the round is stopped, and what was
         measured stays in the directory.
+        """
+        ...
+
+    async def sitting(
+        self, plans: Sequence[RoundPlan], directories: Sequence[Path], progress: Progress
+    ) -> tuple[Evidence, ...]:
+        """Execute rounds whose services are alive at once, each loaded in its own slices.
+
+        As :meth:`round`, of all of them; each has a directory.
         """
         ...
 

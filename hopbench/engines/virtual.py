@@ -26,6 +26,7 @@ from hopbench.engines.port import (
 from loadgen.plan import Plan
 from loadgen.samples import DROPPED, NOT_REACHED, OF_STATUS
 from loadgen.schedule import Schedule, arrivals
+from loadgen.slices import sliced
 from loadgen.spool.recorder import recorded
 from services.clocks.virtual import VirtualClock
 from services.doubts import Code, Doubt
@@ -87,6 +88,13 @@ class VirtualEngine:
             work.exception()
             raise
 
+    async def sitting(
+        self, plans: Sequence[RoundPlan], directories: Sequence[Path], progress: Progress
+    ) -> tuple[Evidence, ...]:
+        """One after the other: nothing is shared on a simulated clock."""
+        rounds = zip(plans, directories, strict=True)
+        return tuple([await self.round(plan, place, progress) for plan, place in rounds])
+
     async def close(self) -> None:
         return
 
@@ -100,12 +108,14 @@ def execute(
 ) -> Evidence:
     """Simulate one round and write its files. Raises Interrupted soon after ``stop`` is set."""
     load = plan.scenario.load
-    schedule = arrivals(
+    every = arrivals(
         load,
         plan.seed,
         trace_ratio=settings.trace_ratio if settings.tracing else 0.0,
         trace_salt=plan.trace_salt,
     )
+    # By the arm's own time: its services have nothing to do in between.
+    schedule = sliced(every, plan.slices)
 
     def telemetry(
         service: str, replica: int, topology: Topology, clock: VirtualClock

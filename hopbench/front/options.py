@@ -155,6 +155,15 @@ RepeatBlocks = Annotated[
         help="Repeat blocks that have a void round, at most N in all.",
     ),
 ]
+DesignKind = Annotated[
+    str,
+    typer.Option(
+        "--design",
+        metavar="rounds|duet",
+        help="duet: the services of both arms are alive at once, and loaded in turns of "
+        "1.5 s; a pair is then a restart.",
+    ),
+]
 Observer = Annotated[
     bool,
     typer.Option(

@@ -6,17 +6,27 @@ Arms are told apart by number: ``baseline,baseline`` is a comparison of two arms
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from hopbench.statistics import blocks
 from hopbench.statistics.blocks import PAIRS, Order
 from hopbench.statistics.effect import fewest_pairs
 from hopbench.statistics.stopping import FIRST
+from loadgen.slices import Slices, laid_out
 from services.errors import BadInput
+from services.scenario.model import Load
 
+_PAIRS_MOST: Final = 1_000_000
 MOST_LEVEL: Final = 0.9999
 """20 pairs reach 0.998; 0.9999 takes 30."""
+
+
+Kind = Literal["rounds", "duet"]
+SLICE_NS: Final = 1_500_000_000
+GAP_NS: Final = 250_000_000
+LEFT_OUT_NS: Final = 250_000_000
+"""Of slices (loadgen/slices.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,8 @@ class Design:
     observed: bool = False
     """Whether each arm has a twin without tracing in each block: the arm's number, and as many as
     there are arms."""
+    kind: Kind = "rounds"
+    """duet: the two rounds of a pair share a sitting, and take turns in slices of it."""
 
     @property
     def pairs(self) -> int:
@@ -82,7 +94,44 @@ class Design:
             for at, arm in enumerate(order):
                 late = arm in order[:at]
                 # Crosswise: the first round of one arm with the second of the other.
-                yield Place(number, arm, PAIRS * number + (late == (arm == 0)))
+                crossed = not self.neighbours and arm != 0
+                yield Place(number, arm, PAIRS * number + (late != crossed))
+
+    @property
+    def neighbours(self) -> bool:
+        """Whether a pair is of rounds that stand next to each other."""
+        return self.kind == "duet"
+
+    def slices(self, seed: int, pair: int, load: Load) -> tuple[Slices, ...] | None:
+        """Of each arm, in the sitting of the pair (from 1); None where rounds have theirs to
+        themselves. ``load`` is of whole slices (:func:`in_slices`)."""
+        if self.kind == "rounds":
+            return None
+        return laid_out(
+            seed * _PAIRS_MOST + pair,
+            len(self.arms),
+            load.length_ns // SLICE_NS,
+            length_ns=SLICE_NS,
+            gap_ns=GAP_NS,
+            left_out_ns=LEFT_OUT_NS,
+        )
+
+
+def in_slices(load: Load) -> Load:
+    """The load, as long as whole slices: no phase is shorter than it was."""
+
+    def whole(ns: int) -> int:
+        return -(-ns // SLICE_NS) * SLICE_NS
+
+    return replace(load, warmup_ns=whole(load.warmup_ns), duration_ns=whole(load.duration_ns))
+
+
+def _must_be_a_duet(made: Design) -> None:
+    if len(made.arms) != 2:
+        raise BadInput("--design duet: is of two arms", hint="--variants A,B; or --design rounds")
+    for flag, given in (("--until", made.until is not None), ("--observer", made.observed)):
+        if given:
+            raise BadInput(f"{flag}: goes with --design rounds alone", hint="leave one of them out")
 
 
 def design(
@@ -96,6 +145,7 @@ def design(
     until: float | None = None,
     old: Old | None = None,
     observed: bool = False,
+    kind: Kind = "rounds",
 ) -> Design:
     """Raises BadInput for what can end in no verdict, whatever is measured."""
     if len(arms) < 2:
@@ -114,8 +164,11 @@ def design(
     if not 0.5 <= level <= MOST_LEVEL:
         raise BadInput(f"--level: {level:.12g} is not in 0.5..{MOST_LEVEL}", hint="--level 0.95")
     made = Design(
-        tuple(arms), pairs // PAIRS, level, delta, metric, repeat_void, until, old, observed
+        *(tuple(arms), pairs // PAIRS, level, delta, metric, repeat_void, until, old, observed),
+        kind,
     )
+    if kind == "duet":
+        _must_be_a_duet(made)
     enough = fewest_pairs(made.alpha, len(arms) - 1, pairs)
     if pairs % PAIRS:
         raise BadInput(f"--pairs {pairs}: a block gives two pairs", hint=f"--pairs {enough}")

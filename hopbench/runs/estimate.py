@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Final
 
 from hopbench.engines import is_virtual
+from hopbench.runs.design import GAP_NS, SLICE_NS
 from hopbench.runs.plan import RunPlan
 from loadgen.schedule import arrivals
 from services.scenario.capacity import worst_calls
@@ -62,6 +63,9 @@ def estimate(plan: RunPlan, rounds: int) -> Estimate:
     spans = each * ratio * mean * rounds
     virtual = is_virtual(plan.settings)
     per_round = each * (mean or 1) / 2 / VIRTUAL_CALLS_PER_S if virtual else seconds + START_S
+    if not virtual and plan.design is not None and plan.design.kind == "duet":
+        # Two rounds start at once, and take turns.
+        per_round = seconds * (1 + GAP_NS / SLICE_NS) + START_S / 2
     load = plan.scenario.load
     ready = load.requests
     held = spans / len(plan.scenarios) * SPAN_BYTES + each * rounds * SAMPLE_BYTES

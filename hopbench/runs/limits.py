@@ -35,6 +35,7 @@ class Limits:
     """A heartbeat that came this late."""
     sleep_bias_ms: float = 0.5
     """P50 of how much longer a simulated wait, or simulated work, took than asked."""
+    slices_overlap_share: float = 0.01
     short_round_s: float = 10.0
     short_warmup_s: float = 5.0
     cold_share: float = 0.1

@@ -104,6 +104,10 @@ class RunPlan:
 
     def round_plan(self, turn: Turn) -> RoundPlan:
         base = self.base(turn.variant)
+        slices = None
+        if self.design is not None:
+            load = self.scenario.load
+            slices = self.design.slices(self.scenario.seed, turn.pair, load)
         return RoundPlan(
             base=base,
             scenario=self.scenarios[turn.variant],
@@ -113,6 +117,7 @@ class RunPlan:
             seed=turn.seed,
             trace_salt=(self.salt << _ROUND_BITS) + turn.round - 1,
             traced=turn.traced,
+            slices=None if slices is None else slices[turn.arm],
         )
 
     def document(self) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from hopbench import disk
-from hopbench.engines.port import Engine
+from hopbench.engines.port import Engine, Evidence
 from hopbench.exits import Exit
 from hopbench.runs import evidence, trial
 from hopbench.runs.directory import RunDir
@@ -145,8 +145,8 @@ async def _rounds(course: Course, ended: Ended) -> None:
             _must_be_as_before(course, cores)
         if course.resumes:
             course.run.resumed.touch()
-        for turn in course.turns:
-            await _round(course, turn, cores, ended)
+        for turns in _sittings(course):
+            await _sitting(course, turns, cores, ended)
             if course.enough is not None and course.enough():
                 break
     finally:
@@ -168,24 +168,48 @@ def _must_be_as_before(course: Course, cores: frozenset[int]) -> None:
         )
 
 
-async def _round(course: Course, turn: Turn, cores: frozenset[int], ended: Ended) -> None:
-    place = course.run.trial(turn.round, turn.variant)
-    before = evidence.written(place)
-    repeats = 0 if before is None else before.repeats + 1
-    trial.clear(place)
-    around = environment(course.plan.settings, course.plan.scenario.seed, course.engine, cores)
-    disk.write_json(place.environment, codec.plain(around))
-    if not course.run.environment.exists():
-        disk.write_json(course.run.environment, codec.plain(around))
-    plan = course.plan.round_plan(turn)
-    found = await course.engine.round(plan, place.path.absolute(), partial(course.progress, turn))
-    if found.broken is not None:
-        # Before anything is written: a full disk is a reason to break, and refuses this as well.
-        ended.code = Exit.BROKEN
-        ended.messages.append(f"{turn.variant}, round {turn.round}: {found.broken}")
-    seed = str(turn.seed)
-    evidence.ended(place, Written(turn.variant, turn.round, turn.pair, seed, found, repeats))
-    ended.rounds += 1
-    course.progress(turn, "read", 0.0)
-    trial.settle(place, turn.variant)
-    course.progress(turn, "read", 1.0)
+def _sittings(course: Course) -> Iterator[tuple[Turn, ...]]:
+    """Rounds that run at once: one, or both of a duet's pair, even where one alone is missing."""
+    design = course.plan.design
+    if design is None or design.kind == "rounds":
+        yield from ((turn,) for turn in course.turns)
+        return
+    pairs = dict.fromkeys(turn.pair for turn in course.turns)
+    for pair in pairs:
+        yield tuple(turn for turn in course.plan.order if turn.pair == pair)
+
+
+async def _sitting(
+    course: Course, turns: Sequence[Turn], cores: frozenset[int], ended: Ended
+) -> None:
+    places = [course.run.trial(turn.round, turn.variant) for turn in turns]
+    written = [evidence.written(place) for place in places]
+    repeats = [0 if before is None else before.repeats + 1 for before in written]
+    for place in places:
+        trial.clear(place)
+        around = environment(course.plan.settings, course.plan.scenario.seed, course.engine, cores)
+        disk.write_json(place.environment, codec.plain(around))
+        if not course.run.environment.exists():
+            disk.write_json(course.run.environment, codec.plain(around))
+    plans = [course.plan.round_plan(turn) for turn in turns]
+    tell = partial(course.progress, turns[0])
+    if len(plans) == 1:
+        found: tuple[Evidence, ...] = (
+            await course.engine.round(plans[0], places[0].path.absolute(), tell),
+        )
+    else:
+        found = await course.engine.sitting(
+            plans, [place.path.absolute() for place in places], tell
+        )
+    for turn, each, place, repeated in zip(turns, found, places, repeats, strict=True):
+        if each.broken is not None:
+            # Before anything is written: a full disk is a reason to break, and refuses this, too.
+            ended.code = Exit.BROKEN
+            ended.messages.append(f"{turn.variant}, round {turn.round}: {each.broken}")
+        seed = str(turn.seed)
+        evidence.ended(place, Written(turn.variant, turn.round, turn.pair, seed, each, repeated))
+        ended.rounds += 1
+    for turn, place in zip(turns, places, strict=True):
+        course.progress(turn, "read", 0.0)
+        trial.settle(place, turn.variant)
+        course.progress(turn, "read", 1.0)

@@ -17,6 +17,8 @@ is the level kept"):
   Neighbours (1st with 2nd, 4th with 3rd) share what lies between the halves: their covariance is
   c1 - 2 c2 + c3 of the noise's autocovariance c, positive for every convex one, so they call too
   often. Crosswise it is c3 - c1, negative for every falling one, so they call too seldom.
+- In a duet the two rounds of a pair run at once, in slices of one sitting, whose order is drawn
+  anew for each slice: a pair is of neighbours there, and by itself.
 - Null pairs are the two rounds of one arm, oriented beforehand by a stream of draws of their own.
 """
 
@@ -60,9 +62,16 @@ def orders(seed: int, blocks: int, arms: int = 2) -> tuple[Order, ...]:
     return tuple(order(seed, block, arms) for block in range(blocks))
 
 
-def pairs(rounds: Order, first: int, second: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Places, from 0, of the rounds of arms ``first`` and ``second`` that form the two pairs."""
+def pairs(
+    rounds: Order, first: int, second: int, *, neighbours: bool = False
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Places, from 0, of the rounds of arms ``first`` and ``second`` that form the two pairs.
+
+    ``neighbours``: of rounds that ran at once, so that each pair is by itself.
+    """
     one, other = places(rounds, first), places(rounds, second)
+    if neighbours:
+        return (one[0], other[0]), (one[1], other[1])
     return (one[0], other[1]), (one[1], other[0])
 
 
@@ -72,12 +81,20 @@ def places(rounds: Order, arm: int) -> tuple[int, int]:
     return early, late
 
 
-def paired(values: Floats, drawn: Sequence[Order], first: int = 0, second: int = 1) -> Floats:
+def paired(
+    values: Floats,
+    drawn: Sequence[Order],
+    first: int = 0,
+    second: int = 1,
+    *,
+    neighbours: bool = False,
+) -> Floats:
     """``second`` - ``first`` of each pair: (blocks, rounds) to (blocks, 2).
 
     For ratios hand in logarithms. Values stand in the order in which the rounds ran.
     """
-    at = np.array([pairs(rounds, first, second) for rounds in drawn], np.intp).reshape(-1, PAIRS, 2)
+    each = [pairs(rounds, first, second, neighbours=neighbours) for rounds in drawn]
+    at = np.array(each, np.intp).reshape(-1, PAIRS, 2)
     taken = np.take_along_axis(values[:, None, :], at, axis=2)
     found: Floats = taken[..., 1] - taken[..., 0]
     return found

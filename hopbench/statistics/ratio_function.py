@@ -49,11 +49,13 @@ def ratio_function(
     *,
     alpha: float = 0.05,
     quantiles: Sequence[float] = QUANTILES,
+    neighbours: bool = False,
 ) -> tuple[Point, ...]:
     """Second arm / first at each quantile that can be known; empty where none can.
 
     ``rounds``: times of the requests of each round of each block, in the order in which the rounds
     ran (as many in a block as ``drawn`` has), in any unit and any order, not negative.
+    ``neighbours`` as of :func:`paired`.
     """
     taken = [
         (b, at) for b, o in enumerate(drawn) for arm in (first, second) for at in places(o, arm)
@@ -66,7 +68,7 @@ def ratio_function(
     for block, at in taken:
         logs[:, block, at] = _log_quantiles(rounds[block][at], asked)
     return tuple(
-        _point(q, units(paired(log, drawn, first, second)), alpha)
+        _point(q, units(paired(log, drawn, first, second, neighbours=neighbours)), alpha)
         for q, log in zip(asked, logs, strict=True)
         if np.isfinite(log).all()
     )

@@ -133,7 +133,7 @@ class Requests:
             rows = enumerate(map(pace.thinks_ns, self.schedule.chance.tolist()))
             async with asyncio.TaskGroup() as group:
                 for begins in pace.begins_ns(plan.worker, plan.workers):
-                    over = start_ns + plan.load.length_ns
+                    over = start_ns + plan.length_ns
                     group.create_task(self._user(start_ns + begins, over, rows))
             return
         live, late = self._live, 0

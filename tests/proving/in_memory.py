@@ -145,6 +145,7 @@ class Written:
             a="baseline",
             b=arm,
             arms=(0, 1),
+            design="rounds",
             planned_pairs=8,
             pairs=8,
             unit="pair",

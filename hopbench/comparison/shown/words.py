@@ -27,7 +27,7 @@ def facts(of: Verdict) -> tuple[tuple[str, str], ...]:
     """How it was measured: names and values."""
     planned = f" ({of.planned_pairs} planned)" if of.pairs < of.planned_pairs else ""
     found = [
-        ("pairs", f"{of.pairs} in {of.pairs // 2} blocks of drawn order{planned}"),
+        ("pairs", f"{of.pairs} {_laid_out(of)}{planned}"),
         ("level", percent(of.level)),
         ("δ", percent(of.delta)),
         ("engine", f"{of.engine} ({of.clock} clock)"),
@@ -43,6 +43,12 @@ def facts(of: Verdict) -> tuple[tuple[str, str], ...]:
         then = f"P50 {figure(of.old.response_p50_ms, 'ms')} then, in another sitting: not judged"
         found.append((of.old.run_dir, then))
     return tuple(found)
+
+
+def _laid_out(of: Verdict) -> str:
+    if of.design == "duet":
+        return "restarts, in slices of drawn order"
+    return f"in {of.pairs // 2} blocks of drawn order"
 
 
 def design_line(of: Verdict) -> str:

@@ -5,6 +5,7 @@ For the run: a node, and a broker where any variant needs one.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -37,7 +38,8 @@ class LocalParts:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._logs = Path()
-        self._node: Supervisor | None = None
+        self._nodes: list[Supervisor] = []
+        self._busy: set[Supervisor] = set()
         self._embedded: Part[kafka.Embedded] | None = None
         self._real: Watched | None = None
         self.cores: Cores | None = None
@@ -52,7 +54,7 @@ class LocalParts:
         if self.cores is not None:
             self.cores.pin_bench()
         self._pin_broker()
-        await self._supervisor()
+        await self._free()
         return found
 
     async def _open_broker(self) -> Broker:
@@ -68,19 +70,25 @@ class LocalParts:
         if self.cores is not None and self._embedded is not None:
             self.cores.pin_harness(self._embedded.pid)
 
-    async def _supervisor(self) -> Supervisor:
-        """The node, started again where a round has cost its life."""
-        node = self._node
-        if node is None or node.part.process.returncode is not None:
-            if node is not None:
-                await node.close()
-            node = self._node = await start_supervisor(self._logs / "node.log")
-            if self.cores is not None:
-                self.cores.pin_services(node.part.pid)
+    async def _free(self) -> Supervisor:
+        """A node that runs nothing; started where there is none, or a round has cost its life."""
+        for node in [each for each in self._nodes if each not in self._busy]:
+            if node.part.process.returncode is None:
+                return node
+            self._nodes.remove(node)
+            await node.close()
+        number = f"-{len(self._nodes) + 1}" if self._nodes else ""
+        node = await start_supervisor(self._logs / f"node{number}.log")
+        self._nodes.append(node)
+        if self.cores is not None:
+            self.cores.pin_services(node.part.pid)
         return node
 
     async def muster(self, scenario: Scenario, stack: AsyncExitStack) -> Nodes:
-        return Nodes((Post(await self._supervisor(), packs(scenario)),))
+        node = await self._free()
+        self._busy.add(node)
+        stack.callback(self._busy.discard, node)
+        return Nodes((Post(node, packs(scenario)),))
 
     async def load(self, plan: Plan, directory: Path) -> Generator:
         path = directory / "plan.json"
@@ -115,11 +123,10 @@ class LocalParts:
         return [Doubt(Code.CORES_SHARED, shared)]
 
     async def close(self) -> None:
-        node, self._node = self._node, None
+        nodes, self._nodes = self._nodes, []
         embedded, self._embedded = self._embedded, None
         try:
-            if node is not None:
-                await node.close()
+            await asyncio.gather(*(node.close() for node in nodes))
         finally:
             if self.cores is not None:
                 self.cores.release_bench()

@@ -8,6 +8,7 @@ from, started here or attached to, is the affair of :class:`Parts`.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Sequence
@@ -44,6 +45,10 @@ HEAD_START_NS: Final = 300_000_000
 and has tried its clock."""
 _CLOCK_STEP_NS: Final = 5_000_000
 _HUB_LAG_NS: Final = 50_000_000
+
+
+def _nothing(phase: str, share: float) -> None:
+    return
 
 
 class Parts(Protocol):
@@ -125,23 +130,45 @@ class WallEngine:
             self._api = await jaeger.connected(self._jaeger)
 
     async def round(self, plan: RoundPlan, directory: Path, progress: Progress) -> Evidence:
+        (found,) = await self.sitting([plan], [directory], progress)
+        return found
+
+    async def sitting(
+        self, plans: Sequence[RoundPlan], directories: Sequence[Path], progress: Progress
+    ) -> tuple[Evidence, ...]:
         progress("start", 0.0)
         begun_ns = monotonic_ns()
         # Left in reverse order, however the round ends: no more load, then the services with what
         # they have still to send, then the collector.
         async with AsyncExitStack() as stack:
-            staged = await self.stage(plan, directory, stack)
+            sets = list(zip(plans, directories, strict=True))
+            staged = [await self.stage(plan, directory, stack) for plan, directory in sets]
             progress("start", 0.4)
-            generator = await self._parts.load(staged.load(directory / "samples.spool"), directory)
-            stack.push_async_callback(generator.stop)
-            await together(staged.nodes.connect(staged.directory), generator.ready())
+            generators: list[Generator] = []
+            for each, directory in zip(staged, directories, strict=True):
+                load = each.load(directory / "samples.spool")
+                generators.append(await self._parts.load(load, directory))
+                stack.push_async_callback(generators[-1].stop)
+            await together(
+                *(each.nodes.connect(each.directory) for each in staged),
+                *(generator.ready() for generator in generators),
+            )
             if self._parts.cores is not None:
-                self._parts.cores.pin_generator(generator.pids)
+                for generator in generators:
+                    self._parts.cores.pin_generator(generator.pids)
             progress("start", 1.0)
             start_s = (monotonic_ns() - begun_ns) / 1e9
-            running = self._running(staged, generator, directory)
-            await running.run(progress)
-        return self._evidence(staged, running, start_s)
+            start_ns = monotonic_ns() + HEAD_START_NS
+            parts = zip(staged, generators, directories, strict=True)
+            running = [self._running(*part, start_ns) for part in parts]
+            # All of them tell the same.
+            quiet: list[Progress] = [progress, *([_nothing] * (len(running) - 1))]
+            await asyncio.gather(
+                *(each.run(tell) for each, tell in zip(running, quiet, strict=True))
+            )
+        return tuple(
+            self._evidence(each, of, start_s) for each, of in zip(staged, running, strict=True)
+        )
 
     async def stage(
         self, plan: RoundPlan, directory: Path, stack: AsyncExitStack, *, listen_all: bool = False
@@ -176,9 +203,11 @@ class WallEngine:
         watched = () if self._jaeger is None else (trace_stores.Watch(self._jaeger, self._api),)
         return (*self._parts.beside(), *watched)
 
-    def _running(self, staged: Stage, generator: Generator, directory: Path) -> Running:
-        load = staged.plan.scenario.load
-        start_ns = monotonic_ns() + HEAD_START_NS
+    def _running(
+        self, staged: Stage, generator: Generator, directory: Path, start_ns: int
+    ) -> Running:
+        load, slices = staged.plan.scenario.load, staged.plan.slices
+        length_ns = load.length_ns if slices is None else slices.ends_ns
         return Running(
             directory=directory,
             collector=staged.collector,
@@ -190,7 +219,7 @@ class WallEngine:
             times=Times(
                 start_ns=start_ns,
                 measured_from_ns=start_ns + load.warmup_ns,
-                measured_to_ns=start_ns + load.length_ns,
+                measured_to_ns=start_ns + length_ns,
             ),
             unix_offset_ns=self._unix_offset_ns,
         )
@@ -225,6 +254,7 @@ class WallEngine:
             broken=running.broken,
             host=self._host(running, {pid for of in pids.values() for pid in of}, start_s),
             doubts=tuple(self._doubts(running)),
+            slices=staged.plan.slices,
         )
 
     def _host(self, running: Running, services: set[int], start_s: float) -> Host:

@@ -67,6 +67,7 @@ class Stage:
             trace_salt=self.plan.trace_salt,
             broker=self.job.broker,
             round_name=self.job.round,
+            slices=self.plan.slices,
         )
 
 

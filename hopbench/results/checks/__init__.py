@@ -30,6 +30,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     parts.whole,
     generator.samples,
     generator.lag,
+    generator.slices,
     generator.rate,
     generator.arrivals,
     generator.spent,

@@ -59,6 +59,22 @@ def _who_had_the_cores(o: Observed) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
+def slices(o: Observed, limits: Limits) -> Iterator[Doubt]:
+    """Of a duet: nobody was loaded while the other arm had its turn."""
+    if o.evidence is None or o.evidence.slices is None or not o.sent.measured.any():
+        return
+    zero = o.evidence.start_ns
+    ended = o.sent.measured & (o.sent.done_ns >= 0)
+    due, done = o.sent.intended_ns[ended] - zero, o.sent.done_ns[ended] - zero
+    share = float(o.evidence.slices.late(due, done).sum()) / int(o.sent.measured.sum())
+    if share > limits.slices_overlap_share:
+        yield Doubt(
+            Code.SLICES_OVERLAP,
+            f"{share:.1%} of the requests were under way when the next slice began; the limit is "
+            f"{limits.slices_overlap_share:.1%}",
+        )
+
+
 def rate(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if not o.offered_rps or o.achieved_rps is None:
         return
