@@ -810,6 +810,72 @@ def test_the_observer_gives_each_arm_a_twin_without_tracing_in_each_block(
     assert told.verdict["spillover_ms"] is None
 
 
+# Duets
+
+
+@pytest.mark.slow
+def test_a_duet_takes_turns_and_every_restart_is_a_pair(mine: Path, tmp_path: Path) -> None:
+    found = compared(tmp_path / "r", mine, *TWO_ARMS, "--design", "duet")
+    conforms(found.verdict)
+    assert (found.verdict["design"], found.verdict["verdict"]) == ("duet", "faster")
+    assert found.verdict["null"] is None
+    assert "pairs_as_units" not in found.doubts
+    plan_of = read(found.run.plan)
+    conforms(plan_of)
+    # Whole slices of 1.5 s.
+    assert (plan_of["warmup_s"], plan_of["duration_s"]) == (1.5, 1.5)
+    order = plan_of["order"]
+    pairs = [turn["pair"] for turn in order]
+    assert pairs == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
+    planned = plan.read(found.run)
+    for one, other in zip(order[::2], order[1::2], strict=True):
+        assert {one["arm"], other["arm"]} == {0, 1}
+    slices = [planned.round_plan(turn).slices for turn in planned.order]
+    assert all(each is not None for each in slices)
+    for first, second in zip(slices[::2], slices[1::2], strict=True):
+        assert first is not None
+        assert second is not None
+        assert not set(first.starts_ns) & set(second.starts_ns)
+
+
+@pytest.mark.slow
+def test_a_duet_of_equals_is_its_null_and_has_rows_of_its_own_in_the_ledger(
+    hopbench: Hopbench, mine: Path
+) -> None:
+    words = ("--variants", "baseline,baseline", "--pairs", 6, "--duration", "400ms")
+    asked = ("compare", mine, "--engine", "virtual", *words, "--json", "-")
+    for design in ("rounds", "duet"):
+        found = hopbench(*asked, "--design", design)
+        assert found.document["null"]["pairs"] == 6
+        assert found.document["ledger"]["comparisons"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--variants", "baseline,batched,spread"), "is of two arms"),
+        (("--variants", "baseline,batched", "--until", "5%"), "--until: goes with"),
+        (("--variants", "baseline,batched", "--observer"), "--observer: goes with"),
+        (("--variants", "baseline,batched", "--jaeger", "http://localhost:1"), "own collectors"),
+    ],
+)
+def test_what_a_duet_cannot_do_is_refused(
+    words: tuple[str, ...], said: str, mine: Path, hopbench: Hopbench
+) -> None:
+    found = hopbench("compare", mine, "--design", "duet", *words)
+    assert found.code == Exit.BAD_INPUT
+    assert said in found.err
+
+
+def test_a_load_that_changes_is_not_cut_into_slices(mine: Path, hopbench: Hopbench) -> None:
+    fault = "faults: [{pause: 10ms, at: {service: stock}, from: 100ms}]\nload:"
+    path = hopbench.directory / "paused.yaml"
+    path.write_text(SCENARIO.replace("load:", fault))
+    found = hopbench("compare", path, "--design", "duet", "--variants", "baseline,batched")
+    assert found.code == Exit.BAD_INPUT
+    assert "goes by the time of the round" in found.err
+
+
 # Two files, and an old run
 
 

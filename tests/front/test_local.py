@@ -15,7 +15,10 @@ import psutil
 import pytest
 
 from hopbench.exits import Exit
+from hopbench.runs import plan, trial
+from hopbench.runs.directory import RunDir
 from loadgen.samples import RECORD
+from services.doubts import Code
 from tests.titles import title
 
 SCENARIO = """\
@@ -146,3 +149,42 @@ def test_a_stopped_run_is_reported_and_resumed(bench: Bench) -> None:
     assert resumed == Exit.DONE
     assert len(whole["trials"]) == 2
     assert [e["met"] for e in whole["variants"][0]["expectations"]] == [True]
+
+
+@pytest.mark.slow
+def test_in_a_duet_both_arms_live_and_one_at_a_time_is_loaded(tmp_path: Path) -> None:
+    """By the generators' own stamps, put back onto the sitting's time."""
+    (tmp_path / "small.yaml").write_text(SCENARIO)
+    run = RunDir(tmp_path / "run")
+    ended, verdict = hopbench(
+        *("compare", tmp_path / "small.yaml", "--variants", "baseline,batched"),
+        *("--design", "duet", "--pairs", "6", "--duration", "3s", "--warmup", "0s"),
+        *("--repeat-void", "0", "--out", run.path),
+    )
+    assert ended in (Exit.DONE, Exit.VOID)
+    assert verdict["design"] == "duet"
+    planned = plan.read(run)
+    turns = planned.order
+    for pair in zip(turns[::2], turns[1::2], strict=True):
+        starts, sent = [], []
+        for turn in pair:
+            found = trial.read(run, planned, turn)
+            assert found is not None
+            assert found.evidence is not None
+            slices = found.plan.slices
+            assert slices is not None
+            codes = {doubt.code for doubt in found.evidence.doubts}
+            assert not codes & {Code.SAMPLES_MISMATCH, Code.ARRIVALS}
+            intended = found.samples["intended_ns"].to_numpy() - found.evidence.start_ns
+            assert (intended == found.schedule.offset_ns).all()
+            starts.append(found.evidence.start_ns)
+            sent.append(slices.sitting(intended) // slices.room_ns)
+        assert starts[0] == starts[1]
+        assert not set(sent[0]) & set(sent[1])
+        pids = [set(map(tuple, _pids(run, turn))) for turn in pair]
+        assert not pids[0] & pids[1]
+
+
+def _pids(run: RunDir, turn: plan.Turn) -> Iterator[Any]:
+    found = orjson.loads(run.trial(turn.round, turn.variant).evidence.read_bytes())
+    yield from found["evidence"]["service_pids"].values()

@@ -66,7 +66,7 @@ def _comparison(of: Verdict) -> Iterator[str]:
         yield from _why(of.by_edge, "edge, or entry itself")
         if any(map(has_changed, of.by_path)):
             yield from _why(of.by_path, "by call path, where there are several")
-    for line in (observer_line(of), null_line(of.null, of.ledger)):
+    for line in (observer_line(of), null_line(of)):
         if line:
             yield as_sentence(safe(line))
     yield ""

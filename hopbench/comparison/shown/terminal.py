@@ -82,7 +82,7 @@ def _comparison(of: Verdict) -> Iterator[RenderableType]:
         yield _indented(_why(of.by_edge, "edge, or entry itself"))
         if any(map(has_changed, of.by_path)):
             yield _indented(_why(of.by_path, "by call path, where there are several"))
-    for line in (observer_line(of), null_line(of.null, of.ledger)):
+    for line in (observer_line(of), null_line(of)):
         if line:
             yield _indented(Text(line, style="dim"))
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from analysis.figures import digits, plural
-from hopbench.comparison.document import GuardrailRow, Interval, MetricRow, Null, Verdict, WhyRow
-from hopbench.comparison.ledger import Rate
+from hopbench.comparison.document import GuardrailRow, Interval, MetricRow, Verdict, WhyRow
 from hopbench.comparison.metrics import FAILED, METRICS
 from hopbench.comparison.sentence import calls, interval, ratio
 from hopbench.statistics.effect import fewest_pairs
@@ -121,14 +120,14 @@ def _signed_interval(ends: Interval) -> str:
     return f"[{lower}, {'∞' if high is None else _signed(high)}]"
 
 
-def null_line(of: Null | None, ledger: Rate | None) -> str:
+def null_line(verdict: Verdict) -> str:
     """With how often such pairs have been called here; empty where there are none."""
+    of, ledger = verdict.null, verdict.ledger
     if of is None:
         return ""
-    text = (
-        f"null: rounds of one arm against each other {ratio(of.ratio)} {interval(of.interval)}, "
-        f"p {p_text(of.p)}"
-    )
+    duet = verdict.design == "duet"
+    what = "sittings of equals" if duet else "rounds of one arm against each other"
+    text = f"null: {what} {ratio(of.ratio)} {interval(of.interval)}, p {p_text(of.p)}"
     if ledger is None or ledger.comparisons < 2:
         return text
     return f"{text}; called in {ledger.called} of {ledger.comparisons} comparisons here"
