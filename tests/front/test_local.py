@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from hopbench.exits import Exit
-from hopbench.runs import plan, trial
+from hopbench.runs import plan
 from hopbench.runs.directory import RunDir
+from hopbench.runs.trial import read as read_trial
 from loadgen.samples import RECORD
 from services.doubts import Code
 from tests.titles import title
@@ -168,7 +169,7 @@ def test_in_a_duet_both_arms_live_and_one_at_a_time_is_loaded(tmp_path: Path) ->
     for pair in zip(turns[::2], turns[1::2], strict=True):
         starts, sent = [], []
         for turn in pair:
-            found = trial.read(run, planned, turn)
+            found = read_trial(run, planned, turn)
             assert found is not None
             assert found.evidence is not None
             slices = found.plan.slices

@@ -146,9 +146,10 @@ def _unexplained(sent: Sent, ours: Bool, bound: int) -> int:
     dropped = sent.intended_ns[ours & sent.dropped]
     # A request is in flight from when it is due, since those before it are dealt with in order; and
     # a drop is decided when it is due or later, when some of these have ended, and none has begun.
+    # What ends in the very moment may end before or after.
     begun = np.sort(sent.intended_ns[ours & ~sent.dropped])
     ended = np.sort(sent.done_ns[ours & ~sent.dropped & (sent.done_ns >= 0)])
-    in_flight = np.searchsorted(begun, dropped, "right") - np.searchsorted(ended, dropped, "right")
+    in_flight = np.searchsorted(begun, dropped, "right") - np.searchsorted(ended, dropped, "left")
     return int((in_flight < bound).sum())
 
 
