@@ -4,7 +4,7 @@
 
 Rounds are simulated one after another, in the drawn order of their blocks, with noise that goes on
 over time; then everything is done as `compare` does it. Targets, for every kind of noise in KINDS
-for 6, 12, 20 and 24 pairs and `--until`, and for two of three arms:
+for 6, 12, 20 and 24 pairs and `--until`, for two of three arms, and for duets:
 
 - at most 6 % of the 95 % intervals exclude 1 where both arms are equal,
 - at least 94 % cover a true ratio of 1.01, 1.05 and 1.20,
@@ -53,6 +53,11 @@ STEPS: Final = 0.1
 
 PAIRS: Final = (6, 12, 20, 24)
 WIDTHS: Final = (0.06, 0.09)
+RESTARTS: Final = (6, 8, 12, 20)
+TURNS: Final = 8
+"""Slices of each arm in a restart of a duet; noise is of slices there."""
+PROCESS: Final = 0.02
+"""Standard deviation of what is a process's own."""
 MOST_BLOCKS: Final = 40
 SHIFTS: Final = (1.0, 1.01, 1.05, 1.20)
 
@@ -200,6 +205,43 @@ def level(draws: Draws, name: str, noise: Noise, checked: bool) -> bool:
     return held or not checked
 
 
+def sittings(draws: Draws, noise: Noise, restarts: int, shift: float) -> Floats:
+    """Log ratios of duets, one a restart: slices in turns of drawn order, noise that goes on from
+    slice to slice, and what a process has that the next one has not."""
+    count = len(draws.orders)
+    spread = draws.chance.uniform(*SPREAD, (count, 1))
+    shape = (count, restarts, TURNS, 2)
+    logs = noise(draws.chance, spread, restarts * TURNS * 2).reshape(shape)
+    first = draws.chance.integers(0, 2, (*shape[:-1], 1))
+    a = np.take_along_axis(logs, first, axis=3)
+    b = np.take_along_axis(logs, 1 - first, axis=3)
+    own = PROCESS * draws.chance.standard_normal((count, restarts, 2))
+    found: Floats = (b - a)[..., 0].mean(axis=2) + own[..., 1] - own[..., 0] + np.log(shift)
+    return found
+
+
+def duets(draws: Draws, name: str, noise: Noise) -> bool:
+    """As :func:`level`, for numbers of restarts."""
+    held = True
+    for restarts in RESTARTS:
+        exact = size(unit_count(restarts // 2), ALPHA)
+        misses = []
+        for shift in SHIFTS:
+            logs = sittings(draws, noise, restarts, shift)
+            misses.append(missed([each.reshape(-1, 2) for each in logs], shift))
+        good = misses[0] <= MOST_CALLED and max(misses[1:]) <= 1 - LEAST_COVERED
+        if noise is independent:
+            good = good and all(abs(each - exact) <= POINT for each in misses)
+        print(
+            f"| {name} | {restarts} | {exact:.1%} | {misses[0]:.1%} | "
+            + " | ".join(f"{1 - each:.1%}" for each in misses[1:])
+            + f" | {'held' if good else 'NOT HELD'} |",
+            flush=True,
+        )
+        held = held and good
+    return held
+
+
 def called(samples: Floats) -> tuple[float, float]:
     """Of rows of units: how many intervals exclude 0, and their median width."""
     cut = rank(samples.shape[1], ALPHA)
@@ -287,6 +329,10 @@ def main(samples: int) -> int:
     three = Draws(samples, arms=3)
     rows += [level(three, f"{name}, 3 arms", noise, True) for name, noise in KINDS.items()]
     rows += [level(draws, name, noise, False) for name, noise in HARD.items()]
+    print("\nDuets\n")
+    print("| noise | restarts | exact size | called at 1.00 | covered 1.01 | 1.05 | 1.20 | |")
+    print("|---|---|---|---|---|---|---|---|")
+    rows += [duets(draws, name, noise) for name, noise in KINDS.items()]
     print("\nNulls called and width of the interval, by what the unit is\n")
     print("| noise | pairs | neighbours | crosswise | blocks |")
     print("|---|---|---|---|---|")

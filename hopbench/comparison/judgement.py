@@ -181,7 +181,9 @@ def _document(
         primary=design.metric,
         entries=side.entries,
         verdict=outcome,
-        sentence=sentence(arm_name(design, arm), outcome, first, guardrails, parts),
+        sentence=sentence(
+            arm_name(design, arm), outcome, first, guardrails, why=parts, rows=metrics
+        ),
         doubts=doubts_of(side, summary, course.missing, course.rate, voided),
         metrics=metrics,
         guardrails=guardrails,

@@ -13,6 +13,10 @@ from hopbench.statistics.effect import Outcome
 
 _COUNTED: Final = {Outcome.FASTER: "less", Outcome.SLOWER: "more"}
 """Of what is no time."""
+_CAUSES: Final = 3
+_ALIKE: Final = 0.5
+_GONE: Final = 0.05
+"""Shares: of the largest change, and of what a part was."""
 
 
 def word(metric: str, outcome: Outcome) -> str:
@@ -37,9 +41,11 @@ def sentence(
     outcome: Outcome,
     first: MetricRow | None,
     guardrails: Sequence[GuardrailRow],
+    *,
     why: Sequence[WhyRow] = (),
+    rows: Sequence[MetricRow] = (),
 ) -> str:
-    """``first`` is the row of the primary metric, where there is one."""
+    """``first`` is the row of the primary metric, where there is one; ``rows`` are all of them."""
     worse = ", ".join(f"{named(g.metric, g.entry)} {change(g)}" for g in guardrails if g.worse)
     if first is None and not guardrails:
         return f"{name}: void, since no block is whole and without a void round."
@@ -47,14 +53,18 @@ def sentence(
         told = f"{name}: void, since not every round tells the primary metric"
         return f"{told}; {worse}." if worse else f"{told}."
     what = named(first.metric, first.entry)
+    by_entry: list[str] = []
     if first.entry is None and METRICS[first.metric].by_entry:
         what = f"{what} of all entries"
-    figure = f"{what} {changed(first)} {ends(first)}"
+        each = [row for row in rows if row.metric == first.metric and row.entry is not None]
+        by_entry = [", ".join(f"{row.entry} {changed(row)}" for row in each)] if each else []
+    figure = f"{what} {sides(first)}, {changed(first)} {ends(first)}"
     if outcome is Outcome.VOID:
         return f"{name}: {figure}, but no verdict (void)."
     told = f"{name}: {figure}, {word(first.metric, outcome)}"
-    if outcome in (Outcome.FASTER, Outcome.SLOWER) and METRICS[first.metric].by_entry and why:
-        told += f" ({_cause(why[0])})"
+    if outcome in (Outcome.FASTER, Outcome.SLOWER) and METRICS[first.metric].by_entry:
+        reasons = [*by_entry, *_causes(why)]
+        told += f" ({'; '.join(reasons)})" if reasons else ""
     if outcome is Outcome.INCONCLUSIVE and first.mde is not None:
         told += f" (a change of {least(first.mde)} is called in 4 of 5)"
     unknown = [named(g.metric, g.entry) for g in guardrails if not g.worse and not g.ruled_out]
@@ -124,9 +134,39 @@ def calls(row: WhyRow) -> str:
     return a if a == b else f"{a} → {b}"
 
 
+def _causes(why: Sequence[WhyRow]) -> list[str]:
+    """The part of the mean duration that changed most, and those that changed about as much."""
+    largest = why[0].b_ms - why[0].a_ms if why else 0.0
+    if not largest:
+        return []
+    return [
+        _cause(row)
+        for row in why[:_CAUSES]
+        if (row.b_ms - row.a_ms) / largest > _ALIKE or row is why[0]
+    ]
+
+
 def _cause(row: WhyRow) -> str:
-    """The part of the mean duration that changed most."""
     by = row.b_ms - row.a_ms
     shown = f"{'+' if by > 0 else ''}{digits(by)} ms"
     counts = calls(row)
-    return f"{row.edge or row.path}: {f'{counts} calls, ' if '→' in counts else ''}{shown}"
+    if "→" in counts:
+        shown = f"{counts} calls, {shown}"
+    elif counts and row.a_ms > 0 and row.b_ms < _GONE * row.a_ms:
+        shown = f"no longer waited for, {shown}"
+    return f"{row.edge or row.path}: {shown}"
+
+
+def sides(row: MetricRow) -> str:
+    """``48.0 → 33.2 ms``."""
+    if row.metric == FAILED:
+        return f"{digits(100 * row.a)} → {digits(100 * row.b)} %"
+    return f"{digits(row.a)} → {digits(row.b)} {METRICS[row.metric].unit}".rstrip()
+
+
+def guarded(row: GuardrailRow) -> str:
+    """A guardrail, and what is known of it."""
+    if row.metric == FAILED and row.a == row.b == 0:
+        return "no failed request"
+    known = " WORSE" if row.worse else "" if row.ruled_out else " (worse not ruled out)"
+    return f"{named(row.metric, row.entry)} {change(row)}{known}"

@@ -54,7 +54,8 @@ def show(
     if target is not None:
         write(target, text.encode())
     output.show(terminal(document))
-    output.show(f"verdict: {run.verdict}, report: {run.path / 'report.html'}")
+    told = ", ".join(f"{each.b} {each.verdict.value}" for each in comparisons(document))
+    output.show(f"verdict: {told}: {run.verdict}, report: {run.path / 'report.html'}")
     output.document(plain(document))
 
 

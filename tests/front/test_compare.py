@@ -261,7 +261,7 @@ def test_of_several_entries_the_primary_is_their_weighted_geometric_mean(tmp_pat
     assert look["ratio"] == pytest.approx(1)
     for pair, of_buy, of_look in zip(whole["pairs"], buy["pairs"], look["pairs"], strict=True):
         assert pair["b"] == pytest.approx(of_buy["b"] ** 0.75 * of_look["b"] ** 0.25)
-    assert found.verdict["sentence"].startswith("spread: P50 of all entries 0.")
+    assert found.verdict["sentence"].startswith("spread: P50 of all entries ")
 
 
 def test_why_it_changed_adds_up_and_names_the_calls_that_are_gone(done: Done) -> None:

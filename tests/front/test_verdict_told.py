@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from hopbench.comparison.document import GuardrailRow, MetricRow, Pair
-from hopbench.comparison.sentence import arm_name, interval, sentence
+from hopbench.comparison.document import GuardrailRow, MetricRow, Pair, WhyRow
+from hopbench.comparison.sentence import arm_name, guarded, interval, sentence
 from hopbench.comparison.shown.forest import Scale, scale
 from hopbench.runs.design import Design, design
 from hopbench.statistics.effect import Outcome
@@ -46,7 +46,8 @@ def told(row: MetricRow, *guardrails: GuardrailRow, of: Design = DESIGN) -> str:
 
 def test_what_is_faster_at_a_price_is_told_as_such() -> None:
     assert told(FASTER, CPU) == (
-        "batched: shop.buy P50 0.594× [0.571, 0.622], faster, but CPU per request +40 %."
+        "batched: shop.buy P50 50.0 → 30.0 ms, 0.594× [0.571, 0.622], faster, "
+        "but CPU per request +40 %."
     )
     assert told(FASTER, CPU, FAILED).endswith(
         "faster, but CPU per request +40 %, failed requests +1.2 points."
@@ -58,6 +59,41 @@ def test_what_nobody_knows_of_is_named() -> None:
     assert told(FASTER, FAILED, UNKNOWN).endswith(
         "faster, but failed requests +1.2 points; not ruled out: worse CPU per request."
     )
+
+
+def part(edge: str, a_ms: float, b_ms: float, a_calls: float = 1, b_calls: float = 1) -> WhyRow:
+    return WhyRow(edge, None, a_ms, b_ms, (b_ms - a_ms, b_ms - a_ms), a_calls, b_calls)
+
+
+def caused(*why: WhyRow, rows: tuple[MetricRow, ...] = ()) -> str:
+    text = sentence("batched", FASTER.verdict, FASTER, (), why=why, rows=rows)
+    return text.partition("faster")[2]
+
+
+def test_what_changed_most_is_named_and_what_changed_about_as_much() -> None:
+    take, quote = part("a->b.take", 12, 3, 6, 1), part("a->c.quote", 9, 2, 6, 1)
+    assert caused(take, quote, part("a->d.x", 5, 4)) == (
+        " (a->b.take: 6 → 1 calls, -9.00 ms; a->c.quote: 6 → 1 calls, -7.00 ms)."
+    )
+    assert caused(take, part("a->d.x", 3, 9)) == " (a->b.take: 6 → 1 calls, -9.00 ms)."
+    assert caused() == "."
+
+
+def test_a_part_that_left_the_critical_path_is_told_as_such() -> None:
+    assert caused(part("a->b.take", 4, 0)) == " (a->b.take: no longer waited for, -4.00 ms)."
+
+
+def test_of_several_entries_each_is_told() -> None:
+    rows = tuple(replace(FASTER, entry=name, ratio=r) for name, r in (("a.x", 0.5), ("a.y", 1.0)))
+    text = sentence("b", FASTER.verdict, replace(FASTER, entry=None), (), rows=rows)
+    assert "P50 of all entries 50.0 → 30.0 ms, 0.594×" in text
+    assert text.endswith("faster (a.x 0.5×, a.y 1×).")
+
+
+def test_a_guardrail_says_what_is_known_of_it() -> None:
+    assert guarded(CPU) == "CPU per request +40 % WORSE"
+    assert guarded(FINE) == "CPU per request ±0 %"
+    assert guarded(UNKNOWN) == "CPU per request +20 % (worse not ruled out)"
 
 
 def test_twice_as_much_is_no_power_of_ten() -> None:
@@ -74,14 +110,14 @@ def test_what_cannot_be_told_says_what_could_have_been() -> None:
         FASTER, ratio=0.98, interval_adjusted=(0.93, 1.03), verdict=Outcome.INCONCLUSIVE, mde=0.071
     )
     assert told(row, FINE) == (
-        "batched: shop.buy P50 0.98× [0.93, 1.03], inconclusive "
+        "batched: shop.buy P50 50.0 → 30.0 ms, 0.98× [0.93, 1.03], inconclusive "
         "(a change of 7.1 % is called in 4 of 5); nothing got worse."
     )
 
 
 def test_of_what_is_no_time_there_is_less_or_more() -> None:
     row = replace(FASTER, metric="calls_per_request", entry=None)
-    assert "calls per request 0.594× [0.571, 0.622], less" in told(row)
+    assert "calls per request 50.0 → 30.0, 0.594× [0.571, 0.622], less" in told(row)
 
 
 def test_two_arms_of_one_variant_are_told_apart() -> None:
@@ -136,7 +172,7 @@ def test_what_may_be_zero_is_told_as_a_difference() -> None:
         difference=-6.0,
         interval_adjusted=(-6.0, -6.0),
     )
-    assert told(gone) == "batched: calls per request -6.0 [-6.0, -6.0], less."
+    assert told(gone) == "batched: calls per request 50.0 → 30.0, -6.0 [-6.0, -6.0], less."
 
 
 def test_what_cannot_be_told_for_all_that_failed_says_what_failed() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from analysis.figures import least, plural
 from hopbench.comparison.document import Document, RaisedDoubt, Verdict, WhyRow, comparisons, doubts
-from hopbench.comparison.sentence import calls, change, changed, ends, named, word
+from hopbench.comparison.sentence import calls, changed, ends, guarded, named, word
 from hopbench.comparison.shown.words import (
     as_sentence,
     change_text,
@@ -54,11 +54,7 @@ def _comparison(of: Verdict) -> Iterator[str]:
         )
         yield f"| {' | '.join(cells)} |"
     yield ""
-    told = [
-        f"{named(row.metric, row.entry)} {change(row)}{' **worse**' if row.worse else ''}"
-        for row in of.guardrails
-    ]
-    yield f"Guardrails: {safe(', '.join(told))}."
+    yield f"Guardrails: {safe(', '.join(map(guarded, of.guardrails)))}."
     if of.why:
         yield ""
         yield f"{why_line(of)}:"

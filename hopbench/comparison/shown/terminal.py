@@ -21,8 +21,7 @@ from hopbench.comparison.document import (
     comparisons,
     doubts,
 )
-from hopbench.comparison.metrics import FAILED
-from hopbench.comparison.sentence import calls, change, ends, named, ratio, word
+from hopbench.comparison.sentence import calls, ends, guarded, ratio, word
 from hopbench.comparison.shown.forest import BAND, scale
 from hopbench.comparison.shown.words import (
     change_text,
@@ -101,7 +100,7 @@ def _forest(of: Verdict) -> RenderableType:
         rows.add_row(
             Text(_name(of, row), style="bold" if row.primary else ""),
             Text(on.bar(row.ratio, row.interval_adjusted), style=style),
-            Text(f"{ratio(row.ratio)} {word(row.metric, row.verdict)}", style=style),
+            Text(f"{ratio(row.ratio)}, {word(row.metric, row.verdict)}", style=style),
         )
         if row.primary:
             dots = on.dots(pair.b / pair.a for pair in row.pairs)
@@ -115,7 +114,7 @@ def _forest(of: Verdict) -> RenderableType:
 def _metrics(of: Verdict) -> RenderableType:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("metric", overflow="ellipsis", no_wrap=True, max_width=20)
-    for name in ("a", "b", "b/a", "p (Holm)", "mde"):
+    for name in ("a", "b", "interval", "p (Holm)", "mde"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in of.metrics:
         table.add_row(
@@ -146,11 +145,8 @@ def _guardrails(rows: Sequence[GuardrailRow]) -> RenderableType:
     """A line: who looks for what got worse finds it, or that it was looked at."""
     text = Text("guardrails: ")
     for i, row in enumerate(rows):
-        shown = f"{named(row.metric, row.entry)} {change(row)}"
-        if row.metric == FAILED and row.a == row.b == 0:
-            shown = "no failed request"
         text.append(", " if i else "")
-        text.append(f"{shown} WORSE" if row.worse else shown, style="bold red" if row.worse else "")
+        text.append(guarded(row), style="bold red" if row.worse else "")
     return text
 
 
