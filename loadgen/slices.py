@@ -47,10 +47,10 @@ class Slices:
         back: Times = at_ns - self._moved()[np.maximum(number, 0)]
         return back
 
-    def late(self, due_ns: Times, at_ns: Times) -> NDArray[np.bool_]:
+    def late(self, due_ns: Times, ended_ns: Times) -> NDArray[np.bool_]:
         """Of requests by own time: which were still under way when the next slice began."""
         begun = due_ns // self.length_ns * self.length_ns
-        return at_ns - begun > self.room_ns
+        return ended_ns - begun > self.room_ns
 
     def _moved(self) -> Times:
         own = np.arange(len(self.starts_ns), dtype=np.int64) * self.length_ns

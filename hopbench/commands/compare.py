@@ -20,7 +20,7 @@ from hopbench.comparison.judgement import judged
 from hopbench.comparison.looking import Looks
 from hopbench.comparison.metrics import PRIMARY, family
 from hopbench.comparison.precision import check_identifiable
-from hopbench.deploy.preparation import Prepared, prepare
+from hopbench.deploy.preparation import HERE, Prepared, prepare
 from hopbench.exits import Exit, worst
 from hopbench.front import options, running, verdict_ending
 from hopbench.front.comparing import measure
@@ -38,7 +38,6 @@ from hopbench.runs.rounds import STOPS, begin
 from hopbench.statistics.effect import fewest_pairs
 from services.errors import BadInput
 from services.scenario.even import is_even
-from services.scenario.model import Scenario
 
 PAIRS: Final = 20
 """The fewest that need no belief about the noise (docs/measurement.md)."""
@@ -115,7 +114,6 @@ def command(
         )
         kind = cast(Kind, one_of("--design", design_kind, ("rounds", "duet")))
         if kind == "duet":
-            _must_be_even(of.scenario, jaeger)
             of = of.with_load(in_slices(of.scenario.load))
         planned = plan.comparison_of(
             of.scenario,
@@ -151,6 +149,8 @@ def command(
         directory, planned = running.resumed(running.given(context), resume, "compare", RESUMABLE)
         turns = lacking(planned, directory, Looks(planned, directory).needed())
     check_identifiable(planned)
+    if planned.design is not None and planned.design.kind == "duet":
+        _must_go_in_slices(planned)
     if observer and not (planned.settings.tracing and planned.settings.trace_ratio < 1):
         raise BadInput(
             "--observer: asks what tracing does to requests that are not sampled: there are none",
@@ -211,9 +211,12 @@ def _run(
 def _time(planned: RunPlan, summary: Summary, rounds: int, took_s: float) -> str:
     """What of it was load. Starts are known of the rounds that are there, not of those that were
     measured once more: their mean stands for both."""
-    load_s = rounds * (planned.scenario.load.warmup_ns + planned.scenario.load.duration_ns) / 1e9
+    duet = planned.design is not None and planned.design.kind == "duet"
+    # Two rounds of a duet start at once.
+    together = 2 if duet else 1
+    load_s = rounds * planned.scenario.load.length_ns / 1e9
     starts = [each.start_s for each in summary.trials if each.start_s is not None]
-    start_s = rounds * mean(starts) if starts else 0.0
+    start_s = rounds / together * mean(starts) if starts else 0.0
     return (
         f"{took_s:.0f} s for {plural(rounds, 'round')}: {load_s:.0f} s of load, {start_s:.0f} s of "
         f"starts, the rest {(took_s - start_s) / load_s - 1:.0%} of the load"
@@ -231,14 +234,22 @@ def _pairs(of: Asked, kind: Kind, until: str | None) -> int:
     return fewest_pairs(0.05, max(1, family(*arms)), PAIRS)
 
 
-def _must_be_even(scenario: Scenario, jaeger: str | None) -> None:
-    """Raises BadInput for what slices would tear apart."""
-    if not is_even(scenario):
+def _must_go_in_slices(planned: RunPlan) -> None:
+    """Raises BadInput for what slices would tear apart, and for parts that are there once."""
+    uneven = [name for name, scenario in planned.scenarios.items() if not is_even(scenario)]
+    if uneven:
         raise BadInput(
-            "--design duet: the load, or a fault, goes by the time of the round",
+            f"--design duet: in {uneven[0]} the load, a fault or a cache goes by the time of the "
+            "round",
             hint="--design rounds",
         )
-    if jaeger is not None:
+    settings = planned.settings
+    if settings.engine not in HERE:
+        raise BadInput(
+            f"--engine {settings.engine}: has one set of services, and a duet needs two",
+            hint="--engine local; or --design rounds",
+        )
+    if settings.jaeger is not None:
         raise BadInput(
             "--design duet: traces are read from its own collectors",
             hint="leave --jaeger out, or take --design rounds",

@@ -12,7 +12,7 @@ import typer
 
 from hopbench.comparison.precision import check_identifiable
 from hopbench.deploy.preparation import prepare
-from hopbench.exits import Exit
+from hopbench.exits import Exit, Terminated
 from hopbench.front import options, proof_ending, running
 from hopbench.front.output import Output, check_target
 from hopbench.front.proving import Measuring, Stopped, usual_s
@@ -23,8 +23,8 @@ from hopbench.proving.proof import Course, Void, least_rounds, prove
 from hopbench.proving.stages import Asked, concluding, looking
 from hopbench.runs import directory as rundir
 from hopbench.runs.rounds import STOPS
-from hopbench.statistics.effect import FEWEST_PAIRS
-from services.errors import BadInput
+from hopbench.statistics.effect import fewest_pairs
+from services.errors import BadInput, CannotStart
 from services.scenario.even import is_even
 from services.scenario.file.parser import load
 from services.scenario.text import units
@@ -146,6 +146,11 @@ def _prove(asked: Asked, place: ProofDir, markdown: str | None, output: Output) 
             code, why = Exit.VOID, str(void)
         except KeyboardInterrupt:
             code = Exit.INTERRUPTED
+        except Terminated:
+            code = Exit.TERMINATED
+        except (BadInput, CannotStart, OSError):
+            output.note(f"go on with: hopbench prove --resume {place.path}")
+            raise
         found = proof_ending.written(asked, place, course)
         proof_ending.show(found, place, markdown, output)
     if why:
@@ -169,7 +174,7 @@ def _short(asked: Asked, *, keep_warmup: bool, keep_duration: bool) -> Asked:
     )
     short = replace(asked, scenario=replace(scenario, load=load))
     try:
-        check_identifiable(concluding(short, (), FEWEST_PAIRS))
+        check_identifiable(concluding(short, (), fewest_pairs(asked.alpha)))
     except BadInput:
         return asked
     return short
@@ -177,7 +182,7 @@ def _short(asked: Asked, *, keep_warmup: bool, keep_duration: bool) -> Asked:
 
 def _check(asked: Asked) -> None:
     """Raises BadInput for what can end in no proof, before anything starts."""
-    check_identifiable(concluding(asked, (), FEWEST_PAIRS))
+    check_identifiable(concluding(asked, (), fewest_pairs(asked.alpha)))
     planned = looking(asked, (), 1)
     prepared = prepare(planned, planned.order, os.environ)
     if prepared.deployment is not None:

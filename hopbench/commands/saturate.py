@@ -14,7 +14,8 @@ import typer
 
 from hopbench import disk, engines
 from hopbench.deploy.preparation import prepare
-from hopbench.exits import Exit
+from hopbench.engines.port import Evidence
+from hopbench.exits import Exit, Terminated
 from hopbench.front import ending, options, running
 from hopbench.front.output import Output
 from hopbench.front.settings import quantity, run_settings, share, with_load
@@ -23,7 +24,7 @@ from hopbench.results.gates import Gate, check, judge, parse
 from hopbench.results.summary import Summary
 from hopbench.runs import directory as rundir
 from hopbench.runs import evidence, plan
-from hopbench.runs.directory import RunDir, TrialDir
+from hopbench.runs.directory import RunDir
 from hopbench.runs.plan import RunPlan
 from hopbench.runs.rounds import begin
 from hopbench.saturation.document import Saturation, knee, looks, sentence
@@ -156,6 +157,8 @@ class _Search:
                 code = self._look(rate_rps)
         except KeyboardInterrupt:
             code = Exit.INTERRUPTED
+        except Terminated:
+            code = Exit.TERMINATED
         found = self._document(finished=code is Exit.DONE)
         disk.write_json(self.place / "saturate.json", plain(found))
         self.output.show(terminal(found))
@@ -182,7 +185,8 @@ class _Search:
                     return ended.code
                 summary = running.analysed(planned, run, self.output)
                 seen = self._seen(planned, run, summary, rate_rps)
-                if seen.outcome in (Outcome.HELD, Outcome.SATURATED):
+                # What looks lost by a little may be chance: twice is none.
+                if seen.sure or (attempt and seen.outcome is Outcome.SATURATED):
                     break
             ending.written(summary, run)
         self.steps.append(seen)
@@ -192,14 +196,29 @@ class _Search:
         (account,) = summary.trials
         place = run.trial(account.round, account.variant)
         samples = pl.read_parquet(place.samples, glob=False)
+        left = evidence.read(place)
         if not self.steps:
-            self.predicted = _predicted(place, samples)
-        missed = None
+            self.predicted = _predicted(left, samples)
+        missed, untold = None, None
         if self.goal is not None:
             outcome = judge(self.goal, gate_values.of_summary(planned, summary))
             # What a gate fails by is what an objective asks for.
-            missed = f"{self.goal.text} ({outcome.value})" if outcome.passed is True else None
-        return step(account, samples, str(run.path), rate_rps, missed)
+            if outcome.passed is True:
+                missed = f"{self.goal.text} ({outcome.value})"
+            elif outcome.passed is None:
+                # Requests that never ended are why a quantile is not known, or too few are.
+                lost = account.load.failed + account.load.dropped
+                missed, untold = (self.goal.text, None) if lost else (None, self.goal.text)
+        window = None if left is None else (left.measured_from_ns, left.measured_to_ns)
+        return step(
+            account,
+            samples,
+            window,
+            run_dir=str(run.path),
+            rate_rps=rate_rps,
+            missed=missed,
+            untold=untold,
+        )
 
     def _document(self, *, finished: bool) -> Saturation:
         planned = self.at(self.most_rps)
@@ -224,9 +243,9 @@ class _Search:
         )
 
 
-def _predicted(place: TrialDir, samples: pl.DataFrame) -> Predicted | None:
+def _predicted(found: Evidence | None, samples: pl.DataFrame) -> Predicted | None:
     """From CPU time per request, warm-up and drain included."""
-    found, sent = evidence.read(place), samples.filter(pl.col("sent_ns").is_not_null()).height
+    sent = samples.filter(pl.col("sent_ns").is_not_null()).height
     if found is None or not sent:
         return None
     each: dict[int, float] = {}

@@ -188,13 +188,15 @@ def _processes(plan: RunPlan) -> Iterator[Started]:
     if is_virtual(settings):
         return
     local = settings.engine == "local"
+    # Of a duet both arms are there at once.
+    arms = 2 if plan.design is not None and plan.design.kind == "duet" else 1
     if local:
         packed = [packs(scenario) for scenario in plan.scenarios.values()]
         shared = max(sum(len(pack.replicas) for pack in of if pack.shared) for of in packed)
-        yield _process("service", max(map(len, packed)), _PACKED_MB * shared)
-        yield _process("node")
-        yield _process("fork server")
-        yield _process("collector")
+        yield _process("service", arms * max(map(len, packed)), arms * _PACKED_MB * shared)
+        yield _process("node", arms)
+        yield _process("fork server", arms)
+        yield _process("collector", arms)
     if any(uses_kafka(topology(scenario)) for scenario in plan.scenarios.values()):
         if settings.broker != EMBEDDED:
             yield _attached("kafka", settings.broker)
@@ -204,12 +206,12 @@ def _processes(plan: RunPlan) -> Iterator[Started]:
     if there is not None:
         yield _attached("jaeger", f"{there.query}, OTLP at {there.otlp}")
     if local:
-        yield _process("locust")
+        yield _process("locust", arms)
         if settings.workers > 1:
-            yield _process("locust-worker", settings.workers)
+            yield _process("locust-worker", arms * settings.workers)
         # Each generator has a process beside it for entries over Kafka.
         if any(entry.protocol == "kafka" for entry in plan.scenario.load.entries):
-            yield _process("kafka-entries", settings.workers)
+            yield _process("kafka-entries", arms * settings.workers)
 
 
 def _process(role: str, count: int = 1, more_mb: float = 0.0) -> Started:
@@ -223,6 +225,8 @@ def _attached(role: str, address: str) -> Started:
 _NAMES: Final = {
     "service": ("service process", "service processes"),
     "node": ("node", "nodes"),
+    "fork server": ("fork server", "fork servers"),
+    "collector": ("collector", "collectors"),
     "kafka": ("Kafka", "Kafkas"),
     "jaeger": ("Jaeger", "Jaegers"),
     "locust": ("Locust", "Locusts"),

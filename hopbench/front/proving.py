@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.figures import plural
 from hopbench import disk
 from hopbench.comparison.document import comparisons
 from hopbench.comparison.judgement import judged
@@ -59,15 +60,28 @@ class Measuring:
         turns = planned.order if fresh else missing(planned, run)
         prepared = self._prepared(stage, planned, turns)
         with rundir.claimed(self._begun(run, planned, fresh)):
-            with self._timed(stage) as ran:
-                ended = running.executed(planned, prepared.turns, run, self.output)
-                ran.append(ended.rounds)
-            if ended.code is not Exit.DONE:
-                raise Stopped(ended.code)
+            self._run_of_look(stage, planned, prepared.turns, run)
             summary = running.analysed(planned, run, self.output)
+            for _ in range(self.asked.repeat_void):
+                void = {trial.round for trial in summary.trials if trial.void}
+                if not void:
+                    break
+                again = tuple(turn for turn in planned.order if turn.round in void)
+                self.output.note(f"{stage}: {plural(len(again), 'void round')} once more")
+                self._run_of_look(stage, planned, again, run)
+                summary = running.analysed(planned, run, self.output)
             ending.written(summary, run)
         (row,) = summary.variants
         return Looked(str(run.path), row)
+
+    def _run_of_look(
+        self, stage: str, planned: RunPlan, turns: tuple[plan.Turn, ...], run: RunDir
+    ) -> None:
+        with self._timed(stage) as ran:
+            ended = running.executed(planned, turns, run, self.output)
+            ran.append(ended.rounds)
+        if ended.code is not Exit.DONE:
+            raise Stopped(ended.code)
 
     def compared(self, stage: str, planned: RunPlan) -> Compared:
         run, planned, summary = self._measured(stage, planned)
@@ -153,11 +167,13 @@ class Measuring:
     @contextmanager
     def _timed(self, stage: str) -> Iterator[list[int]]:
         """Enters into spent.json, however the block ends; how many rounds ran is appended."""
-        began, ran = time.monotonic(), list[int]()
+        began, ran, whole = time.monotonic(), list[int](), False
         try:
             yield ran
+            whole = True
         finally:
-            if sum(ran):
+            # A stage that was whole before is only read.
+            if sum(ran) or not whole:
                 taken = spent(self.place).more(stage, sum(ran), time.monotonic() - began)
                 disk.write_json(self.place.spent, codec.plain(taken))
 

@@ -33,7 +33,7 @@ from hopbench.proving.stages import (
     rounds_of,
     screening,
 )
-from hopbench.statistics.effect import FEWEST_PAIRS, Outcome
+from hopbench.statistics.effect import Outcome, fewest_pairs
 from hopbench.statistics.screening import MOST, Effects, effects, limit
 from services.errors import BadInput
 from services.scenario.model import Refactor
@@ -64,17 +64,22 @@ class Course:
 
 
 def prove(asked: Asked, stages: Stages, course: Course) -> None:
-    """Fill ``course``. Raises Void, and whatever ends a stage."""
+    """Fill ``course``. Raises Void where no verdict can be reached, and whatever ends a stage."""
     tried: list[Refactor] = []
     for depth in range(1, asked.depth + 1):
-        if depth > 1 and not stages.fits(_least(asked)):
+        if depth > 1 and not stages.begun(f"{depth}-look") and not stages.fits(least_rounds(asked)):
             stages.note(f"the budget has no room for look {depth}")
             break
-        found = _found(asked, stages, course, depth, tried)
-        if not found:
+        try:
+            found = _found(asked, stages, course, depth, tried)
+            tried += [each.refactor for each in found]
+            held = _tried(asked, stages, course, depth, found) if found else ()
+        except Void as void:
+            if not course.kept:
+                raise
+            # What held before is no worse for it.
+            stages.note(str(void))
             break
-        tried += [each.refactor for each in found]
-        held = _tried(asked, stages, course, depth, found)
         if not held:
             break
         course.kept = (*course.kept, *held)
@@ -89,7 +94,12 @@ def least_rounds(asked: Asked) -> int:
 
 
 def _least(asked: Asked) -> int:
-    return 2 * rounds_of(asked, 1) + _ARMS * FEWEST_PAIRS
+    return 2 * rounds_of(asked, 1) + _last(asked)
+
+
+def _last(asked: Asked) -> int:
+    """Rounds of the shortest last comparison."""
+    return _ARMS * fewest_pairs(asked.alpha)
 
 
 def _found(
@@ -130,12 +140,12 @@ def _tried(
     left_out = [each for each in winners if each.name not in fresh]
     better_first = sorted(
         (each for each in winners if each.name in fresh),
-        key=lambda each: _row(each, fresh[each.name]).ratio or 1.0,
+        key=lambda each: _ratio(each, fresh[each.name]),
     )
     held: list[Candidate] = []
     for each in better_first:
         verdict = fresh[each.name]
-        if not _faster(each, verdict):
+        if not _faster(each, verdict, asked.alpha, len(fresh)):
             why = f"not in fresh rounds: {_figure(each, verdict)}"
             course.steps.append(_step(depth, each, why, verdict, confirmed=True))
         elif (ruled := clash(asked.scenario, [*course.kept, *held], each)) is not None:
@@ -155,7 +165,7 @@ def _together(asked: Asked, stages: Stages, depth: int, found: int) -> bool:
     if found <= MOST_AT_ONCE or stages.begun(f"{depth}-screen"):
         return False
     return stages.begun(f"{depth}-factors") or stages.fits(
-        FACTOR_ROUNDS + rounds_of(asked, 1) + _ARMS * FEWEST_PAIRS
+        FACTOR_ROUNDS + rounds_of(asked, 1) + _last(asked)
     )
 
 
@@ -186,7 +196,11 @@ def _screened_together(
 ) -> Sequence[Candidate]:
     """By twelve runs of several at once: those that helped, the best first."""
     chosen: list[Candidate] = []
+    # What shows at the slowest requests does not add up in the middle ones.
+    late = [each for each in found if _late(each)]
     for each in found:
+        if each in late:
+            continue
         if (ruled := clash(asked.scenario, [*course.kept, *chosen], each)) is not None:
             why = f"an alternative to {ruled[0].name}, which promises more: {ruled[1]}"
             course.steps.append(_step(depth, each, why))
@@ -194,6 +208,8 @@ def _screened_together(
             course.steps.append(_step(depth, each, f"not tried: {MOST} at once are the most"))
         else:
             chosen.append(each)
+    if not chosen:
+        return late
     done = stages.factored(f"{depth}-factors", factoring(asked, course.kept, chosen, depth))
     told = {name: of for name, of in done.p50_ms.items() if len(of) > 1}
     if not told:
@@ -223,13 +239,12 @@ def _screened_together(
             )
             course.steps.append(step)
     best_first = sorted(winners, key=lambda pair: -(pair[1].saved_ms or 0.0))
-    if not best_first or stages.begun(f"{depth}-confirm"):
-        return [each for each, _ in best_first]
-    count = _affordable(asked, stages, len(best_first), screens=1)
-    course.steps += [
-        _step(depth, each, "not confirmed: the budget") for each, _ in best_first[count:]
-    ]
-    return [each for each, _ in best_first[:count]]
+    going_on = [*(each for each, _ in best_first), *late]
+    if not going_on or stages.begun(f"{depth}-confirm"):
+        return going_on
+    count = _affordable(asked, stages, len(going_on), screens=1)
+    course.steps += [_step(depth, each, "not confirmed: the budget") for each in going_on[count:]]
+    return going_on[:count]
 
 
 def _effect(of: Candidate, at: int, by_entry: Mapping[str, Effects], alpha: float) -> Effect:
@@ -250,22 +265,24 @@ def _errors(of: Effects, at: int) -> float:
 def _affordable(asked: Asked, stages: Stages, count: int, *, screens: int) -> int:
     """How many, of those that promise most, can be measured as often as that, with a verdict on all
     of them still to come."""
-    while count > 1 and not stages.fits(screens * rounds_of(asked, count) + _ARMS * FEWEST_PAIRS):
+    while count > 1 and not stages.fits(screens * rounds_of(asked, count) + _last(asked)):
         count -= 1
     return count
 
 
 def _concluded(asked: Asked, stages: Stages, course: Course) -> Compared:
-    pairs = FINAL_PAIRS
-    while pairs > FEWEST_PAIRS and not stages.fits(_ARMS * pairs):
+    fewest = fewest_pairs(asked.alpha)
+    pairs = max(FINAL_PAIRS, fewest)
+    while pairs > fewest and not stages.fits(_ARMS * pairs):
         pairs -= 2
     return stages.compared("final", concluding(asked, course.kept, pairs))
 
 
 def _must_tell(stage: str, done: Compared) -> None:
-    void = [each for each in done.verdicts if each.verdict is Outcome.VOID]
-    if void:
-        why = "; ".join(doubt.text for doubt in void[0].doubts if doubt.voids)
+    """Raises Void where it tells of no arm. One arm alone may have nothing to tell: requests that
+    never end."""
+    if all(each.verdict is Outcome.VOID for each in done.verdicts):
+        why = "; ".join(doubt.text for doubt in done.verdicts[0].doubts if doubt.voids)
         raise Void(f"{stage} is void: {why} ({done.run_dir})")
 
 
@@ -283,28 +300,49 @@ def _screen(depth: int, done: Compared) -> Screen:
     return Screen(depth, done.run_dir, done.rounds, "one_by_one", tuple(shown), None)
 
 
-def _row(of: Candidate, verdict: Verdict) -> MetricRow:
+def _row(of: Candidate, verdict: Verdict) -> MetricRow | None:
     """By which a refactor is judged: the primary metric; of a hedge, which helps the slowest
-    requests, P95 where every round tells it."""
-    at = saves_at(str(of.written["op"]))
-    rows = [row for row in verdict.metrics if row.metric == f"response_p{at}"]
-    whole = [row for row in rows if row.entry is None] or rows
-    first = verdict.first
-    assert first is not None
-    return whole[0] if whole and at != saves_at("") else first
+    requests, P95 where every round tells it. None of what has no verdict."""
+    if _late(of):
+        rows = [row for row in verdict.metrics if row.metric == f"response_p{_at(of)}"]
+        whole = [row for row in rows if row.entry is None] or rows
+        if whole:
+            return whole[0]
+    return verdict.first
+
+
+def _ratio(of: Candidate, verdict: Verdict) -> float:
+    row = _row(of, verdict)
+    return 1.0 if row is None or row.ratio is None else row.ratio
+
+
+def _at(of: Candidate) -> int:
+    return saves_at(str(of.written["op"]))
+
+
+def _late(of: Candidate) -> bool:
+    """Whether it shows at the slowest requests."""
+    return _at(of) != saves_at("")
 
 
 def _helps(of: Candidate, verdict: Verdict, alpha: float) -> bool:
     row = _row(of, verdict)
-    return row.ratio is not None and row.ratio < 1 and row.p <= alpha
+    return row is not None and row.ratio is not None and row.ratio < 1 and row.p <= alpha
 
 
-def _faster(of: Candidate, verdict: Verdict) -> bool:
-    return _row(of, verdict).verdict is Outcome.FASTER
+def _faster(of: Candidate, verdict: Verdict, alpha: float, family: int) -> bool:
+    """By the family of the refactors that are confirmed together. The primaries are that already;
+    another metric is by its own p and Bonferroni: among all the secondary ones it could never be
+    called."""
+    if _late(of):
+        return _helps(of, verdict, alpha / family)
+    return verdict.verdict is Outcome.FASTER
 
 
 def _figure(of: Candidate, verdict: Verdict) -> str:
     row = _row(of, verdict)
+    if row is None:
+        return "; ".join(doubt.text for doubt in verdict.doubts if doubt.voids)
     everywhere = " of all entries" if row.entry is None else ""
     what = f"{named(row.metric, row.entry)}{everywhere}"
     return f"{what} {changed(row)} {ends(row)}, {row.verdict.value}"
@@ -319,7 +357,7 @@ def _price(verdict: Verdict) -> str:
 
 def _most_changed(of: Candidate, verdict: Verdict) -> MetricRow | None:
     """The entry's row in which it shows most, at the quantile that is the refactor's."""
-    metric = f"response_p{saves_at(str(of.written['op']))}"
+    metric = f"response_p{_at(of)}"
     rows = [row for row in verdict.metrics if row.metric == metric and row.entry and row.ratio]
     return max(rows, key=lambda row: abs(math.log(row.ratio or 1.0)), default=None)
 
@@ -350,7 +388,7 @@ def _step(
         finding=_of(of.finding),
         predicted_ms=None if low is None or high is None else (low, high),
         entry=None if row is None else row.entry,
-        quantile=saves_at(str(of.written["op"])),
+        quantile=_at(of),
         estimate_ms=estimate,
         saved_ms=saved,
         verdict=verdict,
@@ -369,11 +407,11 @@ def _of(finding: Finding) -> Found:
 def told(course: Course) -> str:
     """The whole proof in a sentence."""
     held = [step for step in course.steps if step.held]
-    if not course.steps:
-        return "Nothing to prove: no finding proposes a refactor."
     among = f"{len(held)} of {plural(len(course.steps), 'refactor')} held"
     if not course.finished:
         return f"{among} so far; not everything has run."
+    if not course.steps:
+        return "Nothing to prove: no finding proposes a refactor."
     if course.final is None:
         return "No refactor held."
     (verdict,) = course.final.verdicts

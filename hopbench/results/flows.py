@@ -21,7 +21,8 @@ _NANO = 1_000_000_000
 def flows(found: Trial) -> tuple[Flow, ...]:
     """Of a round; none of one that left no evidence."""
     evidence = found.evidence
-    if evidence is None:
+    if evidence is None or evidence.slices is not None:
+        # Seconds of a sitting are not those of one of its arms.
         return ()
     measured = found.samples.filter(pl.col("phase") == "measured")
     sent = measured["sent_ns"].count()

@@ -209,7 +209,7 @@ async def _sitting(
         seed = str(turn.seed)
         evidence.ended(place, Written(turn.variant, turn.round, turn.pair, seed, each, repeated))
         ended.rounds += 1
-    for turn, place in zip(turns, places, strict=True):
+    for turn, each, place in zip(turns, found, places, strict=True):
         course.progress(turn, "read", 0.0)
-        trial.settle(place, turn.variant)
+        trial.settle(place, turn.variant, each.slices)
         course.progress(turn, "read", 1.0)

@@ -18,6 +18,7 @@ from analysis.reading.inputs import read_spools
 from analysis.spans.parquet import read_parquet, write_parquet
 from analysis.spans.table import SpanTable, empty
 from hopbench import disk
+from hopbench.engines import is_virtual
 from hopbench.engines.port import Evidence, RoundPlan, Settings
 from hopbench.runs import evidence, metrics
 from hopbench.runs.directory import RunDir, TrialDir
@@ -25,7 +26,7 @@ from hopbench.runs.environment import Environment
 from hopbench.runs.metrics import Point
 from hopbench.runs.plan import RunPlan, Turn
 from loadgen.schedule import Schedule, arrivals, taken
-from loadgen.slices import sliced
+from loadgen.slices import Slices, sliced
 from loadgen.spool import reader as spools
 from services.errors import BadInput
 
@@ -79,16 +80,17 @@ class Tables:
     points: tuple[Point, ...]
 
 
-def settle(place: TrialDir, variant: str) -> Tables | None:
+def settle(place: TrialDir, variant: str, slices: Slices | None = None) -> Tables | None:
     """Turn the spools of a round that is over into Parquet; None where there are none left.
 
     The spools go when every table stands, so that whatever ends this in between loses nothing: the
     next one begins anew, or goes on removing them. Those of a round that did not end stay: what a
-    killed bench has left may be writing still. Whoever calls it has claimed the run.
+    killed bench has left may be writing still. Whoever calls it has claimed the run. ``slices`` are
+    those of the round's plan.
     """
     tables = None
     if place.spools and not place.settled.exists():
-        tables = _made(place, variant)
+        tables = _made(place, variant, slices)
         if not place.evidence.is_file():
             return tables
         place.settled.touch()
@@ -97,10 +99,11 @@ def settle(place: TrialDir, variant: str) -> Tables | None:
     return tables
 
 
-def _made(place: TrialDir, variant: str) -> Tables:
+def _made(place: TrialDir, variant: str, slices: Slices | None) -> Tables:
     begun = [spool for spool in place.samples_spools if spools.begun(spool)]
     samples = spools.samples(begun) if begun else spools.COLUMNS.empty_table()
-    samples = _by_own_time(place, samples)
+    if begun and slices is not None:
+        samples = _by_own_time(samples, slices, spools.read(begun[0]).start_ns)
     with disk.whole(place.samples) as file:
         pq.write_table(samples, file)
     frame = _frame(samples)
@@ -118,17 +121,14 @@ def _made(place: TrialDir, variant: str) -> Tables:
     return Tables(frame, spans, points)
 
 
-def _by_own_time(place: TrialDir, samples: pa.Table) -> pa.Table:
+def _by_own_time(samples: pa.Table, slices: Slices, zero_ns: int) -> pa.Table:
     """As if the round had had its sitting to itself (loadgen/slices.py): everything that reads
-    samples knows one schedule's time. Of a round that did not end nobody knows the zero."""
-    found = evidence.read(place)
-    if found is None or found.slices is None:
-        return samples
-    due = samples["intended_ns"].to_numpy() - found.start_ns
+    samples knows one schedule's time."""
+    due = samples["intended_ns"].to_numpy() - zero_ns
     for name in ("intended_ns", "sent_ns", "done_ns"):
         column = samples[name]
-        at = column.fill_null(0).to_numpy() - found.start_ns
-        own = found.slices.own(due, at) + found.start_ns
+        at = column.fill_null(0).to_numpy() - zero_ns
+        own = slices.own(due, at) + zero_ns
         moved = pa.array(own, column.type, mask=column.is_null().to_numpy())
         number = samples.schema.get_field_index(name)
         samples = samples.set_column(number, samples.schema.field(number), moved)
@@ -183,9 +183,10 @@ def read(run: RunDir, plan: RunPlan, turn: Turn) -> Trial | None:
     place = run.trial(turn.round, turn.variant)
     if not place.path.is_dir():
         return None
-    tables = settle(place, turn.variant) or _kept(place)
     round_plan = plan.round_plan(turn)
     settings = round_plan.settings(plan.settings)
+    slices = None if is_virtual(settings) else round_plan.slices
+    tables = settle(place, turn.variant, slices) or _kept(place)
     ended = evidence.written(place)
     return Trial(
         turn=turn,

@@ -30,9 +30,9 @@ class Saturation:
     at_least_rps: float | None
     """The highest rate that was held."""
     within: float
-    """How far above the knee, as a share, the lowest rate is that was not held."""
+    """How near the knee was to be found, as a share."""
     predicted_rps: float | None
-    """By the utilisation law, from CPU time per request at the lowest rate; None where it is not
+    """By the utilisation law, from CPU time per request at the first rate; None where it is not
     known, as in virtual time."""
     predicted_bottleneck: str | None
     finished: bool

@@ -145,7 +145,7 @@ def test_a_batch_is_faster_and_the_sentence_says_by_how_much(done: Done) -> None
     low, high = primary["interval"]
     assert low <= primary["ratio"] <= high < 0.6
     assert re.fullmatch(
-        r"batched: order\.create P50 0\.\d+× \[0\.\d+, 0\.\d+\], faster "
+        r"batched: order\.create P50 [\d.]+ → [\d.]+ ms, 0\.\d+× \[0\.\d+, 0\.\d+\], faster "
         r"\(order\.create->stock\.take: 6 → 1 calls, -\d\.\d+ ms\); nothing got worse\.",
         done.verdict["sentence"],
     )

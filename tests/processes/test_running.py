@@ -43,7 +43,8 @@ def test_a_round_knows_its_phase_with_and_without_a_warm_up(
     warmup_ns: int, at_ns: int, phase: tuple[str, float]
 ) -> None:
     measured_from_ns = 100 + warmup_ns
-    assert Times(100, measured_from_ns, measured_from_ns + 40).phase(at_ns) == phase
+    ends_ns = measured_from_ns + 40
+    assert Times(100, measured_from_ns, ends_ns, ends_ns).phase(at_ns) == phase
 
 
 def test_a_round_is_unfinished_while_handlers_are_open_or_messages_under_way() -> None:

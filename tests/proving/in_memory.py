@@ -76,6 +76,10 @@ class Written:
     """Rounds in the budget."""
     void: str = ""
     """The stage that is."""
+    untold: frozenset[str] = frozenset()
+    """Arms whose requests never end."""
+    there: frozenset[str] = frozenset()
+    """Stages of an earlier sitting."""
     ran: list[tuple[str, tuple[str, ...], int]] = field(default_factory=list)
     """Stage, arms and rounds."""
     seeds: list[int] = field(default_factory=list)
@@ -118,7 +122,7 @@ class Written:
         return self.ratios.get(str(said.get("edge") or said.get("at")), 1.0)
 
     def begun(self, stage: str) -> bool:
-        return False
+        return stage in self.there
 
     def fits(self, rounds: int) -> bool:
         return rounds <= self.room - sum(count for *_, count in self.ran)
@@ -133,7 +137,8 @@ class Written:
     def _verdict(self, stage: str, arm: str) -> Verdict:
         p50 = self.ratios.get(f"{stage} {arm}", self.ratios.get(arm, 0.5))
         p95 = self.ratios.get(f"{arm} P95", p50)
-        outcome = Outcome.VOID if stage == self.void else _outcome(p50)
+        untold = stage == self.void or arm in self.untold
+        outcome = Outcome.VOID if untold else _outcome(p50)
         cpu = 1.4 if arm in self.worse else 1.0
         return Verdict(
             scenario="shop",
@@ -168,7 +173,9 @@ class Written:
             doubts=(RaisedDoubt("few_pairs", "2 pairs", None, True),)
             if outcome is Outcome.VOID
             else (),
-            metrics=(_row("response_p50", p50, primary=True), _row("response_p95", p95)),
+            metrics=()
+            if untold
+            else (_row("response_p50", p50, primary=True), _row("response_p95", p95)),
             guardrails=(
                 GuardrailRow(
                     "cpu_us_per_request",

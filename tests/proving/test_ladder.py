@@ -216,6 +216,42 @@ def test_where_the_budget_has_no_room_for_all_the_best_are_screened_by_themselve
     assert [each.name for each in course.steps if each.held] == ["batch-order-s0-ask"]
 
 
+def test_a_resumed_proof_goes_as_deep_as_it_had_gone() -> None:
+    finds = [[finding(TAKE)], [finding(QUOTE)]]
+    there = frozenset({"1-look", "1-screen", "1-confirm", "2-look", "2-screen", "2-confirm"})
+    course = proved(Written(finds, {}, room=0, there=there))
+    assert [each.name for each in course.steps if each.held] == [TAKEN_BY, QUOTED_BY]
+
+
+def test_one_arm_without_a_verdict_ends_nothing() -> None:
+    stages = Written([[finding(TAKE), finding(QUOTE)]], {}, untold=frozenset({QUOTED_BY}))
+    course = proved(stages)
+    assert step(course, TAKEN_BY).held
+    assert step(course, QUOTED_BY).why == "not in the screen: 2 pairs"
+
+
+@pytest.mark.parametrize("stage", ["2-look", "2-screen", "2-confirm"])
+def test_what_held_is_proved_also_where_a_deeper_look_is_void(stage: str) -> None:
+    stages = Written([[finding(TAKE)], [finding(QUOTE)]], {}, void=stage)
+    course = proved(stages)
+    assert [each.name for each in course.kept] == [TAKEN_BY]
+    assert course.final is not None
+    assert any("void" in said or "valid" in said for said in stages.said)
+
+
+def test_a_hedge_among_many_is_confirmed_without_a_screen() -> None:
+    """What it does to the slowest requests does not add up in the middle ones."""
+    text, found = many(8)
+    found.append(finding({**HEDGED, "edge": "order->s1.ask"}, promised_ms=1.0))
+    text = text.replace("s1: {", "s1: {replicas: 2, ")
+    name = "hedge-order-s1-ask"
+    stages = Written([found], {name: 1.0, f"{name} P95": 0.6})
+    course = Course()
+    prove(asked(text=text), stages, course)
+    assert step(course, name).held
+    assert step(course, name).confirmed
+
+
 @pytest.mark.parametrize("stage", ["1-look", "1-screen", "1-confirm"])
 def test_a_void_stage_ends_it_and_what_was_found_before_is_kept(stage: str) -> None:
     course = Course()

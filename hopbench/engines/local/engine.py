@@ -40,6 +40,7 @@ class LocalParts:
         self._logs = Path()
         self._nodes: list[Supervisor] = []
         self._busy: set[Supervisor] = set()
+        self._started = 0
         self._embedded: Part[kafka.Embedded] | None = None
         self._real: Watched | None = None
         self.cores: Cores | None = None
@@ -77,7 +78,8 @@ class LocalParts:
                 return node
             self._nodes.remove(node)
             await node.close()
-        number = f"-{len(self._nodes) + 1}" if self._nodes else ""
+        self._started += 1
+        number = f"-{self._started}" if self._started > 1 else ""
         node = await start_supervisor(self._logs / f"node{number}.log")
         self._nodes.append(node)
         if self.cores is not None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Final, Protocol
 
+import numpy as np
+
 from hopbench.engines.port import (
     BrokerKind,
     ClockName,
@@ -45,6 +47,32 @@ HEAD_START_NS: Final = 300_000_000
 and has tried its clock."""
 _CLOCK_STEP_NS: Final = 5_000_000
 _HUB_LAG_NS: Final = 50_000_000
+
+
+async def _all(rounds: Sequence[Running], progress: Progress) -> None:
+    """Rounds of one sitting, whose progress is the same; when one breaks, the others are given
+    up: it is to be repeated as a whole."""
+    tasks = [
+        asyncio.create_task(each.run(progress if number == 0 else _nothing))
+        for number, each in enumerate(rounds)
+    ]
+    try:
+        pending: set[asyncio.Task[None]] = set(tasks)
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            if any(each.broken is not None for each in rounds):
+                break
+        for each, task in zip(rounds, tasks, strict=True):
+            if task in pending:
+                task.cancel()
+                await asyncio.wait({task})
+                await each.give_up("the round that shared its sitting broke")
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _nothing(phase: str, share: float) -> None:
@@ -159,13 +187,13 @@ class WallEngine:
             progress("start", 1.0)
             start_s = (monotonic_ns() - begun_ns) / 1e9
             start_ns = monotonic_ns() + HEAD_START_NS
-            parts = zip(staged, generators, directories, strict=True)
-            running = [self._running(*part, start_ns) for part in parts]
-            # All of them tell the same.
-            quiet: list[Progress] = [progress, *([_nothing] * (len(running) - 1))]
-            await asyncio.gather(
-                *(each.run(tell) for each, tell in zip(running, quiet, strict=True))
+            ends_ns = start_ns + max(
+                plan.scenario.load.length_ns if plan.slices is None else plan.slices.ends_ns
+                for plan in plans
             )
+            parts = zip(staged, generators, directories, strict=True)
+            running = [self._running(*part, start_ns, ends_ns) for part in parts]
+            await _all(running, progress)
         return tuple(
             self._evidence(each, of, start_s) for each, of in zip(staged, running, strict=True)
         )
@@ -204,10 +232,12 @@ class WallEngine:
         return (*self._parts.beside(), *watched)
 
     def _running(
-        self, staged: Stage, generator: Generator, directory: Path, start_ns: int
+        self, staged: Stage, generator: Generator, directory: Path, start_ns: int, ends_ns: int
     ) -> Running:
         load, slices = staged.plan.scenario.load, staged.plan.slices
-        length_ns = load.length_ns if slices is None else slices.ends_ns
+        warmup_ns = load.warmup_ns
+        if slices is not None:
+            warmup_ns = int(slices.sitting(np.array([warmup_ns]))[0])
         return Running(
             directory=directory,
             collector=staged.collector,
@@ -218,8 +248,9 @@ class WallEngine:
             replicas=tuple((each.service, each.replica) for each in staged.replicas),
             times=Times(
                 start_ns=start_ns,
-                measured_from_ns=start_ns + load.warmup_ns,
-                measured_to_ns=start_ns + length_ns,
+                measured_from_ns=start_ns + warmup_ns,
+                measured_to_ns=start_ns + load.length_ns if slices is None else ends_ns,
+                ends_ns=ends_ns,
             ),
             unix_offset_ns=self._unix_offset_ns,
         )
@@ -242,8 +273,9 @@ class WallEngine:
         return Evidence(
             start_ns=running.times.start_ns,
             unix_offset_ns=self._unix_offset_ns,
-            measured_from_ns=running.times.measured_from_ns,
-            measured_to_ns=running.times.measured_to_ns,
+            # By the arm's own time, as its tables are.
+            measured_from_ns=running.times.start_ns + staged.plan.scenario.load.warmup_ns,
+            measured_to_ns=running.times.start_ns + staged.plan.scenario.load.length_ns,
             processes=running.reports,
             senders=running.senders,
             service_pids=pids,
@@ -252,12 +284,12 @@ class WallEngine:
             spans_received=running.spans_received,
             undrained=running.undrained,
             broken=running.broken,
-            host=self._host(running, {pid for of in pids.values() for pid in of}, start_s),
+            host=self._host(running, staged, {p for of in pids.values() for p in of}, start_s),
             doubts=tuple(self._doubts(running)),
             slices=staged.plan.slices,
         )
 
-    def _host(self, running: Running, services: set[int], start_s: float) -> Host:
+    def _host(self, running: Running, staged: Stage, services: set[int], start_s: float) -> Host:
         """``services`` are the pids of all service processes that are seen here."""
         here, before, after = self._parts.here, running.before, running.after
         memory_mb = running.resident_mb if here else None
@@ -276,6 +308,10 @@ class WallEngine:
             generator = counts.core_share
         elif here:
             generator = used(before, after, running.generator.pids) / whole_ns
+        slices = staged.plan.slices
+        if generator is not None and slices is not None:
+            # In its own turns it has all of it to do.
+            generator *= slices.ends_ns / staged.plan.scenario.load.length_ns
         return Host(
             start_s=start_s,
             memory_mb=memory_mb,

@@ -50,6 +50,8 @@ class Times:
     """The schedule's zero."""
     measured_from_ns: int
     measured_to_ns: int
+    ends_ns: int
+    """Until then nothing is asked of the parts: others may have their turn."""
 
     def phase(self, now_ns: int) -> tuple[str, float]:
         """What the schedule is at, and how much of that is done, 0..1."""
@@ -103,6 +105,7 @@ class Running:
                 self.counts = await self.generator.run(self.times.start_ns)
                 if self.counts.broken is not None:
                     raise Broken(f"locust: {self.counts.broken}")
+                await asyncio.sleep(max(0, self.times.ends_ns - monotonic_ns()) / 1e9)
                 await self._drain(progress)
                 for task in beside:
                     task.cancel()
@@ -123,6 +126,13 @@ class Running:
     def senders(self) -> tuple[SenderReport, ...]:
         """What the generator says of its messages over Kafka."""
         return () if self.counts is None else self.counts.senders
+
+    async def give_up(self, why: str) -> None:
+        """Of a round whose :meth:`run` was cancelled, because of another that broke: keep what it
+        has measured."""
+        self.broken = why
+        self.ended_ns = monotonic_ns()
+        await self._salvage()
 
     async def _tell(self, progress: Progress) -> None:
         """Report the phase by the schedule; the requests themselves are the generator's affair."""

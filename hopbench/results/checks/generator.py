@@ -64,9 +64,12 @@ def slices(o: Observed, limits: Limits) -> Iterator[Doubt]:
     if o.evidence is None or o.evidence.slices is None or not o.sent.measured.any():
         return
     zero = o.evidence.start_ns
-    ended = o.sent.measured & (o.sent.done_ns >= 0)
-    due, done = o.sent.intended_ns[ended] - zero, o.sent.done_ns[ended] - zero
-    share = float(o.evidence.slices.late(due, done).sum()) / int(o.sent.measured.sum())
+    sent = o.sent.measured & ~o.sent.dropped & (o.sent.sent_ns >= 0)
+    due, done = o.sent.intended_ns[sent] - zero, o.sent.done_ns[sent]
+    # What has no end was given up by then, at the latest.
+    given_up = due + max(entry.timeout_ns for entry in o.load.entries)
+    ended = np.where(done >= 0, done - zero, given_up)
+    share = float(o.evidence.slices.late(due, ended).sum()) / int(o.sent.measured.sum())
     if share > limits.slices_overlap_share:
         yield Doubt(
             Code.SLICES_OVERLAP,
