@@ -136,6 +136,7 @@ def calls(row: WhyRow) -> str:
 
 def _causes(why: Sequence[WhyRow]) -> list[str]:
     """The part of the mean duration that changed most, and those that changed about as much."""
+    why = [row for row in why if row.path is None]
     largest = why[0].b_ms - why[0].a_ms if why else 0.0
     if not largest:
         return []

@@ -77,6 +77,8 @@ def test_what_changed_most_is_named_and_what_changed_about_as_much() -> None:
     )
     assert caused(take, part("a->d.x", 3, 9)) == " (a->b.take: 6 → 1 calls, -9.00 ms)."
     assert caused() == "."
+    by_path = replace(take, edge=None, path="a > b.take")
+    assert caused(take, by_path) == " (a->b.take: 6 → 1 calls, -9.00 ms)."
 
 
 def test_a_part_that_left_the_critical_path_is_told_as_such() -> None:
