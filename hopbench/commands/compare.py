@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from hopbench.comparison.metrics import PRIMARY, family
 from hopbench.comparison.precision import check_identifiable
 from hopbench.deploy.preparation import HERE, Prepared, prepare
 from hopbench.exits import Exit, worst
-from hopbench.front import options, running, verdict_ending
+from hopbench.front import at_rates, knees, options, running, verdict_ending
 from hopbench.front.comparing import measure
 from hopbench.front.output import Output, check_target
 from hopbench.front.settings import one_of, run_settings, share, with_load
@@ -33,7 +33,7 @@ from hopbench.runs import plan
 from hopbench.runs.design import Kind, design, in_slices
 from hopbench.runs.directory import RunDir
 from hopbench.runs.plan import RunPlan
-from hopbench.runs.repeats import lacking
+from hopbench.runs.repeats import Turns, lacking
 from hopbench.runs.rounds import STOPS, begin
 from hopbench.statistics.effect import fewest_pairs
 from services.errors import BadInput
@@ -75,6 +75,8 @@ def command(
     design_kind: options.DesignKind = "rounds",
     observer: options.Observer = False,
     rate: options.Rate = None,
+    rates: options.Rates = None,
+    load: options.LoadShares = None,
     duration: options.Duration = None,
     warmup: options.Warmup = None,
     users: options.Users = None,
@@ -106,16 +108,19 @@ def command(
         raise BadInput(f"--json and --markdown both go to {json}", hint="a file for one of them")
     gates = [parse(text) for text in fail_on or ()]
     directory: RunDir | None = None
-    if resume is None:
-        of = asked(
-            scenario or [],
-            variants,
-            partial(with_load, rate=rate, duration=duration, warmup=warmup, users=users, seed=seed),
+    if resume is not None and at_rates.is_one(resume):
+        running.must_be_resumable(running.given(context), resume, "compare", RESUMABLE)
+        return at_rates.compare(resume, gates, markdown, output)
+
+    def planned_at(one_rate: str | None) -> RunPlan:
+        with_flags = partial(
+            with_load, rate=one_rate, duration=duration, warmup=warmup, users=users, seed=seed
         )
+        of = asked(scenario or [], variants, with_flags)
         kind = cast(Kind, one_of("--design", design_kind, ("rounds", "duet")))
         if kind == "duet":
             of = of.with_load(in_slices(of.scenario.load))
-        planned = plan.comparison_of(
+        return plan.comparison_of(
             of.scenario,
             of.sha256,
             others=of.others,
@@ -144,27 +149,31 @@ def command(
                 web=None,
             ),
         )
+
+    if resume is None and (rates is not None or load is not None):
+        if rate is not None or (rates is not None and load is not None) or "-" in (scenario or ()):
+            raise BadInput(
+                "--rates, --load, --rate: one of them, and of a scenario in a file",
+                hint="--rates 20/s,40/s",
+            )
+        return _at_rates(
+            planned_at,
+            rates=rates,
+            shares=load,
+            gates=gates,
+            markdown=markdown,
+            output=output,
+            out=out,
+            dry_run=dry_run,
+        )
+    if resume is None:
+        planned = planned_at(rate)
         turns = planned.order
     else:
         directory, planned = running.resumed(running.given(context), resume, "compare", RESUMABLE)
         turns = lacking(planned, directory, Looks(planned, directory).needed())
-    check_identifiable(planned)
-    if planned.design is not None and planned.design.kind == "duet":
-        _must_go_in_slices(planned)
-    if observer and not (planned.settings.tracing and planned.settings.trace_ratio < 1):
-        raise BadInput(
-            "--observer: asks what tracing does to requests that are not sampled: there are none",
-            hint=f"--tracing on --trace-ratio {options.TRACE_RATIO}",
-        )
     gates = gating.of_every_arm(gates, planned)
-    check(gates, gating.planned(planned))
-    prepared = prepare(planned, turns, os.environ)
-    if prepared.deployment is not None:
-        raise BadInput(
-            f"--engine {planned.settings.engine}: comparisons run beside the bench so far",
-            hint="--engine local, or virtual",
-        )
-    prepared.check(os.environ)
+    prepared = _checked(planned, turns, gates)
     place = directory or RunDir(out or Path(rundir.RUNS) / "new")
     if (at := ledger.beside(place)) is not None:
         output.note(ledger.foresight(at, planned))
@@ -176,6 +185,68 @@ def command(
         directory = rundir.create(planned.scenario.name, datetime.now(), out)
         begin(planned, directory)
     return _run(prepared, directory, gates, markdown, output, fresh=resume is None)
+
+
+def _checked(planned: RunPlan, turns: Turns, gates: Sequence[Gate]) -> Prepared:
+    """Raises BadInput for what can end in no verdict, before anything starts."""
+    check_identifiable(planned)
+    assert planned.design is not None
+    if planned.design.kind == "duet":
+        _must_go_in_slices(planned)
+    if planned.design.observed and not (
+        planned.settings.tracing and planned.settings.trace_ratio < 1
+    ):
+        raise BadInput(
+            "--observer: asks what tracing does to requests that are not sampled: there are none",
+            hint=f"--tracing on --trace-ratio {options.TRACE_RATIO}",
+        )
+    check(gates, gating.planned(planned))
+    prepared = prepare(planned, turns, os.environ)
+    if prepared.deployment is not None:
+        raise BadInput(
+            f"--engine {planned.settings.engine}: comparisons run beside the bench so far",
+            hint="--engine local, or virtual",
+        )
+    prepared.check(os.environ)
+    return prepared
+
+
+def _at_rates(
+    planned_at: Callable[[str | None], RunPlan],
+    *,
+    rates: str | None,
+    shares: str | None,
+    gates: Sequence[Gate],
+    markdown: str | None,
+    output: Output,
+    out: Path | None,
+    dry_run: bool,
+) -> Exit:
+    """``--rates``, or ``--load``: then the knees are looked for first."""
+    named = [] if rates is None else [each.strip() for each in rates.split(",")]
+    parts = [] if shares is None else [share("--load", each) for each in shares.split(",")]
+    base = planned_at(None)
+    plans = [planned_at(each) for each in named] or [base]
+    if len(set(named)) < len(named) or 0.0 in parts:
+        raise BadInput("--rates, --load: each once, and above 0", hint="--rates 20/s,40/s")
+    prepared = []
+    for planned in plans:
+        each = gating.of_every_arm(gates, planned)
+        prepared.append(_checked(planned, planned.order, each))
+    if dry_run:
+        for one in prepared:
+            running.dry(one, Output(None, output.quiet))
+        return Exit.DONE
+    place = rundir.made(f"{base.scenario.name}-rates", datetime.now(), out)
+    if parts:
+        code, knee_rps = knees.lowest(base, place / "knees", output)
+        if knee_rps is None:
+            return code
+        plans = [planned_at(f"{part * knee_rps:.4g}/s") for part in parts]
+        for planned in plans:
+            _checked(planned, planned.order, gating.of_every_arm(gates, planned))
+    at_rates.begin(place, plans)
+    return at_rates.compare(place, gates, markdown, output)
 
 
 def _run(

@@ -152,6 +152,8 @@ class Verdict:
     run_dir: str
     engine: str
     clock: str
+    rate_rps: float | None
+    """Of a comparison at several rates."""
     headline: Headline
     """The requests whose response times are compared."""
     a: str
@@ -220,12 +222,22 @@ class Verdict:
         return tuple(row for row, step in rows if steps.count(step) > 1)
 
 
+@dataclass(frozen=True, slots=True)
+class AtRate:
+    rate_rps: float
+    verdict: Verdict
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdicts:
     schema: Literal["hopbench.verdicts/1"] = "hopbench.verdicts/1"
     scenario: str
-    comparisons: tuple[Verdict, ...]
-    """Every arm but the first against the first; they form one family."""
+    comparisons: tuple[Verdict, ...] = ()
+    """Every arm but the first against the first; they form one family. Empty of several rates."""
+    load: tuple[AtRate, ...] = ()
+    """Of several rates: the same at each; all of them form one family."""
+    flips: tuple[str, ...] = ()
+    """Arms that are faster at one rate and slower at another."""
 
 
 Document = Verdict | Verdicts
@@ -238,4 +250,6 @@ def doubts(of: Sequence[Verdict]) -> tuple[RaisedDoubt, ...]:
 
 
 def comparisons(document: Document) -> tuple[Verdict, ...]:
-    return (document,) if isinstance(document, Verdict) else document.comparisons
+    if isinstance(document, Verdict):
+        return (document,)
+    return document.comparisons or tuple(each.verdict for each in document.load)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hopbench.comparison import ledger
 from hopbench.comparison.document import (
+    AtRate,
     Document,
     GuardrailRow,
     MetricRow,
@@ -23,6 +24,7 @@ from hopbench.comparison.document import (
     Verdict,
     Verdicts,
     Voided,
+    comparisons,
 )
 from hopbench.comparison.doubts import doubts_of
 from hopbench.comparison.ledger import Rate
@@ -34,6 +36,7 @@ from hopbench.comparison.sentence import arm_name, sentence
 from hopbench.comparison.side import Block, Side, of_difference, of_ratio
 from hopbench.comparison.why import means, why
 from hopbench.results.summary import Summary
+from hopbench.runs.design import Design
 from hopbench.runs.directory import RunDir
 from hopbench.runs.plan import RunPlan, Turn
 from hopbench.runs.repeats import Repeated, lacking, repeated
@@ -60,6 +63,8 @@ class Progression:
     resumed: bool
     rate: Rate | None
     """Of called nulls, this run's among them."""
+    rate_rps: float | None
+    """Of one of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +74,85 @@ class Judgement:
     """Log ratios of null pairs, for the ledger; none of a comparison that has not ended."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A comparison: its plan, where it lies, and what is told of its rounds."""
+
+    planned: RunPlan
+    run: RunDir
+    summary: Summary
+
+    @property
+    def design(self) -> Design:
+        assert self.planned.design is not None
+        return self.planned.design
+
+    def sides(self) -> tuple[Side, ...]:
+        known(self.design.metric)
+        valid = _valid(self.planned, self.run, self.summary)
+        seed = self.planned.scenario.seed
+        return tuple(Side(self.design, seed, arm, valid) for arm in range(1, len(self.design.arms)))
+
+
 def judged(planned: RunPlan, run: RunDir, summary: Summary) -> Judgement:
     """What the rounds of a comparison say. ``summary`` is of the same run."""
-    design = planned.design
-    assert design is not None
-    known(design.metric)
+    (found,) = judged_together([Ran(planned, run, summary)])
+    return found
+
+
+def at_rates(ran: Sequence[Ran], found: Sequence[Judgement]) -> Verdicts:
+    """Of comparisons at several rates, judged together."""
+    each = [verdict for one in found for verdict in comparisons(one.document)]
+    outcomes: dict[str, set[Outcome]] = {}
+    for verdict in each:
+        outcomes.setdefault(verdict.b, set()).add(verdict.verdict)
+    both = {Outcome.FASTER, Outcome.SLOWER}
+    return Verdicts(
+        scenario=ran[0].summary.scenario,
+        load=tuple(AtRate(verdict.rate_rps or 0.0, verdict) for verdict in each),
+        flips=tuple(arm for arm, of in outcomes.items() if both <= of),
+    )
+
+
+def judged_together(ran: Sequence[Ran]) -> tuple[Judgement, ...]:
+    """Comparisons of one design at several rates: all arms at all rates form one family."""
+    sides = [one.sides() for one in ran]
+    told = [side for of in sides for side in of if side.blocks]
+    design = ran[0].design
+    said: dict[int, Judged] = {}
+    if told:
+        each = [side.comparison() for side in told]
+        found = verdicts(each, alpha=design.alpha, delta=design.delta)
+        said = {id(side): one for side, one in zip(told, found, strict=True)}
+    several = len(ran) > 1
+    return tuple(
+        _judgement(one, of, [said.get(id(side)) for side in of], several=several)
+        for one, of in zip(ran, sides, strict=True)
+    )
+
+
+def _judgement(
+    ran: Ran, sides: Sequence[Side], said: Sequence[Judged | None], *, several: bool
+) -> Judgement:
+    planned, run, design = ran.planned, ran.run, ran.design
     needed = Looks(planned, run).needed()
     missing = len(lacking(planned, run, needed))
-    valid = _valid(planned, run, summary)
-    sides = [Side(design, planned.scenario.seed, arm, valid) for arm in range(1, len(design.arms))]
-    said: Sequence[Judged | None] = [None] * len(sides)
-    if valid:
-        each = [side.comparison() for side in sides]
-        said = verdicts(each, alpha=design.alpha, delta=design.delta)
-    nulls = sides[0].nulls((design.metric, *ledger.TOLD)) if valid and not missing else {}
+    whole = bool(sides[0].blocks) and not missing
+    nulls = sides[0].nulls((design.metric, *ledger.TOLD)) if whole else {}
     course = Progression(
         needed=needed,
         missing=missing,
         repeated=repeated(run),
         resumed=run.resumed.exists(),
         rate=ledger.rate(run, planned, nulls.get(design.metric)),
+        rate_rps=planned.scenario.load.pace.steady_rps if several else None,
     )
     found = tuple(
-        _document(side, one, planned, summary, course)
+        _document(side, one, planned, ran.summary, course)
         for side, one in zip(sides, said, strict=True)
     )
-    several = Verdicts(scenario=summary.scenario, comparisons=found)
-    return Judgement(found[0] if len(found) == 1 else several, nulls)
+    together = Verdicts(scenario=ran.summary.scenario, comparisons=found)
+    return Judgement(found[0] if len(found) == 1 else together, nulls)
 
 
 def _valid(planned: RunPlan, run: RunDir, summary: Summary) -> tuple[Block, ...]:
@@ -158,6 +215,7 @@ def _document(
         run_dir=summary.run_dir,
         engine=summary.engine,
         clock=summary.clock,
+        rate_rps=course.rate_rps,
         headline=summary.headline,
         a=design.arms[0],
         b=design.arms[arm],
@@ -182,7 +240,7 @@ def _document(
         entries=side.entries,
         verdict=outcome,
         sentence=sentence(
-            arm_name(design, arm), outcome, first, guardrails, why=parts, rows=metrics
+            _name(design, arm, course), outcome, first, guardrails, why=parts, rows=metrics
         ),
         doubts=doubts_of(side, summary, course.missing, course.rate, voided),
         metrics=metrics,
@@ -198,6 +256,11 @@ def _document(
         mean_ms=means(side),
         why=parts,
     )
+
+
+def _name(design: Design, arm: int, course: Progression) -> str:
+    at = "" if course.rate_rps is None else f" at {course.rate_rps:.4g}/s"
+    return f"{arm_name(design, arm)}{at}"
 
 
 def _unsaid(said: Judged) -> Judged:

@@ -20,6 +20,18 @@ Variants = Annotated[
 ]
 Rounds = Annotated[int, typer.Option("--rounds", min=1, metavar="N", help="Rounds per variant.")]
 Rate = Annotated[str | None, typer.Option("--rate", metavar="50/s", help="Mean arrival rate.")]
+Rates = Annotated[
+    str | None,
+    typer.Option("--rates", metavar="20/s,40/s", help="A verdict at each of several rates."),
+]
+LoadShares = Annotated[
+    str | None,
+    typer.Option(
+        "--load",
+        metavar="30%,70%",
+        help="The same, as shares of the lowest knee of all arms, which is looked for first.",
+    ),
+]
 Duration = Annotated[
     str | None, typer.Option("--duration", metavar="20s", help="Length of the measured phase.")
 ]

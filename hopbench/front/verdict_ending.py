@@ -27,7 +27,7 @@ from services.errors import BadInput
 
 EXITS: Final = {Outcome.VOID: Exit.VOID, Outcome.INCONCLUSIVE: Exit.INCONCLUSIVE}
 """Of verdicts; what is known is Exit.DONE, whatever it is."""
-_ROUNDS: Final = "rounds.html"
+ROUNDS: Final = "rounds.html"
 """What `hopbench run` would show of them."""
 
 
@@ -37,8 +37,8 @@ def written(document: Document, summary: Summary, run: RunDir) -> str:
     text = markdown(document)
     pages = {
         "report.md": text,
-        "report.html": html(document, _ROUNDS),
-        _ROUNDS: report.html(view(summary)),
+        "report.html": html(document, [ROUNDS]),
+        ROUNDS: report.html(view(summary)),
     }
     for name, page in pages.items():
         with disk.whole(run.path / name) as file:

@@ -876,6 +876,74 @@ def test_a_load_that_changes_is_not_cut_into_slices(mine: Path, hopbench: Hopben
     assert "goes by the time of the round" in found.err
 
 
+# Several rates
+
+HEDGED = """\
+version: 1
+name: hedged
+seed: 3
+services:
+  shop: {operations: {buy: [{call: stock.take, id: take}]}}
+  stock: {replicas: 2, workers: 1, operations: {take: [sleep: {exponential: 10ms}]}}
+load: {rate: 20/s, duration: 2s, warmup: 500ms, entry: shop.buy}
+variants:
+  early: {refactors: [{op: hedge, edge: shop->stock.take, after: 2ms}]}
+"""
+
+
+@pytest.mark.slow
+def test_at_several_rates_there_is_a_verdict_at_each_and_a_hedge_flips(
+    hopbench: Hopbench, tmp_path: Path
+) -> None:
+    """Where there is room a second attempt helps; where there is none it is more work."""
+    path = tmp_path / "hedged.yaml"
+    path.write_text(HEDGED)
+    words = ("compare", path, "--engine", "virtual", "--pairs", 8, "--json", "-")
+    found = hopbench(*words, "--rates", "20/s,150/s", "--out", "r")
+    conforms(found.document)
+    assert found.code == Exit.DONE
+    each = {of["rate_rps"]: of["verdict"] for of in found.document["load"]}
+    assert {rate: of["verdict"] for rate, of in each.items()} == {20: "faster", 150: "slower"}
+    assert found.document["flips"] == ["early"]
+    assert each[20]["sentence"].startswith("early at 20/s: ")
+    # One family: its least level is halved.
+    assert each[20]["metrics"][0]["p_adjusted"] >= 2 * each[20]["metrics"][0]["p"] - 1e-12
+    assert "early: faster at one rate and slower at another" in found.err
+    again = hopbench("compare", "--resume", "r", "--json", "-")
+    assert again.document["load"] == found.document["load"]
+
+
+@pytest.mark.slow
+def test_loads_are_shares_of_the_lowest_knee(hopbench: Hopbench, tmp_path: Path) -> None:
+    path = tmp_path / "hedged.yaml"
+    path.write_text(HEDGED)
+    words = ("compare", path, "--engine", "virtual", "--pairs", 8, "--json", "-")
+    found = hopbench(*words, "--load", "30%")
+    conforms(found.document)
+    (of,) = found.document["load"]
+    # Two replicas, one request at a time, 10 ms each: 200/s, and the hedge's are less.
+    assert 0.3 * 60 < of["rate_rps"] < 0.3 * 220
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--rates", "20/s", "--load", "30%"), "one of them"),
+        (("--rates", "20/s,20/s"), "each once"),
+        (("--rates", "fast"), "--rate: "),
+        (("--load", "0%"), "above 0"),
+        (("--rate", "9/s", "--rates", "20/s"), "one of them"),
+    ],
+)
+def test_rates_that_cannot_be_are_refused(
+    words: tuple[str, ...], said: str, mine: Path, hopbench: Hopbench
+) -> None:
+    found = hopbench("compare", mine, "--engine", "virtual", *words)
+    assert found.code == Exit.BAD_INPUT
+    assert said in found.err
+    assert not (hopbench.directory / "runs").exists()
+
+
 # Two files, and an old run
 
 

@@ -151,6 +151,7 @@ class Written:
             b=arm,
             arms=(0, 1),
             design="rounds",
+            rate_rps=None,
             planned_pairs=8,
             pairs=8,
             unit="pair",

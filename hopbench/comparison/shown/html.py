@@ -67,9 +67,8 @@ def _template() -> jinja2.Template:
     return environment.from_string((_ROOM / "verdict.html.j2").read_text(encoding="utf-8"))
 
 
-def html(document: Document, rounds: str) -> str:
-    """The whole page as text. ``rounds`` is the name of the page that shows the rounds by
-    themselves."""
+def html(document: Document, rounds: Sequence[str]) -> str:
+    """The whole page as text. ``rounds`` are the pages that show the rounds by themselves."""
     found = comparisons(document)
     return _template().render(
         found=found,
@@ -77,6 +76,7 @@ def html(document: Document, rounds: str) -> str:
         open=any(None in row.interval_adjusted for each in found for row in each.metrics),
         doubts=doubts(found),
         rounds=rounds,
+        flips=words.flips_line(document),
         style=style(),
     )
 

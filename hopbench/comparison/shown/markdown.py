@@ -12,6 +12,7 @@ from hopbench.comparison.shown.words import (
     change_text,
     design_line,
     figure,
+    flips_line,
     has_changed,
     null_line,
     observer_line,
@@ -26,6 +27,8 @@ from services.doubts import Code
 def markdown(document: Document) -> str:
     found = comparisons(document)
     lines = [line for each in found for line in (f"**{safe(each.sentence)}**", "")]
+    if line := flips_line(document):
+        lines += [f"**{safe(line)}.**", ""]
     for each in found:
         lines += _comparison(each)
     lines += [f"<sub>{safe(design_line(found[0]))}</sub>", ""]

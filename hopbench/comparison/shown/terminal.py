@@ -27,6 +27,7 @@ from hopbench.comparison.shown.words import (
     change_text,
     design_line,
     figure,
+    flips_line,
     has_changed,
     null_line,
     observer_line,
@@ -59,6 +60,8 @@ def terminal(document: Document) -> RenderableType:
     parts: list[RenderableType] = [
         Text(each.sentence, style=_STYLES[each.verdict]) for each in found
     ]
+    if line := flips_line(document):
+        parts.append(Text(line, style="bold yellow"))
     parts.append(Text(design_line(found[0]), style="dim"))
     for each in found:
         parts += _comparison(each)

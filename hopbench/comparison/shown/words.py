@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from analysis.figures import digits, plural
-from hopbench.comparison.document import GuardrailRow, Interval, MetricRow, Verdict, WhyRow
+from hopbench.comparison.document import (
+    Document,
+    GuardrailRow,
+    Interval,
+    MetricRow,
+    Verdict,
+    Verdicts,
+    WhyRow,
+)
 from hopbench.comparison.metrics import FAILED, METRICS
 from hopbench.comparison.sentence import calls, interval, ratio
 from hopbench.statistics.effect import fewest_pairs
@@ -17,9 +25,18 @@ _NO_MS: Final = 0.005
 
 def title(of: Verdict) -> str:
     """Both arms, told apart where they are of one variant."""
+    at = "" if of.rate_rps is None else f" at {of.rate_rps:.4g}/s"
     if of.a == of.b:
-        return f"{of.b} (arm {of.arms[1] + 1}, b) against {of.a} (arm 1, a)"
-    return f"{of.b} (b) against {of.a} (a)"
+        return f"{of.b} (arm {of.arms[1] + 1}, b) against {of.a} (arm 1, a){at}"
+    return f"{of.b} (b) against {of.a} (a){at}"
+
+
+def flips_line(of: Document) -> str:
+    """Which arms are better at one rate and worse at another; empty where none is."""
+    flips = of.flips if isinstance(of, Verdicts) else ()
+    if not flips:
+        return ""
+    return f"{' and '.join(flips)}: faster at one rate and slower at another"
 
 
 def facts(of: Verdict) -> tuple[tuple[str, str], ...]:
