@@ -102,14 +102,18 @@ def judged(planned: RunPlan, run: RunDir, summary: Summary) -> Judgement:
 
 def at_rates(ran: Sequence[Ran], found: Sequence[Judgement]) -> Verdicts:
     """Of comparisons at several rates, judged together."""
-    each = [verdict for one in found for verdict in comparisons(one.document)]
+    load = tuple(
+        AtRate(one.planned.scenario.load.pace.steady_rps or 0.0, verdict)
+        for one, of in zip(ran, found, strict=True)
+        for verdict in comparisons(of.document)
+    )
     outcomes: dict[str, set[Outcome]] = {}
-    for verdict in each:
-        outcomes.setdefault(verdict.b, set()).add(verdict.verdict)
+    for each in load:
+        outcomes.setdefault(each.verdict.b, set()).add(each.verdict.verdict)
     both = {Outcome.FASTER, Outcome.SLOWER}
     return Verdicts(
         scenario=ran[0].summary.scenario,
-        load=tuple(AtRate(verdict.rate_rps or 0.0, verdict) for verdict in each),
+        load=load,
         flips=tuple(arm for arm, of in outcomes.items() if both <= of),
     )
 
