@@ -18,8 +18,9 @@ from hopbench.front.output import Output, check_target
 from hopbench.front.proving import Measuring, Stopped, usual_s
 from hopbench.front.settings import quantity, run_settings, share, with_load
 from hopbench.proving import directory as proofdir
+from hopbench.proving.course import Course, Void, least_rounds
 from hopbench.proving.directory import ProofDir
-from hopbench.proving.proof import Course, Void, least_rounds, prove
+from hopbench.proving.proof import prove
 from hopbench.proving.stages import Asked, concluding, looking
 from hopbench.runs import directory as rundir
 from hopbench.runs.rounds import STOPS

@@ -11,10 +11,11 @@ from hopbench.exits import Exit
 from hopbench.front.output import Output, write
 from hopbench.front.verdict_ending import EXITS
 from hopbench.proving.candidates import combined, ordered
+from hopbench.proving.course import Course
 from hopbench.proving.directory import ProofDir, spent
 from hopbench.proving.document import Final as Concluded
 from hopbench.proving.document import Proof
-from hopbench.proving.proof import Course, told
+from hopbench.proving.proof import told
 from hopbench.proving.shown.html import html
 from hopbench.proving.shown.markdown import markdown
 from hopbench.proving.shown.terminal import terminal

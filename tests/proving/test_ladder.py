@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from analysis.findings.finding import Finding
+from hopbench.proving.course import Course, Void, least_rounds
 from hopbench.proving.document import Step
-from hopbench.proving.proof import Course, Void, least_rounds, prove, told
+from hopbench.proving.proof import prove, told
 from tests.proving.in_memory import (
     AT_ONCE,
     AT_ONCE_BY,
