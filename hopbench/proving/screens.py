@@ -72,9 +72,9 @@ def screened_together(
     """By twelve runs of several at once: those that helped, the best first."""
     chosen: list[Candidate] = []
     # What shows at the slowest requests does not add up in the middle ones.
-    late = [each for each in found if late(each)]
+    tail = [each for each in found if late(each)]
     for each in found:
-        if each in late:
+        if each in tail:
             continue
         if (ruled := clash(asked.scenario, [*course.kept, *chosen], each)) is not None:
             why = f"an alternative to {ruled[0].name}, which promises more: {ruled[1]}"
@@ -84,7 +84,7 @@ def screened_together(
         else:
             chosen.append(each)
     if not chosen:
-        return late
+        return tail
     done = stages.factored(f"{depth}-factors", factoring(asked, course.kept, chosen, depth))
     told = {name: of for name, of in done.p50_ms.items() if len(of) > 1}
     if not told:
@@ -114,7 +114,7 @@ def screened_together(
             )
             course.steps.append(step)
     best_first = sorted(winners, key=lambda pair: -(pair[1].saved_ms or 0.0))
-    going_on = [*(each for each, _ in best_first), *late]
+    going_on = [*(each for each, _ in best_first), *tail]
     if not going_on or stages.begun(f"{depth}-confirm"):
         return going_on
     count = affordable(asked, stages, len(going_on), screens=1)
