@@ -92,7 +92,8 @@ def test_every_command_named_in_passing_exists(text: str) -> None:
 
 
 def test_every_flag_named_in_passing_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.invoke(["run", "--help"]) == Exit.DONE
+    for command in ("run", "compare"):
+        assert cli.invoke([command, "--help"]) == Exit.DONE
     known = capsys.readouterr().out
     flags = {text.split()[0] for text in INLINE if text.startswith("--")}
     assert flags >= {"--json", "--fail-on", "--rounds", "--broker"}
