@@ -229,6 +229,7 @@ def _at_rates(
     plans = [planned_at(each) for each in named] or [base]
     if len(set(named)) < len(named) or 0.0 in parts:
         raise BadInput("--rates, --load: each once, and above 0", hint="--rates 20/s,40/s")
+    _must_call(base, max(len(named), len(parts)))
     prepared = []
     for planned in plans:
         each = gating.of_every_arm(gates, planned)
@@ -247,6 +248,20 @@ def _at_rates(
             _checked(planned, planned.order, gating.of_every_arm(gates, planned))
     at_rates.begin(place, plans)
     return at_rates.compare(place, gates, markdown, output)
+
+
+def _must_call(base: RunPlan, rates: int) -> None:
+    """Raises BadInput where a family of all arms at so many rates is too large for the pairs."""
+    made = base.design
+    assert made is not None
+    verdicts = (len(made.arms) - 1) * rates
+    enough = fewest_pairs(made.alpha, verdicts, made.pairs)
+    if made.pairs < enough:
+        raise BadInput(
+            f"--pairs {made.pairs}: so many can call none of {verdicts} verdicts at a level of "
+            f"{made.level:.12g}",
+            hint=f"--pairs {enough}",
+        )
 
 
 def _run(

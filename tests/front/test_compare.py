@@ -932,6 +932,7 @@ def test_loads_are_shares_of_the_lowest_knee(hopbench: Hopbench, tmp_path: Path)
         (("--rates", "20/s,20/s"), "each once"),
         (("--rates", "fast"), "--rate: "),
         (("--load", "0%"), "above 0"),
+        (("--rates", "20/s,40/s", "--pairs", "6"), "can call none of"),
         (("--rate", "9/s", "--rates", "20/s"), "one of them"),
     ],
 )
