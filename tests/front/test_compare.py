@@ -932,7 +932,10 @@ def test_loads_are_shares_of_the_lowest_knee(hopbench: Hopbench, tmp_path: Path)
         (("--rates", "20/s,20/s"), "each once"),
         (("--rates", "fast"), "--rate: "),
         (("--load", "0%"), "above 0"),
-        (("--rates", "20/s,40/s", "--pairs", "6"), "can call none of"),
+        (
+            ("--rates", "20/s,40/s", "--pairs", "6", "--variants", "baseline,batched"),
+            "can call none of 2 verdicts",
+        ),
         (("--rate", "9/s", "--rates", "20/s"), "one of them"),
     ],
 )
