@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -96,7 +97,9 @@ def command(
         )
         if trace_ratio <= 0:
             raise BadInput("--trace-ratio 0: findings are of traces", hint="--trace-ratio 0.5")
-        budget_ns = quantity("--budget", budget, units.duration)
+        # In a scenario `m` would be too near to `ms`; a budget of milliseconds is none.
+        minutes = budget and re.sub(r"(?<=\d)m$", "min", budget)
+        budget_ns = quantity("--budget", minutes, units.duration)
         asked = Asked(
             scenario=replace(with_flags, variants={}, expectations=()),
             sha256=loaded.sha256,

@@ -177,6 +177,13 @@ def test_a_budget_too_small_is_refused_with_the_least_that_would_do(
     assert not (hopbench.directory / "runs").exists()
 
 
+@pytest.mark.parametrize("budget", ["20m", "20min", "1200s"])
+def test_a_budget_is_told_beforehand(hopbench: Hopbench, mine: Path, budget: str) -> None:
+    found = hopbench("prove", mine, "--engine", "virtual", "--budget", budget, "--dry-run")
+    assert found.code is Exit.DONE
+    assert "minutes to prove, at most 20;" in found.err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
