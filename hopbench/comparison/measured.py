@@ -29,7 +29,8 @@ from services.scenario.model import Scenario
 Key = tuple[str, str | None]
 """A metric, and an entry; None is all of them."""
 WHOLE = None
-PARTS: Final = 4
+PARTS: Final = 2
+"""Of a round, to tell what lies within it; more of them could seldom tell a P95."""
 SAMPLES: Final = [
     *("seq", "phase", "status", "sampled", "entry", "protocol", "intended_ns", "done_ns"),
 ]
