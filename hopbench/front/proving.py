@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from hopbench.exits import Exit
 from hopbench.front import ending, running, verdict_ending
 from hopbench.front.comparing import measure
 from hopbench.front.output import Output
+from hopbench.proving.course import last_rounds, least_rounds
 from hopbench.proving.directory import ProofDir, spent
-from hopbench.proving.stages import Asked, Compared, Factored, Looked
+from hopbench.proving.stages import Asked, Compared, Factored, Looked, rounds_of
 from hopbench.results.round import Account
 from hopbench.results.summary import Summary
 from hopbench.results.view import view
@@ -64,7 +65,7 @@ class Measuring:
             summary = running.analysed(planned, run, self.output)
             for _ in range(self.asked.repeat_void):
                 void = {trial.round for trial in summary.trials if trial.void}
-                if not void:
+                if not void or not self.fits(len(void) + least_rounds(self.asked)):
                     break
                 again = tuple(turn for turn in planned.order if turn.round in void)
                 self.output.note(f"{stage}: {plural(len(again), 'void round')} once more")
@@ -119,6 +120,8 @@ class Measuring:
         """The rounds of a comparison, all of them."""
         run = self.place.stage(stage)
         planned, fresh = self._planned(run, planned)
+        if fresh:
+            planned = self.within_budget(stage, planned)
         check_identifiable(planned)
         turns = planned.order if fresh else lacking(planned, run, len(planned.blocks))
         prepared = self._prepared(stage, planned, turns)
@@ -129,6 +132,19 @@ class Measuring:
             if done.ended.code is not Exit.DONE or done.summary is None:
                 raise Stopped(done.ended.code)
         return run, planned, done.summary
+
+    def within_budget(self, stage: str, planned: RunPlan) -> RunPlan:
+        """With no more repeats of void blocks than leave room for what is still to come."""
+        design = planned.design
+        assert design is not None
+        later = 0 if stage == "final" else last_rounds(self.asked)
+        if stage.endswith(("-screen", "-factors")):
+            later += rounds_of(self.asked, len(design.arms) - 1)
+        block = len(planned.blocks[0])
+        repeats = design.repeat_void
+        while repeats and not self.fits(len(planned.order) + repeats * block + later):
+            repeats -= 1
+        return replace(planned, design=replace(design, repeat_void=repeats))
 
     def fits(self, rounds: int) -> bool:
         if self.asked.budget_s is None:
