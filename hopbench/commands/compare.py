@@ -191,7 +191,7 @@ def _checked(planned: RunPlan, turns: Turns, gates: Sequence[Gate]) -> Prepared:
     """Raises BadInput for what can end in no verdict, before anything starts."""
     check_identifiable(planned)
     assert planned.design is not None
-    if planned.design.kind == "duet":
+    if planned.at_once > 1:
         _must_go_in_slices(planned)
     if planned.design.observed and not (
         planned.settings.tracing and planned.settings.trace_ratio < 1
@@ -297,12 +297,9 @@ def _run(
 def _time(planned: RunPlan, summary: Summary, rounds: int, took_s: float) -> str:
     """What of it was load. Starts are known of the rounds that are there, not of those that were
     measured once more: their mean stands for both."""
-    duet = planned.design is not None and planned.design.kind == "duet"
-    # Two rounds of a duet start at once.
-    together = 2 if duet else 1
     load_s = rounds * planned.scenario.load.length_ns / 1e9
     starts = [each.start_s for each in summary.trials if each.start_s is not None]
-    start_s = rounds / together * mean(starts) if starts else 0.0
+    start_s = rounds / planned.at_once * mean(starts) if starts else 0.0
     return (
         f"{took_s:.0f} s for {plural(rounds, 'round')}: {load_s:.0f} s of load, {start_s:.0f} s of "
         f"starts, the rest {(took_s - start_s) / load_s - 1:.0%} of the load"

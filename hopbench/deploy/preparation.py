@@ -188,8 +188,7 @@ def _processes(plan: RunPlan) -> Iterator[Started]:
     if is_virtual(settings):
         return
     local = settings.engine == "local"
-    # Of a duet both arms are there at once.
-    arms = 2 if plan.design is not None and plan.design.kind == "duet" else 1
+    arms = plan.at_once
     if local:
         packed = [packs(scenario) for scenario in plan.scenarios.values()]
         shared = max(sum(len(pack.replicas) for pack in of if pack.shared) for of in packed)

@@ -63,9 +63,9 @@ def estimate(plan: RunPlan, rounds: int) -> Estimate:
     spans = each * ratio * mean * rounds
     virtual = is_virtual(plan.settings)
     per_round = each * (mean or 1) / 2 / VIRTUAL_CALLS_PER_S if virtual else seconds + START_S
-    if not virtual and plan.design is not None and plan.design.kind == "duet":
-        # Two rounds start at once, and take turns.
-        per_round = seconds * (1 + GAP_NS / SLICE_NS) + START_S / 2
+    if not virtual and plan.at_once > 1:
+        # They start at once, and take turns.
+        per_round = seconds * (1 + GAP_NS / SLICE_NS) + START_S / plan.at_once
     load = plan.scenario.load
     ready = load.requests
     held = spans / len(plan.scenarios) * SPAN_BYTES + each * rounds * SAMPLE_BYTES

@@ -95,6 +95,11 @@ class RunPlan:
             yield Turn(number, place.pair + 1, design.arms[arm], seed, place.arm, traced=not twin)
 
     @property
+    def at_once(self) -> int:
+        """How many rounds share a sitting: the two of a duet's pair, else one by itself."""
+        return 2 if self.design is not None and self.design.kind == "duet" else 1
+
+    @property
     def blocks(self) -> tuple[tuple[Turn, ...], ...]:
         """The rounds of a comparison, block by block; none of another run."""
         if self.design is None:

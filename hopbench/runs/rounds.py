@@ -170,8 +170,7 @@ def _must_be_as_before(course: Course, cores: frozenset[int]) -> None:
 
 def _sittings(course: Course) -> Iterator[tuple[Turn, ...]]:
     """Rounds that run at once: one, or both of a duet's pair, even where one alone is missing."""
-    design = course.plan.design
-    if design is None or design.kind == "rounds":
+    if course.plan.at_once == 1:
         yield from ((turn,) for turn in course.turns)
         return
     pairs = dict.fromkeys(turn.pair for turn in course.turns)
