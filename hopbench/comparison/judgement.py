@@ -121,17 +121,14 @@ def at_rates(ran: Sequence[Ran], found: Sequence[Judgement]) -> Verdicts:
 def judged_together(ran: Sequence[Ran]) -> tuple[Judgement, ...]:
     """Comparisons of one design at several rates: all arms at all rates form one family."""
     sides = [one.sides() for one in ran]
-    told = [side for of in sides for side in of if side.blocks]
+    told = [side.comparison() for of in sides for side in of if side.blocks]
     design = ran[0].design
-    said: dict[int, Judged] = {}
-    if told:
-        each = [side.comparison() for side in told]
-        found = verdicts(each, alpha=design.alpha, delta=design.delta)
-        said = {id(side): one for side, one in zip(told, found, strict=True)}
+    said = iter(verdicts(told, alpha=design.alpha, delta=design.delta) if told else ())
+    each = [[next(said) if side.blocks else None for side in of] for of in sides]
     several = len(ran) > 1
     return tuple(
-        _judgement(one, of, [said.get(id(side)) for side in of], several=several)
-        for one, of in zip(ran, sides, strict=True)
+        _judgement(one, of, of_them, several=several)
+        for one, of, of_them in zip(ran, sides, each, strict=True)
     )
 
 
